@@ -1,0 +1,64 @@
+"""The day of a scenario, built from its own capacity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from deeprec_env.analysis.capacity import find_capacity
+from deeprec_env.errors import InputError
+from deeprec_env.files import replacing
+from deeprec_env.scenario.schema import Capacity, Scenario
+from deeprec_env.version import __version__
+from deeprec_env.workload.diurnal import Diurnal
+
+WINDOWS = 96
+QUERIES_PER_WINDOW = 200
+TROUGH, PEAK = 0.2, 0.9
+
+
+def with_day(scenario: Scenario, *, engine: str = "asyncio") -> Scenario:
+    """The scenario with a day of traffic: as it is if it has one, else the day of its capacity.
+
+    Where the file holds no capacity, that of the scenario's own settings is found first, and remembered in the user's
+    cache folder.
+    """
+    if isinstance(scenario.workload.arrivals, Diurnal):
+        return scenario
+    return day_of(scenario, scenario.capacity or _cached_capacity(scenario, engine))
+
+
+def day_of(scenario: Scenario, capacity: Capacity) -> Scenario:
+    """The scenario with that capacity and its day: 96 windows of about 200 queries, trough 0.2, peak 0.9 of capacity."""
+    mean_qps = 0.5 * (TROUGH + PEAK) * capacity.qps
+    interval_s = float(f"{QUERIES_PER_WINDOW / mean_qps:.4g}")
+    arrivals = Diurnal(kind="diurnal", qps=float(f"{mean_qps:.6g}"), day_s=WINDOWS * interval_s, trough=TROUGH, peak=PEAK)
+    control = scenario.control.model_copy(update={"interval_s": interval_s})
+    return scenario.with_arrivals(arrivals).replace(control=control, capacity=capacity)
+
+
+def _cached_capacity(scenario: Scenario, engine: str) -> Capacity:
+    described = scenario.model_dump_json(exclude={"capacity"})
+    key = hashlib.sha256(f"{__version__} {described}".encode()).hexdigest()[:24]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeprec-env"
+    path = folder / f"capacity-{key}.json"
+    if path.is_file():
+        return Capacity.model_validate_json(path.read_text(encoding="utf-8"))
+    found = find_capacity(scenario, engine=engine)
+    if found.qps == 0.0:
+        raise InputError("sla_ms", scenario.sla_ms, "is out of reach of these settings even on an idle node")
+    capacity = Capacity(
+        qps=found.qps,
+        batch_size=scenario.control.batch_size,
+        threshold=scenario.control.threshold,
+        found_by="deeprec capacity",
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            json.dump(capacity.model_dump(), file)
+    except OSError:
+        pass  # a cache that can't be written costs time, not results
+    return capacity

@@ -1,0 +1,38 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from deeprec_env.errors import InputError
+
+
+def check_writable(field: str, path: Path) -> None:
+    """Raise ``InputError`` unless `path` can be created or replaced; called before long work starts."""
+    if path.is_dir():
+        raise InputError(field, str(path), "must be a file, not a folder")
+    if not path.parent.is_dir():
+        raise InputError(field, str(path), f"its folder {str(path.parent)!r} must exist")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise InputError(field, str(path), "must be a path that can be written")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Open a temporary text file beside `path`; it takes that name when the block ends well, else it is removed."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            yield file
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

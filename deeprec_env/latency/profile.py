@@ -1,0 +1,142 @@
+"""The latency model of a measured profile."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import resources
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from pydantic import PrivateAttr, ValidationInfo, field_validator, model_validator
+
+from deeprec_env.errors import InputError
+from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile
+from deeprec_env.scenario.parts import LATENCIES, Floats, Ints, LatencyModel
+
+_SHIPPED = resources.files("deeprec_env.latency") / "profiles"
+
+
+def shipped_profiles() -> list[str]:
+    """Names of the profiles in the package."""
+    return sorted(entry.name.removesuffix(".csv") for entry in _SHIPPED.iterdir() if entry.name.endswith(".csv"))
+
+
+def load_profile(name_or_path: str) -> ProfileTable:
+    """The shipped profile of that name, or the one in that file."""
+    if name_or_path in shipped_profiles():
+        with resources.as_file(_SHIPPED / f"{name_or_path}.csv") as path:
+            return read_profile(path)
+    if not Path(name_or_path).is_file():
+        raise InputError("profile", name_or_path, f"must be a profile CSV or one of {', '.join(shipped_profiles())}")
+    return read_profile(Path(name_or_path))
+
+
+@LATENCIES.register("profile")
+class Profile(LatencyModel):
+    """Latency as measured: `profile` is a shipped profile's name or a CSV (relative to the scenario file).
+
+    Each quantile level is linear in the batch between measured batches, goes on by the last slope behind the last (a
+    warning says so, once) and is constant before the first; between levels it is linear in the level, constant outside.
+    The whole is rescaled at each batch so that its mean is the measured mean. Where a file holds a load part (host to
+    device), the request takes both parts, at the same noise. `device` chooses where a file holds several.
+    """
+
+    profile: str
+    model: str
+    device: str | None = None
+
+    _batches: Floats = PrivateAttr()
+    _quantiles_s: Floats = PrivateAttr()  # (batches, levels), rescaled
+    _means_s: Floats = PrivateAttr()
+    _said: bool = PrivateAttr(default=False)
+
+    @field_validator("profile")
+    @classmethod
+    def _resolve(cls, name: str, info: ValidationInfo) -> str:
+        if name in shipped_profiles():
+            return name
+        return str((Path((info.context or {}).get("base_dir", ".")) / name).resolve())
+
+    @model_validator(mode="after")
+    def _read(self) -> Self:
+        table = load_profile(self.profile)
+        rows = [row for row in table.rows if row.model == self.model]
+        if not rows:
+            raise InputError("model", self.model, f"profile {self.profile} holds {', '.join(table.models())}")
+        devices = sorted({row.device for row in rows})
+        device = self.device or devices[0]
+        if device not in devices or (self.device is None and len(devices) > 1):
+            raise InputError("device", self.device, f"profile {self.profile} needs one of {', '.join(devices)}")
+        self._batches, self._quantiles_s, self._means_s = _tabulate(
+            self.profile, [row for row in rows if row.device == device]
+        )
+        return self
+
+    def base_s(self, items: Ints, u: Floats) -> Floats:
+        index, weight = self._between(items)
+        level = np.clip(np.searchsorted(LEVELS, u, side="right") - 1, 0, len(LEVELS) - 2)
+        lower, upper = np.take(LEVELS, level), np.take(LEVELS, level + 1)
+        along = np.clip((u - lower) / (upper - lower), 0.0, 1.0)
+        quantiles = self._quantiles_s
+        low = quantiles[index, level] + weight * (quantiles[index + 1, level] - quantiles[index, level])
+        high = quantiles[index, level + 1] + weight * (quantiles[index + 1, level + 1] - quantiles[index, level + 1])
+        return np.asarray(low + along * (high - low))
+
+    def mean_s(self, items: Ints) -> Floats:
+        index, weight = self._between(items)
+        return np.asarray(self._means_s[index] + weight * (self._means_s[index + 1] - self._means_s[index]))
+
+    def _between(self, items: Ints) -> tuple[Ints, Floats]:
+        """Index of the measured batch below, and how far on the way to the next (above 1 behind the last)."""
+        if not self._said and items.size and items.max() > self._batches[-1]:
+            self._said = True
+            warnings.warn(
+                f"profile {self.profile}, model {self.model}: requests of up to {items.max()} items are larger than "
+                f"the largest measured batch ({self._batches[-1]:g}); their latency goes on by the last slope",
+                stacklevel=3,
+            )
+        index = np.clip(np.searchsorted(self._batches, items, side="right") - 1, 0, len(self._batches) - 2)
+        weight = (items - self._batches[index]) / (self._batches[index + 1] - self._batches[index])
+        return index, np.maximum(weight, 0.0)
+
+
+def _tabulate(profile: str, rows: list[ProfileRow]) -> tuple[Floats, Floats, Floats]:
+    """Batches, rescaled quantiles in seconds (batches, levels) and means in seconds, summed over parts."""
+    by_part: dict[str, dict[int, ProfileRow]] = {}
+    for row in rows:
+        if row.batch in by_part.setdefault(row.part, {}):
+            raise InputError("batch", row.batch, f"profile {profile} holds it twice for {row.model}, {row.part}")
+        by_part[row.part][row.batch] = row
+    batches = sorted(by_part.get("compute", {}))
+    if any(sorted(measured) != batches for measured in by_part.values()):
+        raise InputError("batch", batches, f"profile {profile} must hold the same batches for every part")
+    quantiles, means = np.zeros((len(batches), len(LEVELS))), np.zeros(len(batches))
+    for measured in by_part.values():
+        for position, batch in enumerate(batches):
+            row = measured[batch]
+            values = np.array(row.quantiles_ms)
+            quantiles[position] += values * (row.mean_ms / _mean_of_quantiles(values)) * 1e-3
+            means[position] += row.mean_ms * 1e-3
+    if len(batches) == 1:  # one measured batch: constant in the batch
+        batches = [batches[0], batches[0] + 1]
+        quantiles, means = quantiles.repeat(2, axis=0), means.repeat(2)
+    if (quantiles[-1] < quantiles[-2]).any():
+        _check_slope(profile, rows[0].model, batches, quantiles)
+    return np.array(batches, dtype=np.float64), quantiles, means
+
+
+def _check_slope(profile: str, model: str, batches: list[int], quantiles: Floats) -> None:
+    """A falling last slope would reach zero: allowed only where that is far behind any query."""
+    slope = (quantiles[-1] - quantiles[-2]) / (batches[-1] - batches[-2])
+    if (quantiles[-1] + slope * 9 * batches[-1] <= 0).any():
+        raise InputError(
+            "profile", profile, f"latency of {model} falls from batch {batches[-2]} to {batches[-1]}; measure it again"
+        )
+
+
+def _mean_of_quantiles(values: Floats) -> float:
+    """Mean of the distribution with these quantiles: linear between the levels, constant outside."""
+    levels = np.array([0.0, *LEVELS, 1.0])
+    padded = np.array([values[0], *values, values[-1]])
+    return float(np.trapezoid(padded, levels))

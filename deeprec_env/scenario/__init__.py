@@ -1,0 +1,18 @@
+"""What an experiment is."""
+
+from deeprec_env.scenario.load import load_scenario, preset_names, preset_text
+from deeprec_env.scenario.schema import Capacity, Control, Node, Pool, Scenario, Stage, Threshold, Workload
+
+__all__ = [
+    "Capacity",
+    "Control",
+    "Node",
+    "Pool",
+    "Scenario",
+    "Stage",
+    "Threshold",
+    "Workload",
+    "load_scenario",
+    "preset_names",
+    "preset_text",
+]

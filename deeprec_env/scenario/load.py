@@ -1,0 +1,155 @@
+"""Scenarios from presets, YAML files and mappings, and the one-line errors for what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.component import Strict
+from deeprec_env.scenario.schema import Scenario
+
+_PRESETS = resources.files("deeprec_env.scenario") / "presets"
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped scenarios."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _PRESETS.iterdir() if entry.name.endswith(".yaml"))
+
+
+def preset_text(name: str) -> str:
+    """The YAML text of a shipped scenario."""
+    if name not in preset_names():
+        raise InputError("scenario", name, f"must be one of {', '.join(preset_names())}")
+    return (_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def load_scenario(
+    source: str | Path | Mapping[str, Any] | Scenario, overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> Scenario:
+    """The scenario that a preset's name, a YAML file's path or a mapping describes; a `Scenario` passes through.
+
+    `overrides`: "key.path=value" strings (the value is YAML), or a mapping from key path to value, put in before
+    validation. Raises `InputError` with the field, its value and what is allowed.
+    """
+    if isinstance(source, Scenario) and not overrides:
+        return source
+    data, name, base_dir = _read(source)
+    for path, value in _assignments(overrides):
+        _assign(data, path, value)
+    return validated(data, name, base_dir)
+
+
+def validated(data: Mapping[str, Any], name: str, base_dir: Path) -> Scenario:
+    """Validate a scenario's mapping; relative paths in it are relative to `base_dir`."""
+    try:
+        return Scenario.model_validate(data, context={"base_dir": base_dir})
+    except ValidationError as error:
+        raise input_error(error, name) from None
+
+
+def input_error(error: ValidationError, name: str) -> InputError:
+    """The first thing that `error` complains of, as one line."""
+    first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    location = [str(part) for part in first["loc"]]
+    if isinstance(cause, InputError):
+        return InputError(".".join([*location, cause.field]), cause.value, cause.allowed)
+    value, message = first["input"], first["msg"].removeprefix("Value error, ")
+    if first["type"] == "unknown_key":
+        key = first["ctx"]["key"]
+        location, value = [*location, key], value.get(key)
+    elif first["type"] == "missing":
+        value, message = None, "is needed"
+    elif isinstance(value, Mapping | Strict):
+        value = _brief(value)
+    return InputError(".".join(location) or name, value, message)
+
+
+
+
+
+def _brief(value: Any) -> str:
+    names = list(value) if isinstance(value, Mapping) else list(type(value).model_fields)
+    return "{" + ", ".join(str(name) for name in names) + "}"
+
+
+def _read(source: str | Path | Mapping[str, Any] | Scenario) -> tuple[dict[str, Any], str, Path]:
+    if isinstance(source, Scenario):
+        return source.model_dump(mode="json"), "scenario", Path()
+    if isinstance(source, Mapping):
+        return _copied(source), "scenario", Path()
+    if str(source) in preset_names():
+        return _parsed(preset_text(str(source)), str(source)), str(source), Path()
+    path = Path(source)
+    if not path.is_file():
+        raise InputError("scenario", str(source), f"must be a YAML file or one of {', '.join(preset_names())}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("scenario", str(source), f"must be a readable YAML file ({error})") from None
+    return _parsed(text, str(source)), str(source), path.parent
+
+
+def _parsed(text: str, name: str) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError("scenario", name, f"must be YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict):
+        raise InputError("scenario", name, "must hold a mapping with sla_ms, workload and node or pipeline")
+    return data
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copied(entry) for key, entry in value.items()}
+    return [_copied(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _assignments(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+    if isinstance(overrides, Mapping):
+        return list(overrides.items())
+    pairs = []
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise InputError("--set", text, "must look like key.path=value")
+        try:
+            pairs.append((path, yaml.safe_load(value)))
+        except yaml.YAMLError:
+            raise InputError("--set", text, "its value must be YAML") from None
+    return pairs
+
+
+def _assign(data: Any, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for part in parents:
+        data = _step(data, part, path)
+    if isinstance(data, list):
+        data[_position(data, last, path)] = value
+    elif isinstance(data, dict):
+        data[last] = value
+    else:
+        raise InputError("--set", path, f"{last!r} is not inside a mapping or list")
+
+
+def _step(data: Any, part: str, path: str) -> Any:
+    if isinstance(data, list):
+        return data[_position(data, part, path)]
+    if not isinstance(data, dict):
+        raise InputError("--set", path, f"{part!r} is not inside a mapping or list")
+    if data.get(part) is None:
+        data[part] = {}
+    return data[part]
+
+
+def _position(data: list[Any], part: str, path: str) -> int:
+    if not part.isdigit() or int(part) >= len(data):
+        raise InputError("--set", path, f"{part!r} must be a position from 0 to {len(data) - 1}")
+    return int(part)

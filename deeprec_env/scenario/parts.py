@@ -1,0 +1,75 @@
+"""The three sorts of component that a scenario is made of; workload/ and latency/ hold their kinds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, SerializeAsAny
+
+from deeprec_env.scenario.component import Component, Registry
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ArrivalTimes = Callable[[int], Floats]
+"""Draws the next `count` arrival times in seconds, ascending, going on where the last call ended."""
+
+
+class ArrivalProcess(Component, ABC):
+    """When queries arrive."""
+
+    @property
+    @abstractmethod
+    def mean_qps(self) -> float:
+        """Long-run mean rate in queries a second."""
+
+    @abstractmethod
+    def open(self, gaps: np.random.Generator, bursts: np.random.Generator) -> ArrivalTimes:
+        """Start a stream of arrival times, drawn from the two generators and nothing else."""
+
+    @abstractmethod
+    def scaled(self, factor: float) -> ArrivalProcess:
+        """The same process at `factor` times its rate."""
+
+
+class SizeDistribution(Component, ABC):
+    """How many items a query has."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, count: int) -> Ints:
+        """The next `count` sizes, each at least 1."""
+
+    @abstractmethod
+    def probabilities(self) -> tuple[Ints, Floats]:
+        """The sizes that can occur, ascending, and the probability of each."""
+
+    @property
+    def mean_items(self) -> float:
+        """Mean size in items."""
+        items, probability = self.probabilities()
+        return float(items @ probability)
+
+
+class LatencyModel(Component, ABC):
+    """How long a server takes for one request, alone on the machine."""
+
+    @abstractmethod
+    def base_s(self, items: Ints, u: Floats) -> Floats:
+        """Seconds for requests of `items` items, at noise `u` in (0, 1): the quantile function, elementwise."""
+
+    @abstractmethod
+    def mean_s(self, items: Ints) -> Floats:
+        """Mean seconds for requests of `items` items, elementwise."""
+
+
+ARRIVALS: Registry[ArrivalProcess] = Registry(ArrivalProcess, "arrivals")  # type: ignore[type-abstract]
+SIZES: Registry[SizeDistribution] = Registry(SizeDistribution, "sizes")  # type: ignore[type-abstract]
+LATENCIES: Registry[LatencyModel] = Registry(LatencyModel, "latency")  # type: ignore[type-abstract]
+
+AnyArrivals = Annotated[SerializeAsAny[ArrivalProcess], BeforeValidator(ARRIVALS.build)]
+AnySizes = Annotated[SerializeAsAny[SizeDistribution], BeforeValidator(SIZES.build)]
+AnyLatency = Annotated[SerializeAsAny[LatencyModel], BeforeValidator(LATENCIES.build)]

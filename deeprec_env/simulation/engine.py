@@ -1,0 +1,315 @@
+"""The reference engine: a node on the virtual-time asyncio loop, controlled from outside or by coroutines within."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from heapq import heappush
+from typing import Protocol
+
+import anyio
+import numpy as np
+
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.simulation.loop import ARRIVAL, ENTRY, Event, VirtualTimeLoop
+from deeprec_env.simulation.plan import plan_stages
+from deeprec_env.simulation.pool import Pool, StageLog
+from deeprec_env.simulation.records import Records, StageRecords
+from deeprec_env.workload.stream import Traffic
+
+_PLANNED_AHEAD = 256
+"""Queries planned at once; a change of settings plans those that have not arrived again."""
+
+
+class Engine(Protocol):
+    """What an environment, the summary and a tuner need of an engine. Times are simulated seconds."""
+
+    now_s: float
+    arrived: int
+    completed: int
+
+    def control(self, batch_size: int, threshold: Threshold) -> None:
+        """Put settings in force for the queries that arrive from now on."""
+
+    def advance(self, until_s: float) -> None:
+        """Run up to a time; what happens at it is still to come."""
+
+    def run_until_completed(self, queries: int) -> None:
+        """Run until so many queries have completed."""
+
+    def drain(self) -> None:
+        """Run until every query of the traffic has completed."""
+
+    def records(self, first_query: int = 0) -> Records:
+        """What is known of the queries that have arrived, from `first_query` on."""
+
+    def close(self) -> None:
+        """Release what the engine holds; a second call does nothing."""
+
+
+class AsyncioEngine:
+    """A node in virtual time: the reference for every other engine.
+
+    It is also what a coroutine of the user's is given: it may read `now_s`, `arrived`, `completed`, `in_flight`,
+    `batch_size`, `threshold`, `waiting` and `busy`, set `batch_size` and `threshold`, and `await anyio.sleep(...)`.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        traffic: Traffic,
+        coroutines: Sequence[Callable[[AsyncioEngine], Awaitable[object]]] = (),
+    ) -> None:
+        self._scenario, self._traffic = scenario, traffic
+        self._batch_size, self._threshold = scenario.control.batch_size, scenario.control.threshold
+        self._loop = VirtualTimeLoop()
+        self._logs = [StageLog() for _ in scenario.stages]
+        self._pools: list[tuple[Pool, Pool | None]] = []
+        for position, (stage, log) in enumerate(zip(scenario.stages, self._logs, strict=True)):
+
+            def leave(query: int, position: int = position) -> None:
+                self._leave(position, query)
+
+            cpu = Pool(2 * position, self._loop, stage.cpu, stage.overhead_s, log, leave)
+            accelerator = None
+            if stage.accelerator is not None:
+                accelerator = Pool(2 * position + 1, self._loop, stage.accelerator, stage.overhead_s, log, leave)
+            self._pools.append((cpu, accelerator))
+        self._transfer_s = [stage.transfer_s for stage in scenario.stages]
+        self._arrival_s: list[float] = []  # of planned queries; so are the next two
+        self._batch_sizes: list[int] = []
+        self._thresholds: list[float] = []
+        self._completion_s: list[float] = []
+        self.arrived = 0
+        self.finished: list[int] = []  # queries in the order of their completion
+        self._stop_at: int | None = None
+        self._generation = 0  # of arrival times: events of an older one are stale
+        self._task = self._loop.create_task(self._host(coroutines)) if coroutines else None
+        if self._task is not None:
+            self._task.add_done_callback(self._halt_on_error)
+        self._push_arrival()
+
+    # What callers and coroutines may read and do
+
+    @property
+    def now_s(self) -> float:
+        """Simulated time."""
+        return self._loop.now
+
+    @property
+    def completed(self) -> int:
+        """Queries that have completed."""
+        return len(self.finished)
+
+    @property
+    def in_flight(self) -> int:
+        """Queries that have arrived and not completed."""
+        return self.arrived - len(self.finished)
+
+    def waiting(self, pool: str = "cpu", stage: int = 0) -> int:
+        """Requests in the queue of a pool ("cpu" or "accelerator")."""
+        return self._pool(pool, stage).waiting_requests()
+
+    def busy(self, pool: str = "cpu", stage: int = 0) -> int:
+        """Busy servers of a pool ("cpu" or "accelerator")."""
+        return self._pool(pool, stage).busy
+
+    @property
+    def batch_size(self) -> int:
+        """Batch size in force; settable."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        self.control(batch_size, self._threshold)
+
+    @property
+    def threshold(self) -> Threshold:
+        """Offload threshold in force; settable."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold: Threshold) -> None:
+        self.control(self._batch_size, threshold)
+
+    def control(self, batch_size: int, threshold: Threshold) -> None:
+        """Put settings in force for the queries that arrive from now on."""
+        check_settings(self._scenario, batch_size, threshold)
+        if (batch_size, threshold) != (self._batch_size, self._threshold):
+            self._batch_size, self._threshold = batch_size, threshold
+            self._forget_plans()
+
+    def stretch_gaps(self, factor: float) -> None:
+        """Make every gap of the arrivals still to come `factor` times as long."""
+        ahead = self._traffic.arrival_s[self.arrived :]
+        arrival_s = np.concatenate([self._traffic.arrival_s[: self.arrived], self.now_s + (ahead - self.now_s) * factor])
+        self._traffic = Traffic(arrival_s, self._traffic.items, self._traffic.noise_key)
+        self._generation += 1
+        self._forget_plans()
+        self._push_arrival()
+
+    # Running
+
+    def advance(self, until_s: float) -> None:
+        """Run up to a time; what happens at it is still to come."""
+        self._run(until_s, None)
+
+    def run_until_completed(self, queries: int) -> None:
+        """Run until so many queries have completed."""
+        if len(self.finished) < min(queries, len(self._traffic.arrival_s)):
+            self._run(math.inf, queries)
+
+    def drain(self) -> None:
+        """Run until every query has completed."""
+        self.run_until_completed(len(self._traffic.arrival_s))
+
+    def _run(self, until_s: float, stop_at: int | None) -> None:
+        self._stop_at = stop_at
+        self._loop.run_before(until_s)
+        if self._task is not None and self._task.done():
+            self._task.result()  # an error of a user's coroutine is the caller's
+
+    def close(self) -> None:
+        """End the user's coroutines and close the loop; a second call does nothing."""
+        if self._loop.is_closed():
+            return
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            self._loop.run_before(self._loop.now)
+        self._loop.close()
+
+    def finished_latency_s(self, begin: int, end: int) -> list[float]:
+        """Latencies of the queries that completed `begin`-th to before `end`-th, in that order."""
+        return [self._completion_s[query] - self._arrival_s[query] for query in self.finished[begin:end]]
+
+    def records(self, first_query: int = 0) -> Records:
+        """What is known of the queries that have arrived, from `first_query` on."""
+        queries = slice(first_query, self.arrived)
+        stages = []
+        for log in self._logs:
+            first = np.array(log.first[first_query : self.arrived + 1], dtype=np.int64)
+            requests = slice(int(first[0]), int(first[-1]))
+            stages.append(
+                StageRecords(
+                    np.array(log.offloaded[queries], dtype=np.bool_),
+                    first - first[0],
+                    np.array(log.start_s[requests], dtype=np.float64),
+                    np.array(log.end_s[requests], dtype=np.float64),
+                )
+            )
+        return Records(
+            first_query,
+            np.array(self._arrival_s[queries], dtype=np.float64),
+            self._traffic.items[queries],
+            np.array(self._batch_sizes[queries], dtype=np.int64),
+            np.array(self._thresholds[queries], dtype=np.float64),
+            np.array(self._completion_s[queries], dtype=np.float64),
+            tuple(stages),
+        )
+
+    # The life of a query
+
+    def _push_arrival(self) -> None:
+        query = self.arrived
+        if query == len(self._arrival_s):
+            if query == len(self._traffic.arrival_s):
+                return
+            self._plan()
+        heappush(self._loop.events, (self._arrival_s[query], ARRIVAL, query, self._generation, self._arrive))
+
+    def _arrive(self, event: Event) -> None:
+        if event[3] != self._generation:
+            return
+        query = event[2]
+        if query == len(self._arrival_s):  # the settings have changed since it was pushed
+            self._plan()
+        self.arrived += 1
+        self._push_arrival()
+        self._enter(0, query)
+
+    def _enter(self, position: int, query: int) -> None:
+        if self._transfer_s[position] > 0.0:
+            due_s = self._loop.now + self._transfer_s[position]
+            heappush(self._loop.events, (due_s, ENTRY, query, position, self._entry_due))
+        else:
+            self._queue(position, query)
+
+    def _entry_due(self, event: Event) -> None:
+        self._queue(event[3], event[2])
+
+    def _queue(self, position: int, query: int) -> None:
+        cpu, accelerator = self._pools[position]
+        pool = accelerator if self._logs[position].offloaded[query] else cpu
+        assert pool is not None
+        pool.enter(query)
+
+    def _leave(self, position: int, query: int) -> None:
+        if position + 1 < len(self._pools):
+            due_s = self._loop.now + self._transfer_s[position + 1]
+            heappush(self._loop.events, (due_s, ENTRY, query, position + 1, self._entry_due))
+            return
+        self._completion_s[query] = self._loop.now
+        self.finished.append(query)
+        if len(self.finished) == self._stop_at:
+            self._loop.halt()
+
+    # Plans
+
+    def _plan(self) -> None:
+        begin = len(self._arrival_s)
+        end = min(begin + _PLANNED_AHEAD, len(self._traffic.arrival_s))
+        items = self._traffic.items[begin:end]
+        plans = plan_stages(
+            self._scenario.stages, self._traffic.noise_key, begin, items, self._batch_size, self._threshold
+        )
+        for log, plan in zip(self._logs, plans, strict=True):
+            requests = len(plan.base_s)
+            log.offloaded += plan.offloaded.tolist()
+            log.first += (plan.first[1:] + log.first[-1]).tolist()
+            log.left += np.diff(plan.first).tolist()
+            log.base_s += plan.base_s.tolist()
+            log.start_s += [math.inf] * requests
+            log.end_s += [math.inf] * requests
+        self._arrival_s += self._traffic.arrival_s[begin:end].tolist()
+        self._batch_sizes += [self._batch_size] * (end - begin)
+        self._thresholds += [math.inf if self._threshold is None else float(self._threshold)] * (end - begin)
+        self._completion_s += [math.inf] * (end - begin)
+
+    def _forget_plans(self) -> None:
+        keep = self.arrived
+        for log in self._logs:
+            requests = log.first[keep]
+            del log.first[keep + 1 :], log.offloaded[keep:], log.left[keep:]
+            del log.base_s[requests:], log.start_s[requests:], log.end_s[requests:]
+        for of_queries in (self._arrival_s, self._batch_sizes, self._thresholds, self._completion_s):
+            del of_queries[keep:]
+
+    # Coroutines
+
+    async def _host(self, coroutines: Sequence[Callable[[AsyncioEngine], Awaitable[object]]]) -> None:
+        async with anyio.create_task_group() as group:
+            for coroutine in coroutines:
+                group.start_soon(coroutine, self)
+
+    def _halt_on_error(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._loop.halt()
+
+    def _pool(self, pool: str, stage: int) -> Pool:
+        cpu, accelerator = self._pools[stage]
+        found = {"cpu": cpu, "accelerator": accelerator}.get(pool)
+        if found is None:
+            raise InputError("pool", pool, "must be cpu, or accelerator where the stage has one")
+        return found
+
+
+def check_settings(scenario: Scenario, batch_size: int, threshold: Threshold) -> None:
+    """Raise `InputError` for settings that the scenario's node can't take."""
+    if batch_size < 1:
+        raise InputError("batch_size", batch_size, "must be at least 1")
+    if threshold is not None and threshold < 1:
+        raise InputError("threshold", threshold, "must be at least 1, or null for never")
+    if threshold is not None and not scenario.has_accelerator:
+        raise InputError("threshold", threshold, "must be null: the scenario has no accelerator")

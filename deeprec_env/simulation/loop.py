@@ -1,0 +1,121 @@
+"""A virtual-time asyncio event loop: `time()` is simulated time, and waiting costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from typing import Any
+
+Event = tuple[float, int, int, Any, Callable[[Any], None]]
+"""(time, kind, query, request, handler): a total order, by time, then kind, then query, then request."""
+
+TIMER, COMPLETION, ENTRY, ARRIVAL, START = -1, 0, 1, 2, 3
+"""Kinds of event, in the order in which those of one instant happen. Timers are the coroutines' (sleeps, time-outs)."""
+
+
+class VirtualTimeLoop(asyncio.BaseEventLoop):
+    """An asyncio event loop without a selector: when nothing is ready it jumps to the next event of its own heap.
+
+    Coroutines see an ordinary loop (tasks, futures, sleeps, time-outs, anyio). The simulated node pushes its events
+    straight on `events`, which spares it a handle and a context for each. asyncio's own timer heap would not do: it
+    compares times alone, and fires timers of equal deadline in no particular order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.events: list[Event] = []
+        self._halted = False
+        self._timers = itertools.count()
+
+    def time(self) -> float:
+        """Simulated seconds since the loop was made."""
+        return self.now
+
+    def halt(self) -> None:
+        """Make `run_before` return behind the current event."""
+        self._halted = True
+
+    def run_before(self, until_s: float) -> None:
+        """Let everything happen that is due before `until_s`, then set the time to it.
+
+        Stops early, at the time reached, behind an event that calls `halt`. Works inside another running loop.
+        """
+        events, ready, pop = self.events, self._ready, heapq.heappop  # type: ignore[attr-defined]
+        self._halted = False
+        with self._running():
+            while True:
+                while ready:
+                    handle = ready.popleft()
+                    if not handle.cancelled():
+                        handle._run()
+                if self._halted or not events or events[0][0] >= until_s:
+                    break
+                event = pop(events)
+                self.now = event[0]
+                event[4](event)
+        if not self._halted and until_s < math.inf:
+            self.now = until_s
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call back at simulated time `when` (now, if that is past), before any event of the node at that instant."""
+        handle = asyncio.TimerHandle(max(when, self.now), callback, args, self, context)
+        heapq.heappush(self.events, (handle.when(), TIMER, next(self._timers), handle, self._fire))
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call back `delay` simulated seconds from now."""
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        """Refused: a thread takes real time, which virtual time can't wait for."""
+        raise RuntimeError("threads and blocking calls have no place in virtual time: call the function directly")
+
+    def _fire(self, event: Event) -> None:
+        self._ready.append(event[3])  # type: ignore[attr-defined]
+
+    def _run_once(self) -> None:
+        """One turn of `run_forever` and `run_until_complete`, which BaseEventLoop drives."""
+        ready = self._ready  # type: ignore[attr-defined]
+        if not ready:
+            if not self.events:
+                raise RuntimeError("nothing is left to happen, yet a task still waits")
+            event = heapq.heappop(self.events)
+            self.now = event[0]
+            event[4](event)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+
+    def __del__(self) -> None:
+        """Nothing to warn of: a loop without selector and sockets holds no resource that must be closed."""
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """A cancelled timer stays in the heap until its time; it is skipped there."""
+
+    def _process_events(self, event_list: object) -> None:
+        """There is no selector whose events could be processed."""
+
+    def _write_to_self(self) -> None:
+        """There is no selector to wake."""
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Make this the running loop, and give back the outer one (a notebook's, say) behind it."""
+        self._check_closed()  # type: ignore[attr-defined]
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        try:
+            yield
+        finally:
+            asyncio._set_running_loop(outer)

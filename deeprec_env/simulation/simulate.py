@@ -1,0 +1,171 @@
+"""`simulate`: one run of a scenario, its records and its summary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.simulation.engine import AsyncioEngine, check_settings
+from deeprec_env.simulation.load import offered_load
+from deeprec_env.simulation.records import Records
+from deeprec_env.simulation.summary import Interval, Tail, Usage, summarise_tail, summarise_usage, warmup_queries
+from deeprec_env.version import __version__
+from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
+
+ENGINES = ("asyncio",)
+SCHEMA_VERSION = 1
+QUERIES = 20_000
+
+FromScenario = Literal["scenario"]
+Coroutines = Sequence[Callable[[AsyncioEngine], Awaitable[object]]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run: its summary, and the records of every query."""
+
+    scenario: Scenario
+    records: Records
+    warmup: int
+    tail: Tail
+    usage: Usage
+    qps_offered: float
+    offered_load: dict[str, float | None]
+    streams_sha256: str
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether some pool gets more work than it can do: then latencies grow for as long as the run lasts."""
+        return any(load is not None and load >= 1.0 for load in self.offered_load.values())
+
+    @property
+    def verdict(self) -> str:
+        """Whether the target is met: pass, fail or undecided (at 95 % confidence); an overloaded run fails."""
+        return "fail" if self.overloaded else self.tail.verdict(self.scenario)
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary with the contract's keys, in milliseconds."""
+        tail, usage = self.tail, self.usage
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "latency_ms": {
+                "mean": tail.mean_s * 1e3,
+                "p50": tail.p50_s * 1e3,
+                "p95": tail.p95_s * 1e3,
+                "p99": tail.p99_s * 1e3,
+                "mean_ci": _interval_ms(tail.mean_ci_s),
+                "p95_ci": _interval_ms(tail.p95_ci_s),
+                "p99_ci": _interval_ms(tail.p99_ci_s),
+            },
+            "sla_ms": self.scenario.sla_ms,
+            "verdict": self.verdict,
+            "overloaded": self.overloaded,
+            "qps_offered": self.qps_offered,
+            "qps_achieved": usage.qps_achieved,
+            "queries": len(self.records),
+            "warmup": self.warmup,
+            "offloaded_fraction": float(self.records.offloaded[self.warmup :].mean()),
+            "utilisation": usage.utilisation,
+            "offered_load": self.offered_load,
+            "joules_per_query": usage.joules_per_query,
+            "qps_per_watt": usage.qps_per_watt,
+            "streams_sha256": self.streams_sha256,
+            "versions": versions(),
+        }
+
+
+def _interval_ms(interval: Interval) -> list[float | None]:
+    return [end * 1e3 if math.isfinite(end) else None for end in interval]
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    return {"deeprec_env": __version__, "numpy": np.__version__}
+
+
+def simulate(
+    scenario: str | Path | Mapping[str, Any] | Scenario,
+    *,
+    qps: float | None = None,
+    batch_size: int | None = None,
+    threshold: Threshold | FromScenario = "scenario",
+    queries: int = QUERIES,
+    seed: int = 0,
+    split: str = "train",
+    engine: str = "asyncio",
+    coroutines: Coroutines = (),
+) -> Result:
+    """Run a scenario for `queries` arrivals and until all have completed.
+
+    `qps` replaces the scenario's arrivals by stationary Poisson; `batch_size` and `threshold` replace its settings.
+    `coroutines` run beside the node in virtual time, each called with the engine (see `AsyncioEngine`). Raises
+    `InputError` for bad input.
+    """
+    chosen = with_options(load_scenario(scenario), qps=qps, batch_size=batch_size, threshold=threshold)
+    if queries < warmup_queries(queries) + 100:
+        raise InputError("queries", queries, "must be at least 1100: the first 1000 are warm-up")
+    traffic = QueryStream(chosen.workload, episode_seed(seed, split)).draw(queries)
+    return summarise(chosen, traffic, run(chosen, traffic, engine=engine, coroutines=coroutines))
+
+
+def with_options(
+    scenario: Scenario,
+    *,
+    qps: float | None = None,
+    batch_size: int | None = None,
+    threshold: Threshold | FromScenario = "scenario",
+) -> Scenario:
+    """A scenario with stationary Poisson arrivals of `qps` and other settings, where they are given."""
+    if qps is not None:
+        if not (math.isfinite(qps) and qps > 0):
+            raise InputError("qps", qps, "must be a positive number")
+        scenario = scenario.with_arrivals({"kind": "poisson", "qps": qps})
+    if batch_size is not None or threshold != "scenario":
+        size = scenario.control.batch_size if batch_size is None else batch_size
+        limit = scenario.control.threshold if threshold == "scenario" else threshold
+        check_settings(scenario, size, limit)
+        scenario = scenario.with_settings(size, limit)
+    return scenario
+
+
+def run(scenario: Scenario, traffic: Traffic, *, engine: str = "asyncio", coroutines: Coroutines = ()) -> Records:
+    """Records of the traffic under the scenario's settings, every query completed."""
+    node = make_engine(scenario, traffic, engine, coroutines)
+    try:
+        node.drain()
+        return node.records()
+    finally:
+        node.close()
+
+
+def make_engine(
+    scenario: Scenario, traffic: Traffic, engine: str = "asyncio", coroutines: Coroutines = ()
+) -> AsyncioEngine:
+    """An engine of that name, at time 0."""
+    if engine not in ENGINES:
+        raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
+    return AsyncioEngine(scenario, traffic, coroutines)
+
+
+def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
+    """The summary of a drained run."""
+    warmup = warmup_queries(len(records))
+    qps, control = scenario.workload.arrivals.mean_qps, scenario.control
+    return Result(
+        scenario=scenario,
+        records=records,
+        warmup=warmup,
+        tail=summarise_tail(records, warmup),
+        usage=summarise_usage(records, scenario, warmup),
+        qps_offered=qps,
+        offered_load=offered_load(scenario, qps, control.batch_size, control.threshold),
+        streams_sha256=traffic.sha256(),
+    )

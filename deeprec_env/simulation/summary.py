@@ -1,0 +1,80 @@
+"""The summary of a run (rule 12): tail latencies with intervals, verdict, rates, utilisation and energy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.intervals import mean_interval, quantile_interval
+from deeprec_env.simulation.records import Records
+from deeprec_env.simulation.windows import usage
+
+Interval = tuple[float, float]
+
+
+def warmup_queries(queries: int) -> int:
+    """How many of the first arrivals a summary leaves out."""
+    return max(1000, math.ceil(0.05 * queries))
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Latencies of the counted queries in seconds; intervals at 95 % from batch means."""
+
+    mean_s: float
+    p50_s: float
+    p95_s: float
+    p99_s: float
+    mean_ci_s: Interval
+    p95_ci_s: Interval
+    p99_ci_s: Interval
+
+    def verdict(self, scenario: Scenario) -> str:
+        """ "pass" or "fail" where the intervals of p95 and p99 lie on one side of their limits, else "undecided"."""
+        checks = [(self.p95_ci_s, scenario.sla_s)]
+        if scenario.p99_factor is not None:
+            checks.append((self.p99_ci_s, scenario.p99_factor * scenario.sla_s))
+        if any(low > limit for (low, _), limit in checks):
+            return "fail"
+        return "pass" if all(high <= limit for (_, high), limit in checks) else "undecided"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Rates, utilisation and energy between the first counted and the last arrival."""
+
+    qps_achieved: float
+    utilisation: dict[str, float | None]
+    joules_per_query: float
+    qps_per_watt: float | None
+
+
+def summarise_tail(records: Records, warmup: int) -> Tail:
+    """Latencies of all queries but the first `warmup`, however late they completed."""
+    latency_s = records.latency_s[warmup:]
+    p50_s, p95_s, p99_s = np.percentile(latency_s, (50, 95, 99)).tolist()
+    return Tail(
+        mean_s=float(latency_s.mean()),
+        p50_s=p50_s,
+        p95_s=p95_s,
+        p99_s=p99_s,
+        mean_ci_s=mean_interval(latency_s),
+        p95_ci_s=quantile_interval(latency_s, 0.95),
+        p99_ci_s=quantile_interval(latency_s, 0.99),
+    )
+
+
+def summarise_usage(records: Records, scenario: Scenario, warmup: int) -> Usage:
+    """What the node did between the first counted and the last arrival."""
+    begin_s, end_s = float(records.arrival_s[warmup]), float(records.arrival_s[-1])
+    completed = int(((records.completion_s > begin_s) & (records.completion_s <= end_s)).sum())
+    utilisation, energy_j = usage(records, scenario, begin_s, end_s)
+    return Usage(
+        qps_achieved=completed / (end_s - begin_s),
+        utilisation=utilisation,
+        joules_per_query=energy_j / completed if completed else math.nan,
+        qps_per_watt=completed / energy_j if energy_j > 0.0 else None,
+    )

@@ -1,0 +1,67 @@
+"""Stationary arrival processes: Poisson and gamma."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats
+
+Rate = Annotated[float, Field(gt=0)]
+
+
+class RunningSum:
+    """The sums E_1, E_1 + E_2, ... of drawn gaps, added in order across calls whatever the size of the blocks."""
+
+    def __init__(self, draw: Callable[[int], Floats]) -> None:
+        self._draw, self._sum = draw, 0.0
+
+    def next(self, count: int) -> Floats:
+        """The next `count` sums."""
+        gaps = self._draw(count)
+        if count:
+            gaps[0] += self._sum
+            np.cumsum(gaps, out=gaps)
+            self._sum = float(gaps[-1])
+        return gaps
+
+
+@ARRIVALS.register("poisson")
+class Poisson(ArrivalProcess):
+    """Poisson arrivals: independent exponential gaps of mean 1 / qps."""
+
+    qps: Rate
+
+    @property
+    def mean_qps(self) -> float:
+        return self.qps
+
+    def open(self, gaps: np.random.Generator, bursts: np.random.Generator) -> ArrivalTimes:
+        unit = RunningSum(gaps.standard_exponential)
+        return lambda count: unit.next(count) / self.qps
+
+    def scaled(self, factor: float) -> Poisson:
+        return Poisson(kind="poisson", qps=self.qps * factor)
+
+
+@ARRIVALS.register("gamma")
+class Gamma(ArrivalProcess):
+    """Independent gamma gaps of mean 1 / qps and coefficient of variation `cv` (1: Poisson; above: bursty)."""
+
+    qps: Rate
+    cv: Annotated[float, Field(gt=0)]
+
+    @property
+    def mean_qps(self) -> float:
+        return self.qps
+
+    def open(self, gaps: np.random.Generator, bursts: np.random.Generator) -> ArrivalTimes:
+        shape = 1.0 / (self.cv * self.cv)
+        unit = RunningSum(lambda count: gaps.standard_gamma(shape, count) / shape)
+        return lambda count: unit.next(count) / self.qps
+
+    def scaled(self, factor: float) -> Gamma:
+        return Gamma(kind="gamma", qps=self.qps * factor, cv=self.cv)

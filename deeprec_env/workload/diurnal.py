@@ -1,0 +1,100 @@
+"""The day: a non-homogeneous Poisson process with a trough, a peak and bursts, compressed in time."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats
+from deeprec_env.workload.arrivals import Rate, RunningSum
+
+STEPS = 96 * 8
+"""Steps of constant rate in a day: eight to a control window of the presets."""
+
+
+@ARRIVALS.register("diurnal")
+class Diurnal(ArrivalProcess):
+    """A day of `day_s` seconds, repeated with fresh bursts, whose mean rate is `qps`, bursts included.
+
+    The shape rises as a cosine from `trough` (at time 0) to `peak` (at mid-day) and back, both in any one unit: the
+    presets give them as fractions of capacity. About `bursts` times a day (Poisson) the rate is multiplied by
+    `burst_factor` for an exponential time of mean `burst_s`, but never lifted over `ceiling`. Then the day is scaled to
+    its mean, which bursts can only lower: no moment exceeds `ceiling` times qps / mean of the burstless shape.
+    """
+
+    qps: Rate
+    day_s: Annotated[float, Field(gt=0)]
+    trough: Annotated[float, Field(gt=0)] = 0.2
+    peak: Annotated[float, Field(gt=0)] = 0.9
+    ceiling: Annotated[float, Field(gt=0)] = 0.95
+    bursts: Annotated[float, Field(ge=0)] = 4.0
+    burst_factor: Annotated[float, Field(ge=1)] = 1.6
+    burst_s: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        if not self.trough <= self.peak <= self.ceiling:
+            raise ValueError(f"must have trough {self.trough} <= peak {self.peak} <= ceiling {self.ceiling}")
+        return self
+
+    @property
+    def mean_qps(self) -> float:
+        return self.qps
+
+    @property
+    def peak_qps(self) -> float:
+        """Highest rate of a day without bursts."""
+        return self.qps * self.peak / (0.5 * (self.trough + self.peak))
+
+    def shape(self) -> Floats:
+        """Rate of each step of a day without bursts, in the unit of trough and peak."""
+        middle = (np.arange(STEPS) + 0.5) / STEPS
+        return self.trough + (self.peak - self.trough) * 0.5 * (1.0 - np.cos(2.0 * np.pi * middle))
+
+    def day(self, bursts: np.random.Generator) -> Floats:
+        """Rate in queries a second of each of the `STEPS` steps of the next day."""
+        lifted = self.shape()
+        mean_steps = STEPS * (self.burst_s or self.day_s / 96) / self.day_s
+        for _ in range(int(bursts.poisson(self.bursts))):
+            start = int(bursts.integers(STEPS))
+            end = start + max(1, round(bursts.standard_exponential() * mean_steps))
+            burst = np.minimum(self.shape()[start:end] * self.burst_factor, self.ceiling)
+            lifted[start:end] = np.maximum(lifted[start:end], burst)
+        return lifted * (self.qps / float(lifted.mean()))
+
+    def open(self, gaps: np.random.Generator, bursts: np.random.Generator) -> ArrivalTimes:
+        unit, days = RunningSum(gaps.standard_exponential), _Days(self, bursts)
+        return lambda count: days.times(unit.next(count))
+
+    def scaled(self, factor: float) -> Diurnal:
+        return self.model_copy(update={"qps": self.qps * factor})
+
+
+class _Days:
+    """Inverse of the cumulative rate, drawn a day at a time."""
+
+    def __init__(self, process: Diurnal, bursts: np.random.Generator) -> None:
+        self._process, self._bursts = process, bursts
+        self._days = 0
+        self._expected = 0.0  # queries expected until the end of the last day drawn
+        self._knots: Floats = np.zeros(1)
+        self._rates: Floats = np.zeros(0)
+
+    def times(self, work: Floats) -> Floats:
+        while not work.size or self._expected <= float(work[-1]):
+            if not work.size:
+                return work
+            self._add_day()
+        step = np.searchsorted(self._knots, work, side="right") - 1
+        width = self._process.day_s / STEPS
+        return np.asarray(step * width + (work - self._knots[step]) / self._rates[step])
+
+    def _add_day(self) -> None:
+        rates = self._process.day(self._bursts)
+        gained = self._expected + np.cumsum(rates * (self._process.day_s / STEPS))
+        self._knots = np.concatenate([self._knots, gained])
+        self._rates = np.concatenate([self._rates, rates])
+        self._expected = float(gained[-1])
+        self._days += 1

@@ -1,0 +1,85 @@
+"""What a policy is, and the one that never changes its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprec_env.scenario.schema import Scenario, Threshold
+
+Setting = tuple[int, Threshold]
+"""Batch size and offload threshold."""
+
+
+class Policy(Protocol):
+    """Chooses actions; the same signature as a Stable-Baselines3 model's `predict`."""
+
+    def predict(
+        self,
+        observation: NDArray[np.float32],
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """Indices into the ladders, (2,) for one observation or (n, 2) for n, and the policy's next state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A policy ready for evaluation on `scenario`, and what it cost to tune, in simulated queries.
+
+    The scenario's ladders hold the policy's settings, also those off the original ladders. `setting` is that of a policy
+    that never changes it.
+    """
+
+    policy: Policy
+    scenario: Scenario
+    tuning_queries: int
+    setting: Setting | None = None
+
+
+Progress = Callable[[str], None]
+"""Told what is being done, now and then, while a policy is prepared."""
+
+
+class FixedPolicy:
+    """Always the same setting, given as its indices on the ladders."""
+
+    def __init__(self, batch_index: int, threshold_index: int) -> None:
+        self.action = np.array([batch_index, threshold_index], dtype=np.int64)
+
+    def predict(
+        self,
+        observation: NDArray[np.float32],
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """The fixed action, once for each observation."""
+        several = np.ndim(observation) == 2
+        return np.tile(self.action, (len(observation), 1)) if several else self.action.copy(), state
+
+
+def fixed(scenario: Scenario, setting: Setting, tuning_queries: int = 0) -> Prepared:
+    """The policy of one setting, on a scenario whose ladders hold it."""
+    batch_size, threshold = setting
+    control = scenario.control.model_copy(
+        update={
+            "batch_sizes": _with(batch_size, scenario.control.batch_sizes),
+            "thresholds": _with(threshold, scenario.thresholds),
+        }
+    )
+    extended = scenario.replace(control=control)
+    policy = FixedPolicy(extended.control.batch_sizes.index(batch_size), extended.thresholds.index(threshold))
+    return Prepared(policy, extended, tuning_queries, setting)
+
+
+def _with(value: Any, ladder: tuple[Any, ...]) -> tuple[Any, ...]:
+    if value in ladder:
+        return ladder
+    return tuple(sorted((*ladder, value), key=lambda rung: (rung is None, rung or 0)))

@@ -1,0 +1,103 @@
+"""Running days: the day metric of a policy or a fixed setting on the traffic of a split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeprec_env.envs.serving import ServingEnv
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.records import Records
+from deeprec_env.simulation.simulate import run
+from deeprec_env.simulation.windows import usage
+from deeprec_env.workload.diurnal import Diurnal
+from deeprec_env.workload.stream import QueryStream, episode_seed
+from policies.base import Policy, Setting
+
+HOURS = 24
+
+
+@dataclass(frozen=True)
+class DayMetrics:
+    """One day under one policy, over all queries that arrived in it, drained. Times in seconds.
+
+    `hourly_p95_s` holds the 24 hours' p95 (NaN for an hour without arrivals); `p95_hourly_s`, its mean, is the day
+    metric. `goodput_qps` counts the queries within the target.
+    """
+
+    hourly_p95_s: tuple[float, ...]
+    p95_hourly_s: float
+    p95_day_s: float
+    p99_day_s: float
+    violation_rate: float
+    goodput_qps: float
+    joules_per_query: float
+    queries: int
+
+
+def day_metrics(records: Records, scenario: Scenario) -> DayMetrics:
+    """Metrics of a drained day's records."""
+    day_s, latency_s = day_length_s(scenario), records.latency_s
+    hour = np.minimum((records.arrival_s / (day_s / HOURS)).astype(np.int64), HOURS - 1)
+    hourly = [float(np.percentile(latency_s[hour == h], 95)) if (hour == h).any() else math.nan for h in range(HOURS)]
+    p95_s, p99_s = np.percentile(latency_s, (95, 99)).tolist()
+    late = latency_s > scenario.sla_s
+    _, energy_j = usage(records, scenario, 0.0, day_s)
+    return DayMetrics(
+        hourly_p95_s=tuple(hourly),
+        p95_hourly_s=float(np.nanmean(hourly)),
+        p95_day_s=p95_s,
+        p99_day_s=p99_s,
+        violation_rate=float(late.mean()),
+        goodput_qps=int((~late).sum()) / day_s,
+        joules_per_query=energy_j / len(records),
+        queries=len(records),
+    )
+
+
+def day_length_s(scenario: Scenario) -> float:
+    """Length of an episode's traffic in seconds."""
+    arrivals = scenario.workload.arrivals
+    return arrivals.day_s if isinstance(arrivals, Diurnal) else 96 * scenario.control.interval_s
+
+
+def run_policy(env: ServingEnv, policy: Policy, seed: int, split: str) -> Records:
+    """An episode of the split's stream of `seed` under a policy, drained."""
+    observation, _ = env.reset(seed=seed, options={"split": split})
+    state, first, over = None, True, False
+    while not over:
+        action, state = policy.predict(observation, state, np.array([first]), deterministic=True)
+        observation, _, terminated, truncated, _ = env.step(action)
+        first, over = False, terminated or truncated
+    return env.finish()
+
+
+class DayRuns:
+    """Fixed settings on the same few days; counts the queries it takes and remembers the results."""
+
+    def __init__(self, scenario: Scenario, *, seeds: Sequence[int], split: str, engine: str) -> None:
+        self._scenario, self._engine = scenario, engine
+        self._traffic = [
+            QueryStream(scenario.workload, episode_seed(seed, split)).draw_until(day_length_s(scenario))
+            for seed in seeds
+        ]
+        self._known: dict[Setting, list[DayMetrics]] = {}
+        self.queries_used = 0
+
+    def fixed(self, setting: Setting) -> list[DayMetrics]:
+        """The days under one setting."""
+        if setting not in self._known:
+            scenario = self._scenario.with_settings(*setting)
+            self._known[setting] = [
+                day_metrics(run(scenario, traffic, engine=self._engine), scenario) for traffic in self._traffic
+            ]
+            self.queries_used += sum(day.queries for day in self._known[setting])
+        return self._known[setting]
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Geometric mean of positive numbers."""
+    return math.exp(sum(math.log(value) for value in values) / len(values))

@@ -1,0 +1,61 @@
+"""DeepRecSched as the paper describes it: hill climbing on batch size, then on offload threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deeprec_env.analysis.capacity import Capacity
+from deeprec_env.scenario.schema import Scenario
+from policies.base import Progress, Setting
+from policies.search import CapacityMeter
+
+
+def deeprecsched(
+    scenario: Scenario,
+    meter: CapacityMeter,
+    progress: Progress,
+    *,
+    start: int = 1,
+    growth: int = 2,
+    tolerance: float = 0.02,
+) -> Setting:
+    """Climb from B = `start`, by `growth`, while the capacity does not fall; then climb T likewise, from `start`.
+
+    A fall is a loss of more than `tolerance`: below it the measurement can't tell (at the smallest thresholds hardly
+    any query changes side, so that a climb that stopped on a plateau would never leave it). Thresholds are kept only if
+    the best of them carries more than no offloading. Source: DeepRecSys (ISCA 2020), section 4.
+    """
+    largest = int(scenario.workload.sizes.probabilities()[0][-1])
+    by_batch = _climb(lambda size: meter.capacity(size, None), start, growth, largest, tolerance, progress, "batch size")
+    best = by_batch
+    if scenario.has_accelerator:
+        assert by_batch.batch_size is not None
+        size = by_batch.batch_size
+        by_threshold = _climb(
+            lambda limit: meter.capacity(size, limit), start, growth, largest, tolerance, progress, "threshold"
+        )
+        best = max(by_batch, by_threshold, key=lambda found: found.qps)
+    assert best.batch_size is not None
+    return best.batch_size, best.threshold
+
+
+def _climb(
+    capacity: Callable[[int], Capacity],
+    start: int,
+    growth: int,
+    largest: int,
+    tolerance: float,
+    progress: Progress,
+    what: str,
+) -> Capacity:
+    best, value = capacity(start), start
+    while value < largest:
+        value *= growth
+        progress(f"{what} {value}")
+        found = capacity(value)
+        if found.qps < best.qps * (1.0 - tolerance):
+            break
+        best = max(best, found, key=lambda either: either.qps)
+    return best
+
+

@@ -1,0 +1,180 @@
+"""Fair comparison: every policy on the same test days, paired, with its capacity and what its tuning cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deeprec_env.analysis.capacity import QUERIES, Probe, RateSearch, find_capacity
+from deeprec_env.analysis.day import with_day
+from deeprec_env.envs.serving import ServingEnv
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.intervals import t_quantile
+from deeprec_env.simulation.load import pool_work
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
+from policies.base import Prepared, Progress
+from policies.day import DayMetrics, day_metrics, geometric_mean, run_policy
+from policies.registry import prepare
+from policies.tune import TuneOptions
+
+SPLIT = "test"
+
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """One policy over the test days (one entry of `days` a seed)."""
+
+    days: tuple[DayMetrics, ...]
+    capacity_qps: float
+    tuning_queries: int
+    setting: str
+
+    @property
+    def day_metric_s(self) -> float:
+        """Geometric mean over the days of the day metric."""
+        return geometric_mean([day.p95_hourly_s for day in self.days])
+
+    def mean(self, field: str) -> float:
+        """Mean over the days of a field of `DayMetrics`."""
+        return float(np.mean([getattr(day, field) for day in self.days]))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Policies on the same test days."""
+
+    scenario: Scenario
+    seeds: tuple[int, ...]
+    policies: dict[str, PolicyResult]
+
+    def versus(self, name: str, other: str) -> dict[str, Any]:
+        """Ratio of the day metrics (below 1: `name` is better) with its paired 95 % interval over the days."""
+        logs = np.log(
+            [
+                mine.p95_hourly_s / theirs.p95_hourly_s
+                for mine, theirs in zip(self.policies[name].days, self.policies[other].days, strict=True)
+            ]
+        )
+        ratio, interval = math.exp(float(logs.mean())), None
+        if len(logs) > 1:
+            half = t_quantile(len(logs) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
+            interval = [ratio * math.exp(-half), ratio * math.exp(half)]
+        return {"ratio": ratio, "ci": interval}
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's keys. `score` is null: it needs the rate-oracle."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "seeds": list(self.seeds),
+            "split": SPLIT,
+            "sla_ms": self.scenario.sla_ms,
+            "policies": {
+                name: {
+                    "p95_hourly_ms": result.mean("p95_hourly_s") * 1e3,
+                    "p95_day_ms": result.mean("p95_day_s") * 1e3,
+                    "p99_day_ms": result.mean("p99_day_s") * 1e3,
+                    "violation_rate": result.mean("violation_rate"),
+                    "goodput": result.mean("goodput_qps"),
+                    "capacity_qps": result.capacity_qps,
+                    "joules_per_query": result.mean("joules_per_query"),
+                    "tuning_queries": result.tuning_queries,
+                    "setting": result.setting,
+                    "score": None,
+                    "vs": {other: self.versus(name, other) for other in self.policies if other != name},
+                }
+                for name, result in self.policies.items()
+            },
+            "versions": versions(),
+        }
+
+
+def evaluate(
+    scenario: Scenario,
+    policies: Sequence[str],
+    *,
+    seed: int = 0,
+    seeds: int = 5,
+    options: TuneOptions = TuneOptions(),
+    labels: Sequence[str] | None = None,
+    progress: Progress = lambda what: None,
+) -> Evaluation:
+    """Evaluate policies (names, or paths of trained agents) on the test days of seeds `seed` .. `seed + seeds - 1`.
+
+    The scenario gets the day of its capacity if its arrivals are no day. Tuning uses validation traffic alone.
+    """
+    if seeds < 1:
+        raise InputError("seeds", seeds, "must be at least 1")
+    names = list(labels or policies)
+    if len(set(names)) < len(names):
+        raise InputError("policies", ",".join(names), "must name each policy once")
+    scenario = with_day(scenario, engine=options.engine)
+    chosen = tuple(range(seed, seed + seeds))
+    results: dict[str, PolicyResult] = {}
+    for name, policy in zip(names, policies, strict=True):
+        progress(f"{name}: preparing")
+        results[name] = _evaluate(prepare(policy, scenario, options, progress), chosen, options, name, progress)
+    return Evaluation(scenario, chosen, results)
+
+
+def _evaluate(
+    prepared: Prepared, seeds: Sequence[int], options: TuneOptions, name: str, progress: Progress
+) -> PolicyResult:
+    env = ServingEnv(prepared.scenario, engine=options.engine)
+    days = []
+    for seed in seeds:
+        progress(f"{name}: test day {seed}")
+        days.append(day_metrics(run_policy(env, prepared.policy, seed, SPLIT), prepared.scenario))
+    env.close()
+    progress(f"{name}: capacity")
+    capacity_qps = policy_capacity(prepared, seed=seeds[0], queries=options.queries, engine=options.engine)
+    return PolicyResult(tuple(days), capacity_qps, prepared.tuning_queries, describe(prepared))
+
+
+def policy_capacity(prepared: Prepared, *, seed: int, queries: int = QUERIES, engine: str = "asyncio") -> float:
+    """The highest stationary Poisson rate that meets the target under a policy, on test traffic."""
+    if prepared.setting is not None:
+        batch_size, threshold = prepared.setting
+        return find_capacity(
+            prepared.scenario,
+            batch_size=batch_size,
+            threshold=threshold,
+            queries=queries,
+            seed=seed,
+            split=SPLIT,
+            engine=engine,
+        ).qps
+
+    def probe(qps: float) -> Probe:
+        at_rate = prepared.scenario.with_arrivals({"kind": "poisson", "qps": qps})
+        env = ServingEnv(at_rate, engine=engine)
+        try:
+            return Probe.of(run_policy(env, prepared.policy, seed, SPLIT))
+        finally:
+            env.close()
+
+    # Settings on the ladder bound what any choice among them can carry.
+    scenario = prepared.scenario
+    bound = max(
+        min(work.largest_qps for work in pool_work(scenario, batch_size, threshold))
+        for batch_size in scenario.control.batch_sizes
+        for threshold in scenario.thresholds
+    )
+    search, low = RateSearch(scenario, probe), 0.25 * bound
+    while not search.meets_tail(low):
+        low /= 2.0
+        if low < 0.01 * bound:
+            return 0.0
+    return bound if search.meets_tail(bound) else search.largest(search.meets_tail, low, bound)
+
+
+def describe(prepared: Prepared) -> str:
+    """A policy's settings in words: the fixed ones, or "adaptive"."""
+    if prepared.setting is None:
+        return "adaptive"
+    batch_size, threshold = prepared.setting
+    return f"B {batch_size}, T {'never' if threshold is None else threshold}"

@@ -1,0 +1,14 @@
+"""DeepRecSys's static baseline: the largest query spread over all cores, nothing offloaded."""
+
+from __future__ import annotations
+
+import math
+
+from deeprec_env.scenario.schema import Scenario
+from policies.base import Setting
+
+
+def static_setting(scenario: Scenario) -> Setting:
+    """B = largest query / cores (1000 / 40 = 25) of the first stage, T = never (DeepRecSys, section 5)."""
+    items, _ = scenario.workload.sizes.probabilities()
+    return math.ceil(int(items[-1]) / scenario.stages[0].cpu.servers), None

@@ -1,0 +1,124 @@
+"""Off-line tuning: every method that finds one setting for a scenario, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from deeprec_env.analysis.capacity import QUERIES, Capacity, find_capacity
+from deeprec_env.analysis.day import with_day
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions, with_options
+from deeprec_env.simulation.summary import warmup_queries
+from policies.base import Progress, Setting
+from policies.day import DayRuns
+from policies.deeprecsched import deeprecsched
+from policies.deeprecsched_repository import LiveTuner, RepositoryOptions, deeprecsched_repository
+from policies.grid_capacity import grid_capacity
+from policies.grid_day import grid_day
+from policies.search import CapacityMeter
+from policies.static import static_setting
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """How a setting is searched for: queries a probe, days of the day metric, and validation seeds from `seed` on."""
+
+    queries: int = QUERIES
+    days: int = 2
+    seed: int = 0
+    engine: str = "asyncio"
+
+    def __post_init__(self) -> None:
+        if self.queries < warmup_queries(self.queries) + 100:
+            raise InputError("queries", self.queries, "must be at least 1100: the first 1000 are warm-up")
+        if self.days < 1:
+            raise InputError("days", self.days, "must be at least 1")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The setting a method found and the simulated queries it took."""
+
+    setting: Setting
+    queries_used: int
+
+
+Method = Callable[[Scenario, TuneOptions, Progress], Tuned]
+
+
+def _static(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    return Tuned(static_setting(scenario), 0)
+
+
+def _by_capacity(search: Callable[[Scenario, CapacityMeter, Progress], Setting]) -> Method:
+    def tune_capacity(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+        meter = CapacityMeter(scenario, queries=options.queries, seed=options.seed, engine=options.engine)
+        return Tuned(search(scenario, meter, progress), meter.queries_used)
+
+    return tune_capacity
+
+
+def _repository(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    parameters = RepositoryOptions()
+    tuner = LiveTuner(scenario, parameters, seed=options.seed, engine=options.engine)
+    return Tuned(deeprecsched_repository(scenario, tuner, progress, parameters), tuner.queries_used)
+
+
+def _day(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    scenario = with_day(scenario, engine=options.engine)
+    seeds = range(options.seed, options.seed + options.days)
+    days = DayRuns(scenario, seeds=seeds, split="validation", engine=options.engine)
+    return Tuned(grid_day(scenario, days, progress), days.queries_used)
+
+
+METHODS: dict[str, Method] = {
+    "static": _static,
+    "deeprecsched": _by_capacity(deeprecsched),
+    "deeprecsched-repository": _repository,
+    "grid-capacity": _by_capacity(grid_capacity),
+    "grid-day": _day,
+}
+"""Tuning methods by name: (scenario, options, progress) -> setting and cost."""
+
+
+def find_setting(scenario: Scenario, method: str, options: TuneOptions, progress: Progress) -> Tuned:
+    """The setting that a method finds; `InputError` for an unknown method."""
+    if method not in METHODS:
+        raise InputError("method", method, f"must be one of {', '.join(METHODS)}")
+    return METHODS[method](scenario, options, lambda what: progress(f"{method}: {what}"))
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """A method's setting, and its capacity by the scenario's rule (measured anew, alike for all methods)."""
+
+    method: str
+    tuned: Tuned
+    capacity: Capacity
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's keys."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "method": self.method,
+            "batch_size": self.tuned.setting[0],
+            "threshold": self.tuned.setting[1],
+            "qps": self.capacity.qps,
+            "limited_by": self.capacity.limited_by,
+            "p95_only_qps": self.capacity.p95_only_qps,
+            "offered_load": self.capacity.offered_load,
+            "queries_used": self.tuned.queries_used + self.capacity.queries_used,
+            "versions": versions(),
+        }
+
+
+def tune(scenario: Scenario, method: str, options: TuneOptions, progress: Progress = lambda what: None) -> TuneResult:
+    """Tune a scenario by a method, then measure what the setting carries."""
+    tuned = find_setting(scenario, method, options, progress)
+    batch_size, threshold = tuned.setting
+    chosen = with_options(scenario, batch_size=batch_size, threshold=threshold)
+    capacity = find_capacity(chosen, queries=options.queries, seed=options.seed, engine=options.engine)
+    return TuneResult(method, tuned, capacity)
