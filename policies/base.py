@@ -33,8 +33,8 @@ class Policy(Protocol):
 class Prepared:
     """A policy ready for evaluation on `scenario`, and what it cost to tune, in simulated queries.
 
-    The scenario's ladders hold the policy's settings, also those off the original ladders. `setting` is that of a policy
-    that never changes it.
+    The scenario's ladders hold the policy's settings, also those off the original ladders. `setting` is that of a
+    policy that never changes it.
     """
 
     policy: Policy

@@ -19,6 +19,9 @@ from policies.base import Policy, Setting
 
 HOURS = 24
 
+LATENCY_LEVELS = (*(level / 100 for level in range(100)), 0.995, 0.999, 1.0)
+"""Levels of `DayMetrics.latency_quantiles_s`."""
+
 
 @dataclass(frozen=True)
 class DayMetrics:
@@ -36,6 +39,7 @@ class DayMetrics:
     goodput_qps: float
     joules_per_query: float
     queries: int
+    latency_quantiles_s: tuple[float, ...]
 
 
 def day_metrics(records: Records, scenario: Scenario) -> DayMetrics:
@@ -55,6 +59,7 @@ def day_metrics(records: Records, scenario: Scenario) -> DayMetrics:
         goodput_qps=int((~late).sum()) / day_s,
         joules_per_query=energy_j / len(records),
         queries=len(records),
+        latency_quantiles_s=tuple(np.quantile(latency_s, LATENCY_LEVELS).tolist()),
     )
 
 
@@ -96,6 +101,16 @@ class DayRuns:
             ]
             self.queries_used += sum(day.queries for day in self._known[setting])
         return self._known[setting]
+
+
+def day_objective(days: Sequence[DayMetrics], violations: float = 0.001) -> float:
+    """What tuning and training minimise: the day metric in seconds (geometric mean over days), dear above a limit.
+
+    It is multiplied by 1 + 1000 times the share of violations above `violations`, so that no setting wins by giving up
+    its peak hours.
+    """
+    excess = max(0.0, sum(day.violation_rate for day in days) / len(days) - violations)
+    return geometric_mean([day.p95_hourly_s for day in days]) * (1.0 + 1e3 * excess)
 
 
 def geometric_mean(values: Sequence[float]) -> float:

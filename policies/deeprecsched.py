@@ -26,7 +26,9 @@ def deeprecsched(
     the best of them carries more than no offloading. Source: DeepRecSys (ISCA 2020), section 4.
     """
     largest = int(scenario.workload.sizes.probabilities()[0][-1])
-    by_batch = _climb(lambda size: meter.capacity(size, None), start, growth, largest, tolerance, progress, "batch size")
+    by_batch = _climb(
+        lambda size: meter.capacity(size, None), start, growth, largest, tolerance, progress, "batch size"
+    )
     best = by_batch
     if scenario.has_accelerator:
         assert by_batch.batch_size is not None
@@ -57,5 +59,3 @@ def _climb(
             break
         best = max(best, found, key=lambda either: either.qps)
     return best
-
-

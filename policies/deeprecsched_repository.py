@@ -85,7 +85,7 @@ class LiveTuner:
 def deeprecsched_repository(
     scenario: Scenario, tuner: LiveTuner, progress: Progress, options: RepositoryOptions
 ) -> Setting:
-    """Batch sizes first with offloading off, then thresholds; the first configuration worse than the one before ends it.
+    """Batch sizes first with offloading off, then thresholds; the first one worse than the one before ends it.
 
     Source: DeepRecSys repository, scheduler and its scripts (values: `RepositoryOptions`).
     """

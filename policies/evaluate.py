@@ -16,7 +16,8 @@ from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import t_quantile
 from deeprec_env.simulation.load import pool_work
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, run, versions, with_options
+from deeprec_env.workload.stream import QueryStream, episode_seed
 from policies.base import Prepared, Progress
 from policies.day import DayMetrics, day_metrics, geometric_mean, run_policy
 from policies.registry import prepare
@@ -29,10 +30,9 @@ SPLIT = "test"
 class PolicyResult:
     """One policy over the test days (one entry of `days` a seed)."""
 
+    prepared: Prepared
     days: tuple[DayMetrics, ...]
     capacity_qps: float
-    tuning_queries: int
-    setting: str
 
     @property
     def day_metric_s(self) -> float:
@@ -82,8 +82,8 @@ class Evaluation:
                     "goodput": result.mean("goodput_qps"),
                     "capacity_qps": result.capacity_qps,
                     "joules_per_query": result.mean("joules_per_query"),
-                    "tuning_queries": result.tuning_queries,
-                    "setting": result.setting,
+                    "tuning_queries": result.prepared.tuning_queries,
+                    "setting": describe(result.prepared),
                     "score": None,
                     "vs": {other: self.versus(name, other) for other in self.policies if other != name},
                 }
@@ -132,39 +132,44 @@ def _evaluate(
     env.close()
     progress(f"{name}: capacity")
     capacity_qps = policy_capacity(prepared, seed=seeds[0], queries=options.queries, engine=options.engine)
-    return PolicyResult(tuple(days), capacity_qps, prepared.tuning_queries, describe(prepared))
+    return PolicyResult(prepared, tuple(days), capacity_qps)
+
+
+def probe_policy(
+    prepared: Prepared, qps: float, *, seed: int, queries: int = QUERIES, engine: str = "asyncio"
+) -> Probe:
+    """p95 and p99 under a policy at a stationary Poisson rate, on test traffic.
+
+    A fixed setting runs `queries` queries, an adaptive policy an episode of 96 windows.
+    """
+    if prepared.setting is not None:
+        batch_size, threshold = prepared.setting
+        at_rate = with_options(prepared.scenario, qps=qps, batch_size=batch_size, threshold=threshold)
+        traffic = QueryStream(at_rate.workload, episode_seed(seed, SPLIT)).draw(queries)
+        return Probe.of(run(at_rate, traffic, engine=engine))
+    env = ServingEnv(with_options(prepared.scenario, qps=qps), engine=engine)
+    try:
+        return Probe.of(run_policy(env, prepared.policy, seed, SPLIT))
+    finally:
+        env.close()
 
 
 def policy_capacity(prepared: Prepared, *, seed: int, queries: int = QUERIES, engine: str = "asyncio") -> float:
     """The highest stationary Poisson rate that meets the target under a policy, on test traffic."""
-    if prepared.setting is not None:
-        batch_size, threshold = prepared.setting
-        return find_capacity(
-            prepared.scenario,
-            batch_size=batch_size,
-            threshold=threshold,
-            queries=queries,
-            seed=seed,
-            split=SPLIT,
-            engine=engine,
-        ).qps
-
-    def probe(qps: float) -> Probe:
-        at_rate = prepared.scenario.with_arrivals({"kind": "poisson", "qps": qps})
-        env = ServingEnv(at_rate, engine=engine)
-        try:
-            return Probe.of(run_policy(env, prepared.policy, seed, SPLIT))
-        finally:
-            env.close()
-
-    # Settings on the ladder bound what any choice among them can carry.
     scenario = prepared.scenario
+    if prepared.setting is not None:
+        size, limit = prepared.setting
+        return find_capacity(
+            scenario, batch_size=size, threshold=limit, queries=queries, seed=seed, split=SPLIT, engine=engine
+        ).qps
+    # Settings on the ladder bound what any choice among them can carry.
     bound = max(
         min(work.largest_qps for work in pool_work(scenario, batch_size, threshold))
         for batch_size in scenario.control.batch_sizes
         for threshold in scenario.thresholds
     )
-    search, low = RateSearch(scenario, probe), 0.25 * bound
+    search = RateSearch(scenario, lambda qps: probe_policy(prepared, qps, seed=seed, queries=queries, engine=engine))
+    low = 0.25 * bound
     while not search.meets_tail(low):
         low /= 2.0
         if low < 0.01 * bound:
@@ -178,3 +183,11 @@ def describe(prepared: Prepared) -> str:
         return "adaptive"
     batch_size, threshold = prepared.setting
     return f"B {batch_size}, T {'never' if threshold is None else threshold}"
+
+
+if __name__ == "__main__":
+    import sys
+
+    from deeprec_env.cli import main
+
+    main(["evaluate", *sys.argv[1:]])

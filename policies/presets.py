@@ -1,6 +1,6 @@
 """Writing the presets: the capacity of every model's node, and the day built from it.
 
-    python -m policies.presets FOLDER [NAME ...]
+python -m policies.presets FOLDER [NAME ...]
 """
 
 from __future__ import annotations

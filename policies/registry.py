@@ -33,5 +33,7 @@ def policy_names() -> list[str]:
 def _agent_loader(name: str) -> Callable[[str, Scenario], Prepared]:
     loaders = list(entry_points(group=AGENT_LOADERS))
     if not loaders:
-        raise InputError("policy", name, f"must be one of {', '.join(policy_names())} (agents need the package installed)")
+        raise InputError(
+            "policy", name, f"must be one of {', '.join(policy_names())} (agents need the package installed)"
+        )
     return loaders[0].load()  # type: ignore[no-any-return]

@@ -31,10 +31,12 @@ def with_day(scenario: Scenario, *, engine: str = "asyncio") -> Scenario:
 
 
 def day_of(scenario: Scenario, capacity: Capacity) -> Scenario:
-    """The scenario with that capacity and its day: 96 windows of about 200 queries, trough 0.2, peak 0.9 of capacity."""
+    """The scenario with that capacity and its day: 96 windows of about 200 queries, from 0.2 to 0.9 of capacity."""
     mean_qps = 0.5 * (TROUGH + PEAK) * capacity.qps
     interval_s = float(f"{QUERIES_PER_WINDOW / mean_qps:.4g}")
-    arrivals = Diurnal(kind="diurnal", qps=float(f"{mean_qps:.6g}"), day_s=WINDOWS * interval_s, trough=TROUGH, peak=PEAK)
+    arrivals = Diurnal(
+        kind="diurnal", qps=float(f"{mean_qps:.6g}"), day_s=WINDOWS * interval_s, trough=TROUGH, peak=PEAK
+    )
     control = scenario.control.model_copy(update={"interval_s": interval_s})
     return scenario.with_arrivals(arrivals).replace(control=control, capacity=capacity)
 

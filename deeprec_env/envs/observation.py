@@ -20,9 +20,15 @@ FIELDS = (
 
 
 def observe(
-    window: Window, *, sla_s: float, scale_qps: float, mean_items: float, batch_position: float, threshold_position: float,
+    window: Window,
+    *,
+    sla_s: float,
+    scale_qps: float,
+    mean_items: float,
+    batch_position: float,
+    threshold_position: float,
     day_fraction: float,
-) -> NDArray[np.float32]:  # fmt: skip
+) -> NDArray[np.float32]:
     """The observation after `window`. Positions are 0 to 1 along the ladders; `day_fraction` is the time of day."""
     values = (
         window.p50_s / sla_s,
@@ -40,4 +46,4 @@ def observe(
         math.sin(2.0 * math.pi * day_fraction),
         math.cos(2.0 * math.pi * day_fraction),
     )
-    return np.clip(np.array(values), -1.0, HIGHEST).astype(np.float32)
+    return np.array(np.clip(values, -1.0, HIGHEST), dtype=np.float32)

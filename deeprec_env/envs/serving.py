@@ -83,7 +83,7 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
     v0: first version.
     """
 
-    metadata = {"render_modes": []}
+    metadata = {"render_modes": []}  # noqa: RUF012  (an instance variable in the base class)
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ class Affine(LatencyModel):
         return self
 
     def mean_s(self, items: Ints) -> Floats:
-        return (self.base_ms + self.per_item_ms * items) * 1e-3
+        return np.asarray((self.base_ms + self.per_item_ms * items) * 1e-3, dtype=np.float64)
 
     def base_s(self, items: Ints, u: Floats) -> Floats:
         if self.cv == 0.0:

@@ -78,7 +78,9 @@ def read_profile(path: Path) -> ProfileTable:
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
         raise InputError(f"profile {path.name}", columns, f"lacks the column {missing[0]}; needs {', '.join(COLUMNS)}")
-    rows = tuple(_row(path, number, dict(zip(columns, next(csv.reader([line])), strict=False))) for number, line in body[1:])
+    rows = tuple(
+        _row(path, number, dict(zip(columns, next(csv.reader([line])), strict=False))) for number, line in body[1:]
+    )
     if not rows:
         raise InputError(f"profile {path.name}", "no rows", "must hold at least one row")
     return ProfileTable(header, rows)
@@ -111,5 +113,11 @@ def _row(path: Path, number: int, fields: Mapping[str, str]) -> ProfileRow:
     if fields["part"] not in PARTS:
         raise InputError(where("part"), fields["part"], f"must be one of {', '.join(PARTS)}")
     return ProfileRow(
-        fields["model"], fields["device"], whole("batch"), fields["part"], whole("repeats"), positive("mean_ms"), quantiles
+        fields["model"],
+        fields["device"],
+        whole("batch"),
+        fields["part"],
+        whole("repeats"),
+        positive("mean_ms"),
+        quantiles,
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 IndexDistribution = Literal["uniform", "zipf"]
 
 ZIPF_EXPONENT = 1.05
-"""Popularity exponent of `zipf` inputs; near 1 as for item popularity in web catalogues (Breslau et al., INFOCOM 1999)."""
+"""Popularity exponent of `zipf` inputs; near 1, as in web catalogues (Breslau et al., INFOCOM 1999)."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,8 @@ def draw_inputs(
             batch[name] = torch.from_numpy(rng.random((items, wanted.width), dtype=np.float32))
             continue
         size = (items, *wanted.shape)
-        if distribution == "zipf":
-            indices = zipf_indices(rng, wanted.rows, size)
-        else:
-            indices = rng.integers(0, wanted.rows, size)
-        batch[name] = torch.from_numpy(indices)
+        zipf = distribution == "zipf"
+        batch[name] = torch.from_numpy(
+            zipf_indices(rng, wanted.rows, size) if zipf else rng.integers(0, wanted.rows, size)
+        )
     return batch

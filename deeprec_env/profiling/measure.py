@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deeprec_env.models import RecommendationModel, draw_inputs
 from deeprec_env.models.inputs import IndexDistribution
 
+
 @dataclass(frozen=True)
 class Effort:
     """How much to measure: `passes` over all batch sizes, `repeats` timed runs of each batch size a pass.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from deeprec_env.profiling.measure import Effort, Timings, measure
 BATCHES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
 
+STANDARD = Effort()
+
+
 @dataclass(frozen=True)
 class ProfileSettings:
     """What is measured and how; all of it goes into the file's header."""
@@ -31,7 +35,7 @@ class ProfileSettings:
     index_distribution: IndexDistribution = "uniform"
     rows_scale: float = 1.0
     seed: int = 0
-    effort: Effort = Effort()
+    effort: Effort = STANDARD
 
     def __post_init__(self) -> None:
         for name in self.models:
@@ -82,7 +86,7 @@ def profile_models(settings: ProfileSettings, output: Path, progress: Progress) 
         measured = {row.batch for row in rows if row.model == name}
         if measured.issuperset(settings.batches):
             continue
-        timings = _measure_model(name, settings, lambda model=name: progress(model))
+        timings = _measure_model(name, settings, functools.partial(progress, name))
         rows = [row for row in rows if row.model != name] + _rows(name, settings.device, timings)
         write_profile(output, header, rows)
     return ProfileTable(header, tuple(rows))

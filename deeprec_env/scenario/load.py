@@ -71,9 +71,6 @@ def input_error(error: ValidationError, name: str) -> InputError:
     return InputError(".".join(location) or name, value, message)
 
 
-
-
-
 def _brief(value: Any) -> str:
     names = list(value) if isinstance(value, Mapping) else list(type(value).model_fields)
     return "{" + ", ".join(str(name) for name in names) + "}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from heapq import heappush
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import numpy as np
@@ -26,9 +26,15 @@ _PLANNED_AHEAD = 256
 class Engine(Protocol):
     """What an environment, the summary and a tuner need of an engine. Times are simulated seconds."""
 
-    now_s: float
     arrived: int
-    completed: int
+
+    @property
+    def now_s(self) -> float:
+        """Simulated time."""
+
+    @property
+    def completed(self) -> int:
+        """Queries that have completed."""
 
     def control(self, batch_size: int, threshold: Threshold) -> None:
         """Put settings in force for the queries that arrive from now on."""
@@ -60,7 +66,7 @@ class AsyncioEngine:
         self,
         scenario: Scenario,
         traffic: Traffic,
-        coroutines: Sequence[Callable[[AsyncioEngine], Awaitable[object]]] = (),
+        coroutines: Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]] = (),
     ) -> None:
         self._scenario, self._traffic = scenario, traffic
         self._batch_size, self._threshold = scenario.control.batch_size, scenario.control.threshold
@@ -144,7 +150,9 @@ class AsyncioEngine:
     def stretch_gaps(self, factor: float) -> None:
         """Make every gap of the arrivals still to come `factor` times as long."""
         ahead = self._traffic.arrival_s[self.arrived :]
-        arrival_s = np.concatenate([self._traffic.arrival_s[: self.arrived], self.now_s + (ahead - self.now_s) * factor])
+        arrival_s = np.concatenate(
+            [self._traffic.arrival_s[: self.arrived], self.now_s + (ahead - self.now_s) * factor]
+        )
         self._traffic = Traffic(arrival_s, self._traffic.items, self._traffic.noise_key)
         self._generation += 1
         self._forget_plans()
@@ -288,7 +296,7 @@ class AsyncioEngine:
 
     # Coroutines
 
-    async def _host(self, coroutines: Sequence[Callable[[AsyncioEngine], Awaitable[object]]]) -> None:
+    async def _host(self, coroutines: Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]]) -> None:
         async with anyio.create_task_group() as group:
             for coroutine in coroutines:
                 group.start_soon(coroutine, self)

@@ -1,4 +1,7 @@
-"""Confidence intervals from one run, whose latencies are autocorrelated: batch means (Law, Simulation Modeling, ch. 9)."""
+"""Confidence intervals from one run, whose latencies are autocorrelated: batch means.
+
+Source: Law, Simulation Modeling and Analysis, chapter 9.
+"""
 
 from __future__ import annotations
 

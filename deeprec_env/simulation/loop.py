@@ -76,7 +76,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         """Call back `delay` simulated seconds from now."""
         return self.call_at(self.now + delay, callback, *args, context=context)
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, *args: object) -> Any:
         """Refused: a thread takes real time, which virtual time can't wait for."""
         raise RuntimeError("threads and blocking calls have no place in virtual time: call the function directly")
 

@@ -43,9 +43,7 @@ def plan_stages(
     return plans
 
 
-def _plan(
-    stage: Stage, keys: NDArray[np.uint64], items: Ints, batch_size: int, threshold: Threshold
-) -> StagePlan:
+def _plan(stage: Stage, keys: NDArray[np.uint64], items: Ints, batch_size: int, threshold: Threshold) -> StagePlan:
     if stage.accelerator is None or threshold is None:
         offloaded = np.zeros(len(items), dtype=np.bool_)
     else:

@@ -11,7 +11,7 @@ from deeprec_env.simulation.loop import COMPLETION, START, Event, VirtualTimeLoo
 
 
 class StageLog:
-    """Growing lists of one stage's requests in (query, part) order; see `StageRecords`. `left` counts those unfinished."""
+    """Growing lists of one stage's requests (see `StageRecords`); `left` counts a query's unfinished ones."""
 
     def __init__(self) -> None:
         self.offloaded: list[bool] = []

@@ -63,7 +63,7 @@ class Records:
     @property
     def offloaded(self) -> NDArray[np.bool_]:
         """Whether any stage sent the query to its accelerator."""
-        return np.logical_or.reduce([stage.offloaded for stage in self.stages])
+        return np.asarray(np.any([stage.offloaded for stage in self.stages], axis=0))
 
 
 def check_records_path(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ SCHEMA_VERSION = 1
 QUERIES = 20_000
 
 FromScenario = Literal["scenario"]
-Coroutines = Sequence[Callable[[AsyncioEngine], Awaitable[object]]]
+Coroutines = Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]]
 
 
 @dataclass(frozen=True)

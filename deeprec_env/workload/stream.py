@@ -71,7 +71,9 @@ class QueryStream:
         return Traffic(arrival_s[:count], items[:count], self.noise_key)
 
 
-def draw_traffic(workload: Workload, seed: np.random.SeedSequence, queries: int | None, end_s: float = math.inf) -> Traffic:
+def draw_traffic(
+    workload: Workload, seed: np.random.SeedSequence, queries: int | None, end_s: float = math.inf
+) -> Traffic:
     """Traffic of `queries` queries or, if None, of all that arrive before `end_s`."""
     stream = QueryStream(workload, seed)
     return stream.draw_until(end_s) if queries is None else stream.draw(queries)

@@ -1,0 +1,1 @@
+"""Training and using learned agents (Stable-Baselines3)."""

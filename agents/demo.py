@@ -1,0 +1,82 @@
+"""The main job in small: tune DeepRecSched, train PPO, compare on test days, and leave table, model and plots.
+
+python -m agents.demo --output runs/demo
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agents.train import TrainSettings, train
+from deeprec_env import console
+from deeprec_env.errors import InputError
+from deeprec_env.files import replacing
+from deeprec_env.scenario.load import load_scenario
+from policies.evaluate import evaluate
+from policies.plots import write_plots
+from policies.report import print_evaluation
+from policies.tune import TuneOptions, tune
+
+POLICIES = ("static", "deeprecsched", "grid-day")
+
+
+def demo(
+    scenario: Annotated[str, typer.Option(help="Preset or YAML file.")] = "wnd",
+    output: Annotated[Path, typer.Option(help="Folder; a training finished there before is not repeated.")] = Path(
+        "runs/demo"
+    ),
+    timesteps: Annotated[int, typer.Option(help="Steps of PPO.")] = 30_000,
+    seeds: Annotated[int, typer.Option(help="Test days.")] = 5,
+    queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = 4_000,
+) -> None:
+    """Tune, train, evaluate and plot one preset."""
+    begun = time.perf_counter()
+    output.mkdir(parents=True, exist_ok=True)
+    loaded, options = load_scenario(scenario), TuneOptions(queries=queries)
+    with console.progress("deeprecsched", None, quiet=False) as update:
+        tuned = tune(loaded, "deeprecsched", options, lambda what: update(what, 1)).to_json()
+    print(
+        f"deeprecsched: batch size {tuned['batch_size']}, threshold {tuned['threshold']}, {tuned['qps']:.0f} QPS"
+        f" ({tuned['queries_used']:,} simulated queries, {time.perf_counter() - begun:.0f} s)",
+        flush=True,
+    )
+    agent = _train(scenario, output / "ppo", timesteps)
+    print(f"ppo: trained for {timesteps:,} steps ({time.perf_counter() - begun:.0f} s so far)", flush=True)
+    with console.progress("evaluate", None, quiet=False) as update:
+        evaluation = evaluate(
+            loaded,
+            [*POLICIES, str(agent)],
+            labels=[*POLICIES, "ppo"],
+            seeds=seeds,
+            options=options,
+            progress=lambda what: update(what, 1),
+        )
+        results: dict[str, Any] = {"scenario": scenario, "tune": tuned, **evaluation.to_json()}
+        with replacing(output / "results.json") as file:
+            json.dump(results, file, indent=2)
+        update("plots", 1)
+        plots = write_plots(evaluation, output, queries=queries)
+    print_evaluation(evaluation, scenario)
+    print(f"left in {output}: results.json, ppo/, {', '.join(plots)} ({time.perf_counter() - begun:.0f} s)")
+
+
+def _train(scenario: str, folder: Path, timesteps: int) -> Path:
+    """Train, or go on from where an interrupted demo stopped; another demo's agent makes room."""
+    settings = TrainSettings(scenario=scenario, timesteps=timesteps)
+    with console.progress(f"train ppo on {scenario}", timesteps, quiet=False) as update:
+        try:
+            train(settings, folder, resume=(folder / "last_state.json").exists(), progress=update)
+        except InputError:
+            shutil.rmtree(folder)
+            train(settings, folder, progress=update)
+    return folder
+
+
+if __name__ == "__main__":
+    typer.run(demo)

@@ -1,0 +1,234 @@
+"""Training an agent on Serving-v0, watched on fixed validation days; interrupted, it goes on from its last checkpoint.
+
+python -m agents.train SCENARIO --algo ppo --timesteps 100000
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecNormalize
+
+from agents.agent import TrainedAgent
+from agents.hyperparams import ALGORITHMS, Hyperparams, load_hyperparams
+from agents.storage import CONFIG, read_config, read_state, save_checkpoint
+from deeprec_env.analysis.day import with_day
+from deeprec_env.envs import SERVING, ServingEnv
+from deeprec_env.envs.rewards import REWARDS
+from deeprec_env.errors import InputError
+from deeprec_env.files import replacing
+from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.simulate import versions
+from policies.day import day_metrics, day_objective, run_policy
+
+VALIDATION_SEEDS = (1000, 1001)
+"""Days on which a training chooses its best model, beside those that tuners see first (0, 1, ...)."""
+
+Update = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What to train, on which scenario (preset, file or mapping); `timesteps` None: the hyperparameters'."""
+
+    scenario: Any
+    algo: str = "ppo"
+    timesteps: int | None = None
+    reward: str = "tail"
+    hyperparams: Path | None = None
+    engine: str = "asyncio"
+    seed: int = 0
+    validate_every: int = 4096
+
+    def __post_init__(self) -> None:
+        load_hyperparams(self.algo, self.hyperparams)
+        if self.timesteps is not None and self.timesteps < 1:
+            raise InputError("timesteps", self.timesteps, "must be at least 1")
+        if self.reward not in REWARDS:
+            raise InputError("reward", self.reward, f"must be one of {', '.join(REWARDS)}")
+        if self.seed < 0:
+            raise InputError("seed", self.seed, "must be a whole number of at least 0")
+
+    def parameters(self) -> Hyperparams:
+        """The hyperparameters in use."""
+        return load_hyperparams(self.algo, self.hyperparams)
+
+    def total_timesteps(self) -> int:
+        """Environment steps of the whole training."""
+        return self.timesteps or self.parameters().n_timesteps
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: its folder, and the best validation result."""
+
+    folder: Path
+    timesteps: int
+    queries: int
+    best: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary that `deeprec train` prints."""
+        described = {"folder": str(self.folder), "timesteps": self.timesteps, "queries": self.queries}
+        return {"schema_version": 1, **described, "best": self.best, "versions": versions()}
+
+
+def train(
+    settings: TrainSettings, folder: Path, *, resume: bool = False, progress: Update = lambda what, steps: None
+) -> Trained:
+    """Train until the settings' steps are done and leave in `folder`: best and last model, config, TensorBoard logs.
+
+    A checkpoint is written at every validation and on an interrupt; `resume` goes on from it.
+    """
+    scenario = with_day(load_scenario(settings.scenario), engine=settings.engine)
+    parameters = settings.parameters()
+    config = _config(settings, scenario, parameters)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = _resumed_state(folder, config) if resume else _fresh_state(folder)
+    with replacing(folder / CONFIG) as file:
+        json.dump(config, file, indent=2)
+    torch.set_num_threads(1)
+    venv = _vector_env(settings, scenario, parameters, folder, state["timesteps"])
+    try:
+        model = _model(settings, parameters, venv, folder, resumed=state["timesteps"] > 0)
+        watch = Watch(settings, scenario, folder, state, progress)
+        remaining = settings.total_timesteps() - state["timesteps"]
+        if remaining > 0:
+            try:
+                model.learn(remaining, callback=watch, reset_num_timesteps=state["timesteps"] == 0, tb_log_name="tb")
+            finally:
+                watch.checkpoint()
+        return Trained(folder, watch.state["timesteps"], watch.state["queries"], watch.state["best"])
+    finally:
+        venv.close()
+
+
+class Watch(BaseCallback):
+    """Validates and saves every so many steps; counts the queries that training simulated."""
+
+    def __init__(
+        self, settings: TrainSettings, scenario: Scenario, folder: Path, state: dict[str, Any], progress: Update
+    ) -> None:
+        super().__init__()
+        self.state = state
+        self._folder, self._every, self._progress = folder, settings.validate_every, progress
+        self._scenario, self._last = scenario, settings.total_timesteps()
+        self._env = ServingEnv(scenario, engine=settings.engine, reward=settings.reward)
+        self._next = state["timesteps"] + self._every
+
+    def _on_step(self) -> bool:
+        interval_s = self._scenario.control.interval_s
+        self.state["queries"] += sum(round(info["offered_qps"] * interval_s) for info in self.locals["infos"])
+        self.state["timesteps"] = self.num_timesteps
+        self._progress("train", self.training_env.num_envs)
+        if self.num_timesteps >= min(self._next, self._last):
+            self._next += self._every
+            self._validate()
+        return True
+
+    def checkpoint(self) -> None:
+        """Save the last model."""
+        save_checkpoint(self._folder, "last", self.model, self.state)
+
+    def _validate(self) -> None:
+        agent = TrainedAgent(self.model, self.model.get_vec_normalize_env())
+        days = [
+            day_metrics(run_policy(self._env, agent, seed, "validation"), self._scenario) for seed in VALIDATION_SEEDS
+        ]
+        result = {
+            "objective_s": day_objective(days),
+            "p95_hourly_ms": sum(day.p95_hourly_s for day in days) / len(days) * 1e3,
+            "violation_rate": sum(day.violation_rate for day in days) / len(days),
+            "timesteps": self.num_timesteps,
+        }
+        for name, value in result.items():
+            self.logger.record(f"validation/{name}", value)
+        if not self.state["best"] or result["objective_s"] < self.state["best"]["objective_s"]:
+            self.state["best"] = result
+            save_checkpoint(self._folder, "best", self.model, self.state)
+        self.checkpoint()
+
+
+def _config(settings: TrainSettings, scenario: Scenario, parameters: Hyperparams) -> dict[str, Any]:
+    return {
+        "algo": settings.algo,
+        "reward": settings.reward,
+        "seed": settings.seed,
+        "validation_seeds": list(VALIDATION_SEEDS),
+        "ladders": [list(scenario.control.batch_sizes), list(scenario.thresholds)],
+        "hyperparams": parameters.raw,
+        "scenario": scenario.model_dump(mode="json"),
+        "versions": versions(),
+    }
+
+
+def _fresh_state(folder: Path) -> dict[str, Any]:
+    if (folder / "last_state.json").exists():
+        raise InputError("output", str(folder), "holds a training already; resume it (--resume) or name another folder")
+    return {"timesteps": 0, "queries": 0, "best": {}}
+
+
+def _resumed_state(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    before = read_config(folder)
+    for key in ("algo", "reward", "seed", "ladders", "hyperparams", "scenario"):
+        if before.get(key) != config[key]:
+            raise InputError(key, config[key], f"the training in {folder} has {before.get(key)!r}")
+    return read_state(folder, "last")
+
+
+def _vector_env(
+    settings: TrainSettings, scenario: Scenario, parameters: Hyperparams, folder: Path, timesteps: int
+) -> VecEnv:
+    # Every training seed has its own block of environment seeds; a resumed one goes on with traffic it has not seen.
+    seed = settings.seed * 1_000_000 + timesteps
+    # The workers are forked from a server that has done the slow imports once.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["agents.train"])
+    arguments = {"scenario": scenario.model_dump(mode="json"), "engine": settings.engine, "reward": settings.reward}
+    venv: VecEnv = make_vec_env(
+        _make_env,
+        n_envs=parameters.n_envs,
+        seed=seed,
+        env_kwargs=arguments,
+        vec_env_cls=SubprocVecEnv,
+        vec_env_kwargs={"start_method": "forkserver"},
+    )
+    saved = folder / "last_vecnormalize.pkl"
+    if timesteps and saved.is_file():
+        return VecNormalize.load(str(saved), venv)
+    if parameters.normalize is not None:
+        return VecNormalize(venv, gamma=parameters.algorithm.get("gamma", 0.99), **parameters.normalize)
+    return venv
+
+
+def _make_env(**arguments: Any) -> gym.Env[Any, Any]:
+    return gym.make(f"deeprec_env:{SERVING}", **arguments)
+
+
+def _model(
+    settings: TrainSettings, parameters: Hyperparams, venv: VecEnv, folder: Path, *, resumed: bool
+) -> BaseAlgorithm:
+    algorithm = ALGORITHMS[settings.algo]
+    if resumed:
+        return algorithm.load(folder / "last_model.zip", env=venv, device="cpu", tensorboard_log=str(folder))
+    return algorithm(
+        env=venv, seed=settings.seed, device="cpu", tensorboard_log=str(folder), verbose=0, **parameters.algorithm
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    from deeprec_env.cli import main
+
+    main(["train", *sys.argv[1:]])

@@ -1,0 +1,94 @@
+"""What commands print: tables and JSON on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+def print_json(payload: Mapping[str, Any]) -> None:
+    """One JSON object, with null for what is not a number."""
+    sys.stdout.write(json.dumps(_finite(payload), indent=2, allow_nan=False) + "\n")
+
+
+def print_facts(payload: Mapping[str, Any]) -> None:
+    """A summary as two columns, nested keys joined by dots."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for key, value in _flat(payload):
+        table.add_row(key, value)
+    _stdout().print(table)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table, names on the left, figures on the right."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    _stdout().print(table)
+
+
+def _stdout() -> Console:
+    """As wide as the terminal; wide enough for every table where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 200)
+
+
+@contextmanager
+def progress(what: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[str, int], None]]:
+    """A progress bar on stderr; call what it yields with (what is being done, steps done since).
+
+    Nothing is shown if `quiet` or if stderr is no terminal.
+    """
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda description, steps: None
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda description, steps: bar.update(task, description=description, advance=steps)
+
+
+def fail(message: str, status: int = 2) -> None:
+    """Print one line on stderr and exit."""
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.exit(status)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _flat(payload: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in payload.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_text(entry) for entry in value) + "]"
+    return "-" if value is None else str(value)
