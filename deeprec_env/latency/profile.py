@@ -73,6 +73,12 @@ class Profile(LatencyModel):
         )
         return self
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Profile) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        return hash((self.profile, self.model, self.device))
+
     def base_s(self, items: Ints, u: Floats) -> Floats:
         index, weight = self._between(items)
         level = np.clip(np.searchsorted(LEVELS, u, side="right") - 1, 0, len(LEVELS) - 2)

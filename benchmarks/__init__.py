@@ -1,0 +1,1 @@
+"""Speed, each against a peer in the same run."""

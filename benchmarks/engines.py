@@ -1,0 +1,108 @@
+"""Requests a second of the asyncio engine against SimPy, on the same queries with the same service times.
+
+    python -m benchmarks.engines [--queries 40000] [--rounds 5] [--json]
+
+32 servers, batches of 32, production sizes, load 0.8. Both are timed from the arrival of the first query to the
+completion of the last, streams drawn and service times known before; rounds alternate, the median counts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Annotated
+
+import numpy as np
+import simpy
+import typer
+
+from deeprec_env import console
+from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.engine import AsyncioEngine
+from deeprec_env.simulation.load import pool_work
+from deeprec_env.simulation.plan import plan_stages
+from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
+
+SERVERS, BATCH_SIZE, LOAD = 32, 32, 0.8
+
+
+def workload() -> Scenario:
+    """The scenario of the comparison."""
+    data = {
+        "sla_ms": 100,
+        "workload": {"arrivals": {"kind": "poisson", "qps": 1.0}, "sizes": {"kind": "production"}},
+        "node": {
+            "cpu": {"servers": SERVERS, "latency": {"kind": "affine", "base_ms": 0.4, "per_item_ms": 0.05, "cv": 0.1}}
+        },
+        "control": {"batch_size": BATCH_SIZE},
+    }
+    scenario = load_scenario(data)
+    (pool,) = pool_work(scenario, BATCH_SIZE, None)
+    return scenario.with_arrivals({"kind": "poisson", "qps": LOAD * pool.largest_qps})
+
+
+def run_asyncio(scenario: Scenario, traffic: Traffic) -> tuple[float, list[float]]:
+    """Wall seconds and completion times of the asyncio engine."""
+    engine = AsyncioEngine(scenario, traffic)
+    begun = time.perf_counter()
+    engine.drain()
+    wall_s = time.perf_counter() - begun
+    completions = engine.records().completion_s.tolist()
+    engine.close()
+    return wall_s, completions
+
+
+def run_simpy(scenario: Scenario, traffic: Traffic) -> tuple[float, list[float]]:
+    """Wall seconds and completion times of SimPy: a process a request, a resource of 32 servers."""
+    (plan,) = plan_stages(scenario.stages, traffic.noise_key, 0, traffic.items, BATCH_SIZE, None)
+    arrivals, first, base_s = traffic.arrival_s.tolist(), plan.first.tolist(), plan.base_s.tolist()
+    completions = [0.0] * len(arrivals)
+    environment = simpy.Environment()
+    servers = simpy.Resource(environment, SERVERS)
+
+    def request(query: int, service_s: float):  # type: ignore[no-untyped-def]
+        with servers.request() as turn:
+            yield turn
+            yield environment.timeout(service_s)
+        completions[query] = max(completions[query], environment.now)
+
+    def source():  # type: ignore[no-untyped-def]
+        for query, arrival_s in enumerate(arrivals):
+            yield environment.timeout(arrival_s - environment.now)
+            for service_s in base_s[first[query] : first[query + 1]]:
+                environment.process(request(query, service_s))
+
+    environment.process(source())
+    begun = time.perf_counter()
+    environment.run()
+    return time.perf_counter() - begun, completions
+
+
+def main(
+    queries: Annotated[int, typer.Option(help="Queries of a round.")] = 40_000,
+    rounds: Annotated[int, typer.Option(help="Rounds; the median counts.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the traffic.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare the engines on the same workload in one run."""
+    scenario = workload()
+    traffic = QueryStream(scenario.workload, episode_seed(seed)).draw(queries)
+    requests = int(np.ceil(traffic.items / BATCH_SIZE).sum())
+    rates: dict[str, list[float]] = {"simpy": [], "asyncio": []}
+    for _ in range(rounds):
+        peer_s, peer = run_simpy(scenario, traffic)
+        own_s, own = run_asyncio(scenario, traffic)
+        # SimPy's delays add up in floats, so that its times drift by rounding.
+        if not np.allclose(peer, own, rtol=0.0, atol=1e-6):
+            raise RuntimeError("the two disagree on when queries complete")
+        rates["simpy"].append(requests / peer_s)
+        rates["asyncio"].append(requests / own_s)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    ratio = medians["asyncio"] / medians["simpy"]
+    payload = {"requests": requests, "requests_per_s": medians, "asyncio_over_simpy": ratio}
+    (console.print_json if json else console.print_facts)(payload)
+
+
+if __name__ == "__main__":
+    typer.run(main)

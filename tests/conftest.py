@@ -1,0 +1,84 @@
+"""Shared fixtures: small scenarios whose answers are known, and the published data where it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from deeprec_env import Scenario, load_scenario
+
+settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("fixed")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of published measurements."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the published measurements are not at {SHARED}")
+    return SHARED
+
+
+def queue(
+    servers: int, latency: dict[str, Any], qps: float, *, items: int = 1, sla_ms: float = 1e9, **more: Any
+) -> Scenario:
+    """A node of CPU servers alone, with Poisson arrivals of fixed size."""
+    return load_scenario(
+        {
+            "sla_ms": sla_ms,
+            "workload": {
+                "arrivals": {"kind": "poisson", "qps": qps},
+                "sizes": {"kind": "fixed", "items": items},
+            },
+            "node": {"cpu": {"servers": servers, "latency": latency}},
+            **more,
+        }
+    )
+
+
+def day_scenario(**changes: Any) -> dict[str, Any]:
+    """A small node with an accelerator and a short day: 12 windows of about 40 queries."""
+    return {
+        "sla_ms": 60,
+        "workload": {
+            "arrivals": {"kind": "diurnal", "qps": 400, "day_s": 1.2, "bursts": 2},
+            "sizes": {"kind": "production"},
+        },
+        "node": {
+            "cpu": {
+                "servers": 8,
+                "latency": {"kind": "affine", "base_ms": 0.5, "per_item_ms": 0.05, "cv": 0.1},
+                "idle_w": 20,
+                "busy_w": 60,
+            },
+            "accelerator": {
+                "servers": 1,
+                "latency": {"kind": "affine", "base_ms": 1.0, "per_item_ms": 0.004, "cv": 0.05},
+                "idle_w": 30,
+                "busy_w": 200,
+            },
+        },
+        "control": {"interval_s": 0.1},
+        **changes,
+    }
+
+
+MODEL_PROFILE = """# made by a test
+model,device,batch,part,repeats,mean_ms,p01_ms,p05_ms,p10_ms,p25_ms,p50_ms,p75_ms,p90_ms,p95_ms,p99_ms
+toy,cpu,1,compute,100,1.0,0.8,0.85,0.9,0.95,1.0,1.05,1.1,1.15,1.2
+toy,cpu,10,compute,100,2.8,2.0,2.2,2.4,2.6,2.8,3.0,3.2,3.4,3.6
+toy,cpu,100,compute,100,20.8,20.0,20.2,20.4,20.6,20.8,21.0,21.2,21.4,21.6
+"""
+
+
+@pytest.fixture
+def profile_csv(tmp_path: Path) -> Path:
+    """A profile of a toy model at batches 1, 10 and 100."""
+    path = tmp_path / "toy.csv"
+    path.write_text(MODEL_PROFILE, encoding="utf-8")
+    return path

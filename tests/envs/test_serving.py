@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import asyncio
+import copy
+import math
+import multiprocessing
+import pickle
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import deeprec_env
+from deeprec_env import InputError
+from deeprec_env.envs import SERVING, ServingEnv, register_environments
+from deeprec_env.envs.observation import FIELDS
+from deeprec_env.envs.rewards import REWARDS
+from deeprec_env.simulation.windows import Window
+from deeprec_env.workload import QueryStream, episode_seed
+from tests.conftest import day_scenario
+
+INFO = {
+    "p50_ms", "p95_ms", "p99_ms", "offered_qps", "completed_qps", "violation_rate", "batch_size", "threshold",
+    "cpu_utilisation", "accelerator_utilisation", "backlog", "energy_j", "sla_ms",
+}  # fmt: skip
+
+
+def make(**arguments: Any) -> ServingEnv:
+    return ServingEnv(**{"scenario": day_scenario()} | arguments)
+
+
+def episode(env: Any, actions: np.ndarray, seed: int | None = 3, **options: Any) -> list[bytes]:
+    observation, info = env.reset(seed=seed, options=options or None)
+    out = [observation.tobytes() + repr(sorted(info.items())).encode()]
+    for action in actions:
+        observation, reward, terminated, truncated, info = env.step(action)
+        out.append(observation.tobytes() + repr((reward, terminated, truncated, sorted(info.items()))).encode())
+    return out
+
+
+def actions(seed: int, count: int = 12) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, [13, 13], (count, 2))
+
+
+@pytest.mark.parametrize("name", [None, "wnd", "ncf-cpu"])
+def test_both_checkers_pass_with_warnings_as_errors(name: str | None) -> None:
+    stable_baselines = pytest.importorskip("stable_baselines3.common.env_checker")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make(f"deeprec_env:{SERVING}", scenario=name or day_scenario())
+        check_env(env.unwrapped, skip_render_check=True)
+        stable_baselines.check_env(env.unwrapped)
+        env.close()
+        env.close()
+
+
+def test_an_episode_is_a_day_and_the_same_seed_gives_the_same_bytes() -> None:
+    env = make()
+    assert env.windows == 12
+    first = episode(env, actions(0))
+    assert b"True" in first[-1]
+    assert b"True" not in first[-2]
+    assert episode(env, actions(0)) == first
+    assert episode(make(), actions(0)) == first
+    assert episode(make(), actions(0), seed=4) != first
+    with pytest.raises(RuntimeError, match="the episode is over"):
+        env.step(actions(0)[0])
+
+
+def test_info_and_observation_have_their_fields() -> None:
+    env = make()
+    observation, info = env.reset(seed=0)
+    assert set(info) == INFO
+    assert all(type(value) is float for value in info.values())
+    assert observation.shape == (len(FIELDS),)
+    observation, _, _, _, info = env.step(np.array([5, 12]))
+    assert set(info) == INFO
+    assert all(type(value) is float for value in info.values())
+    assert (info["batch_size"], info["threshold"], info["sla_ms"]) == (64.0, math.inf, 60.0)
+    seen = dict(zip(FIELDS, observation.tolist(), strict=True))
+    assert seen["p95"] == pytest.approx(info["p95_ms"] / 60.0, rel=1e-6)
+    assert seen["offered"] == pytest.approx(info["offered_qps"] / 400, rel=1e-6)
+    assert seen["cpu_utilisation"] == pytest.approx(info["cpu_utilisation"], rel=1e-6)
+    assert (seen["batch_size"], seen["threshold"]) == pytest.approx((5 / 12, 1.0))
+    assert seen["day_sin"] == pytest.approx(math.sin(2 * math.pi / 12), rel=1e-5)
+
+
+def test_the_documentation_names_every_field_of_the_observation() -> None:
+    assert ServingEnv.__doc__ is not None
+    rows = [line for line in ServingEnv.__doc__.splitlines() if line.strip().startswith("|")][2:]
+    named = [name.strip() for row in rows for name in row.split("|")[2].split(",")]
+    assert tuple(named) == FIELDS
+
+
+def test_rewards_are_their_formulas() -> None:
+    def window(p95_s: float, violations: float, sample: int = 10) -> Window:
+        return Window(0, 1, 0, p95_s, 0, violations, sample, 1, 1, 1, 0.5, 0, 0, 0)
+
+    assert REWARDS["tail"](window(0.25, 0.0), 1.0) == 0.75
+    assert REWARDS["tail"](window(math.e, 0.5), 1.0) == pytest.approx(-1.0 - 2.5)
+    assert REWARDS["goodput"](window(2.0, 0.25), 1.0) == 0.75
+    assert [reward(window(0.0, 0.0, 0), 1.0) for reward in REWARDS.values()] == [0.0, 0.0]
+
+
+def test_rewards_in_the_environment_follow_the_info() -> None:
+    env = make(reward="tail")
+    env.reset(seed=1)
+    for action in actions(1):
+        _, reward, _, _, info = env.step(action)
+        x = info["p95_ms"] / info["sla_ms"]
+        assert reward == pytest.approx((1 - x if x <= 1 else -math.log(x)) - 5 * info["violation_rate"])
+
+
+def test_pickles_and_copies_in_mid_episode_continue_alike() -> None:
+    env = make()
+    env.reset(seed=5)
+    for action in actions(2)[:6]:
+        env.step(action)
+    twins = [env, pickle.loads(pickle.dumps(env)), copy.deepcopy(env)]
+    for action in actions(2)[6:]:
+        steps = [twin.step(action) for twin in twins]
+        assert len({(step[0].tobytes(), repr(step[1:])) for step in steps}) == 1
+    finished = [twin.finish().completion_s.tobytes() for twin in twins]
+    assert len(set(finished)) == 1
+    starts = [twin.reset()[0].tobytes() + twin.step(actions(2)[0])[0].tobytes() for twin in twins]
+    assert len(set(starts)) == 1  # the next episode is the same too
+    fresh = pickle.loads(pickle.dumps(make()))  # never reset
+    fresh.reset(seed=0)
+
+
+def test_a_step_inside_a_running_loop_works() -> None:
+    async def notebook() -> list[bytes]:
+        await asyncio.sleep(0)
+        out = episode(make(), actions(0))
+        await asyncio.sleep(0)
+        return out
+
+    assert asyncio.run(notebook()) == episode(make(), actions(0))
+
+
+def _spawned(queue: Any) -> None:
+    import gymnasium
+
+    env = gymnasium.make("deeprec_env:DeepRec/Serving-v0", scenario="ncf-cpu")
+    observation, _ = env.reset(seed=1)
+    queue.put((observation.tobytes(), [str(env.step(np.array([5, 0]))) for _ in range(2)]))
+
+
+def test_make_works_in_a_spawned_process() -> None:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_spawned, args=(queue,))
+    process.start()
+    theirs = queue.get(timeout=120)
+    process.join()
+    _spawned(mine := multiprocessing.get_context("spawn").Queue())
+    assert mine.get(timeout=60) == theirs
+
+
+def test_splits_are_disjoint_and_episodes_go_on_in_their_stream() -> None:
+    env = make()
+    seen = set()
+    for split in ("train", "validation", "test"):
+        env.reset(seed=0, options={"split": split})
+        seen.add(env.finish().arrival_s.tobytes())
+        env.reset(options={"split": split})
+        seen.add(env.finish().arrival_s.tobytes())
+    assert len(seen) == 6
+    env.reset(options={"split": "test"}, seed=0)
+    assert env.finish().arrival_s.tobytes() in seen
+
+
+def test_test_traffic_is_the_scenarios_own_and_training_varies_its_peak() -> None:
+    env = make()
+    env.reset(seed=7, options={"split": "test"})
+    own = QueryStream(env.scenario.workload, episode_seed(7, "test")).draw_until(1.2)
+    assert env.finish().arrival_s.tobytes() == own.arrival_s.tobytes()
+    counts = []
+    env.reset(seed=0)
+    for _ in range(30):
+        counts.append(len(env.finish()))
+        env.reset()
+    assert min(counts) < 0.7 * 480 < 1.1 * 480 < max(counts)
+
+
+def test_an_action_is_in_force_from_its_windows_start() -> None:
+    env = make()
+    env.reset(seed=2, options={"split": "test"})
+    chosen = actions(4)
+    for action in chosen:
+        env.step(action)
+    records = env.finish()
+    window = np.minimum((records.arrival_s / 0.1).astype(int), 11)
+    sizes = [env.batch_sizes[chosen[index][0]] for index in window]
+    assert records.batch_size.tolist() == sizes
+
+
+def test_traffic_that_is_no_day_runs_for_96_windows() -> None:
+    data = day_scenario()
+    data["workload"]["arrivals"] = {"kind": "gamma", "qps": 100, "cv": 2}
+    del data["node"]["accelerator"]
+    env = ServingEnv(data)
+    assert env.windows == 96
+    assert env.action_space == gym.spaces.MultiDiscrete([13, 1])
+
+
+def test_registration_is_idempotent() -> None:
+    register_environments()
+    register_environments()
+    assert SERVING in gym.registry
+    assert deeprec_env.__version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [({"reward": "joy"}, "reward"), ({"engine": "steam"}, "engine"), ({"scenario": "nowhere"}, "scenario")],
+)
+def test_bad_arguments_are_refused(arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(InputError, match=field):
+        make(**arguments)
+
+
+def test_bad_calls_are_refused() -> None:
+    env = make()
+    with pytest.raises(RuntimeError, match="call reset"):
+        env.step(np.array([0, 0]))
+    for options in ({"split": "tset"}, {"splt": "test"}):
+        with pytest.raises(InputError):
+            env.reset(options=options)
+    env.reset(seed=0)
+    with pytest.raises(InputError, match="action"):
+        env.step(np.array([13, 0]))

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeprec_env import InputError, Scenario, find_capacity, load_scenario
+from deeprec_env.envs import ServingEnv
+from deeprec_env.simulation.simulate import run
+from deeprec_env.workload import QueryStream, episode_seed
+from policies.base import FixedPolicy, fixed
+from policies.day import DayRuns, day_metrics, day_objective, geometric_mean, run_policy
+from policies.deeprecsched_repository import LiveTuner, RepositoryOptions
+from policies.evaluate import evaluate, policy_capacity
+from policies.random_policy import RandomPolicy
+from policies.registry import policy_names, prepare
+from policies.search import CapacityMeter, scan_ladders
+from policies.static import static_setting
+from policies.tune import METHODS, TuneOptions, find_setting, tune
+from tests.conftest import day_scenario
+
+OPTIONS = TuneOptions(queries=2000, days=1)
+QUIET: Any = lambda what: None  # noqa: E731
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    """A small ladder, and a scenario whose best batch size lies inside it: overhead below, parallelism above."""
+    control = {"interval_s": 0.1, "batch_sizes": [8, 32, 128, 512, 1000], "thresholds": [128, 512, None]}
+    return load_scenario(day_scenario(control=control))
+
+
+def test_static_spreads_the_largest_query_over_the_cores() -> None:
+    assert static_setting(load_scenario("dlrm-rmc1")) == (25, None)
+
+
+def test_fixed_policies_act_for_one_observation_or_many(scenario: Scenario) -> None:
+    prepared = fixed(scenario, (48, 300))
+    assert prepared.scenario.control.batch_sizes == (8, 32, 48, 128, 512, 1000)
+    assert prepared.scenario.thresholds == (128, 300, 512, None)
+    one, _ = prepared.policy.predict(np.zeros(14, dtype=np.float32))
+    many, _ = prepared.policy.predict(np.zeros((3, 14), dtype=np.float32))
+    assert one.tolist() == [2, 1]
+    assert many.tolist() == [[2, 1]] * 3
+    one[0] = 99  # a caller's copy
+    assert prepared.policy.predict(np.zeros(14, dtype=np.float32))[0].tolist() == [2, 1]
+
+
+def test_a_fixed_policy_in_the_environment_is_the_fixed_run(scenario: Scenario) -> None:
+    env = ServingEnv(scenario)
+    records = run_policy(env, FixedPolicy(1, 0), 4, "test")
+    traffic = QueryStream(scenario.workload, episode_seed(4, "test")).draw_until(1.2)
+    alone = run(scenario.with_settings(32, 128), traffic)
+    assert records.completion_s.tobytes() == alone.completion_s.tobytes()
+
+
+def test_random_is_seeded(scenario: Scenario) -> None:
+    observation = np.zeros(14, dtype=np.float32)
+    draws = [[RandomPolicy(scenario, 3).predict(observation)[0].tolist() for _ in range(2)] for _ in range(2)]
+    assert draws[0] == draws[1]
+    several, _ = RandomPolicy(scenario, 3).predict(np.zeros((50, 14), dtype=np.float32))
+    assert several.max(axis=0).tolist() == [4, 2]
+
+
+def test_day_metrics_are_over_all_queries_by_the_hour_of_their_arrival(scenario: Scenario) -> None:
+    traffic = QueryStream(scenario.workload, episode_seed(0, "test")).draw_until(1.2)
+    records = run(scenario, traffic)
+    metrics = day_metrics(records, scenario)
+    first = records.latency_s[records.arrival_s < 0.05]
+    assert metrics.hourly_p95_s[0] == np.percentile(first, 95)
+    assert metrics.p95_hourly_s == pytest.approx(np.nanmean(metrics.hourly_p95_s))
+    assert metrics.p95_day_s == np.percentile(records.latency_s, 95)
+    late = records.latency_s > scenario.sla_s
+    assert metrics.violation_rate == late.mean()
+    assert metrics.goodput_qps == pytest.approx((~late).sum() / 1.2)
+    assert metrics.queries == len(records)
+
+
+def test_the_scan_finds_the_best_of_a_separable_objective(scenario: Scenario) -> None:
+    value = {8: 3.0, 32: 1.0, 128: 2.0, 512: 5.0, 1000: 9.0}, {128: 0.3, 512: 0.1, None: 0.2}
+
+    def better(setting: Any, best: float | None) -> float | None:
+        found = value[0].get(setting[0], 99.0) + value[1][setting[1]]
+        return found if best is None or found < best else None
+
+    assert scan_ladders(scenario, (25, None), better) == (32, 512)
+
+
+def test_tuners_beat_static_by_what_they_tune_for(scenario: Scenario) -> None:
+    static = tune(scenario, "static", OPTIONS)
+    assert static.tuned.queries_used == 0
+    grid = tune(scenario, "grid-capacity", OPTIONS)
+    climbed = tune(scenario, "deeprecsched", OPTIONS)
+    live = tune(scenario, "deeprecsched-repository", OPTIONS)
+    assert grid.capacity.qps > 1.1 * static.capacity.qps
+    assert climbed.capacity.qps > 1.1 * static.capacity.qps
+    assert live.capacity.qps > static.capacity.qps
+    assert all(result.tuned.queries_used > 10_000 for result in (grid, climbed, live))
+    payload = grid.to_json()
+    assert {"batch_size", "threshold", "qps", "p95_only_qps", "offered_load", "queries_used"} <= set(payload)
+    assert json.loads(json.dumps(payload)) == payload
+
+
+def test_the_papers_climb_leaves_the_ladder_and_stops_behind_the_fall(scenario: Scenario) -> None:
+    heard: list[str] = []
+    cpu_only = scenario.replace(
+        node=scenario.node and scenario.node.model_copy(update={"accelerator": None}), control={"batch_size": 25}
+    )
+    found = find_setting(cpu_only, "deeprecsched", OPTIONS, heard.append)
+    tried = [int(line.split()[-1]) for line in heard]
+    assert tried == [2**power for power in range(1, len(tried) + 1)]
+    assert found.setting[0] in (1, *tried)
+    assert found.setting[1] is None
+
+
+def test_the_live_tuner_settles_where_p95_meets_the_target(scenario: Scenario) -> None:
+    tuner = LiveTuner(scenario, RepositoryOptions(), seed=0, engine="asyncio")
+    qps = 1 / tuner.median_gap_s(64, None)
+    capacity = find_capacity(scenario, batch_size=64, threshold=None, queries=20_000).p95_only_qps
+    assert qps == pytest.approx(capacity, rel=0.15)  # p95 of 64 samples: 17 % standard deviation a window
+    assert tuner.queries_used >= 128 * 64
+
+
+def test_grid_day_minimises_the_day_metric_on_validation_days(scenario: Scenario) -> None:
+    found = find_setting(scenario, "grid-day", OPTIONS, QUIET)
+    days = DayRuns(scenario, seeds=[0], split="validation", engine="asyncio")
+    every = {
+        (size, threshold): day_objective(days.fixed((size, threshold)))
+        for size in scenario.control.batch_sizes
+        for threshold in scenario.thresholds
+    }
+    assert every[found.setting] <= 1.1 * min(every.values())
+
+
+def test_capacity_meter_remembers(scenario: Scenario) -> None:
+    meter = CapacityMeter(scenario, queries=2000, seed=0, engine="asyncio")
+    first = meter.capacity(64, None)
+    used = meter.queries_used
+    assert meter.capacity(64, None) is first
+    assert meter.queries_used == used
+    assert meter.above((64, None), 2 * first.qps) == 0.0
+
+
+def test_evaluation_is_paired_and_complete(scenario: Scenario) -> None:
+    result = evaluate(scenario, ["static", "grid-day", "random"], seed=3, seeds=3, options=OPTIONS)
+    payload = result.to_json()
+    assert payload["seeds"] == [3, 4, 5]
+    assert set(payload["policies"]) == {"static", "grid-day", "random"}
+    entry = payload["policies"]["static"]
+    assert {
+        "p95_hourly_ms", "p95_day_ms", "p99_day_ms", "violation_rate", "goodput", "capacity_qps", "joules_per_query",
+        "tuning_queries", "score", "vs",
+    } <= set(entry)  # fmt: skip
+    assert entry["score"] is None
+    ratio = entry["vs"]["grid-day"]["ratio"]
+    ours, theirs = (
+        geometric_mean([day.p95_hourly_s for day in result.policies[name].days]) for name in ("static", "grid-day")
+    )
+    assert ratio == pytest.approx(ours / theirs)
+    assert ratio == pytest.approx(1 / payload["policies"]["grid-day"]["vs"]["static"]["ratio"])
+    low, high = entry["vs"]["grid-day"]["ci"]
+    assert low < ratio < high
+    again = evaluate(scenario, ["static"], seed=3, seeds=1, options=OPTIONS).to_json()
+    assert again["policies"]["static"]["vs"] == {}
+
+
+def test_an_adaptive_policys_capacity_is_that_of_the_setting_it_keeps(scenario: Scenario) -> None:
+    prepared = prepare("grid-capacity", scenario, OPTIONS, QUIET)
+    fixed_qps = policy_capacity(prepared, seed=0, queries=4000)
+    adaptive = policy_capacity(type(prepared)(prepared.policy, prepared.scenario, 0, None), seed=0)
+    assert adaptive == pytest.approx(fixed_qps, rel=0.06)
+
+
+@pytest.mark.parametrize("name", policy_names())
+def test_every_policy_can_be_prepared(name: str, scenario: Scenario) -> None:
+    prepared = prepare(name, scenario, TuneOptions(queries=1100, days=1), QUIET)
+    assert (prepared.tuning_queries > 0) == (name not in ("static", "random"))
+
+
+def test_unknown_names_are_refused(scenario: Scenario) -> None:
+    with pytest.raises(InputError, match="method"):
+        tune(scenario, "guess", OPTIONS)
+    with pytest.raises(InputError, match="policy"):
+        evaluate(scenario, ["guess"], seeds=1)
+    with pytest.raises(InputError, match="each policy once"):
+        evaluate(scenario, ["static", "static"], seeds=1)
+    with pytest.raises(InputError, match="seeds"):
+        evaluate(scenario, ["static"], seeds=0)
+    with pytest.raises(InputError, match="queries"):
+        TuneOptions(queries=5)
+    assert set(METHODS) < set(policy_names())

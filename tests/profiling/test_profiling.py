@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeprec_env import InputError
+from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile
+from deeprec_env.profiling import ProfileSettings, agreement, profile_models
+from deeprec_env.profiling.measure import Effort, _quietest
+from deeprec_env.profiling.merge import merge
+
+SMALL: dict[str, Any] = {
+    "batches": (1, 4),
+    "rows_scale": 1e-4,
+    "effort": Effort(passes=2, kept=1, repeats=5, least=2, warm_up=1),
+}
+
+
+def test_a_profile_holds_its_models_batches_and_machine(tmp_path: Path) -> None:
+    path, steps = tmp_path / "out.csv", []
+    table = profile_models(ProfileSettings(("ncf", "wnd"), **SMALL), path, steps.append)
+    assert steps == ["ncf"] * 4 + ["wnd"] * 4
+    assert [(row.model, row.batch, row.part, row.repeats) for row in table.rows] == [
+        (model, batch, "compute", 5) for model in ("ncf", "wnd") for batch in (1, 4)
+    ]
+    read = read_profile(path)
+    assert read.header["rows_scale"] == "0.0001"
+    assert read.header["threads"] == "1"
+    assert [row.batch for row in read.rows] == [1, 4, 1, 4]
+    assert set(agreement(read, read)) == {"ncf", "wnd"}
+    assert agreement(read, read)["ncf"] == [0.0, 0.0]
+
+
+def test_an_interrupted_profile_keeps_what_it_had_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+
+    def interrupt(model: str) -> None:
+        if model == "wnd":
+            raise KeyboardInterrupt
+
+    settings = ProfileSettings(("ncf", "wnd"), **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        profile_models(settings, path, interrupt)
+    kept = read_profile(path)
+    assert kept.models() == ["ncf"]
+    measured: list[str] = []
+    resumed = profile_models(settings, path, measured.append)
+    assert set(measured) == {"wnd"}
+    assert resumed.rows[:2] == kept.rows
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_profile_of_other_conditions_is_not_mixed_in(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    profile_models(ProfileSettings(("ncf",), **SMALL), path, lambda model: None)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="rows_scale"):
+        profile_models(ProfileSettings(("wnd",), **SMALL | {"rows_scale": 1e-3}), path, lambda model: None)
+    assert path.read_bytes() == before
+
+
+def test_slow_passes_are_left_out() -> None:
+    passes = [np.full(3, value) for value in (5.0, 1.0, 9.0, 2.0)]
+    assert _quietest(passes, 2).tolist() == [1.0] * 3 + [2.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"models": ("nfc",)}, "model"),
+        ({"device": "tpu"}, "device"),
+        ({"batches": ()}, "batches"),
+        ({"batches": (0,)}, "batches"),
+        ({"threads": 0}, "threads"),
+        ({"rows_scale": 0.0}, "rows_scale"),
+        ({"index_distribution": "normal"}, "index_distribution"),
+    ],
+)
+def test_bad_settings_are_refused(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(InputError, match=f"^{field}"):
+        ProfileSettings(**{"models": ("ncf",)} | change)
+
+
+def test_a_path_that_cannot_be_written_is_refused_before_measuring(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="output"):
+        profile_models(
+            ProfileSettings(("ncf",), **SMALL), tmp_path / "no" / "out.csv", lambda model: pytest.fail("measured")
+        )
+
+
+def test_merging_takes_the_quietest_row_of_the_same_conditions() -> None:
+    def row(batch: int, median: float) -> ProfileRow:
+        return ProfileRow("ncf", "cpu", batch, "compute", 5, median, (median,) * len(LEVELS))
+
+    first = ProfileTable({"cpu": "x", "date": "1"}, (row(1, 2.0), row(2, 3.0)))
+    second = ProfileTable({"cpu": "x", "date": "2"}, (row(1, 1.5), row(2, 4.0)))
+    assert [merged.mean_ms for merged in merge([first, second]).rows] == [1.5, 3.0]
+    with pytest.raises(InputError, match="cpu"):
+        merge([first, ProfileTable({"cpu": "y"}, second.rows)])

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deeprec_env import __version__
+from deeprec_env.cli import main
+from tests.conftest import MODEL_PROFILE, day_scenario
+
+
+@pytest.fixture
+def scenario_file(tmp_path: Path) -> Path:
+    path = tmp_path / "node.yaml"
+    path.write_text(yaml.safe_dump(day_scenario()), encoding="utf-8")
+    return path
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return int(stopped.value.code or 0), captured.out, captured.err
+
+
+def payload(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    status, out, err = call(capsys, *arguments, "--json")
+    assert (status, err) == (0, "")
+    parsed: dict[str, Any] = json.loads(out)
+    assert parsed["schema_version"] == 1
+    return parsed
+
+
+def test_the_module_and_the_command_are_the_same() -> None:
+    command = Path(sys.executable).with_name("deeprec")
+    outputs = [
+        subprocess.run([*start, "--version"], capture_output=True, text=True, check=True).stdout
+        for start in ([str(command)], [sys.executable, "-m", "deeprec_env"])
+    ]
+    assert outputs == [f"deeprec-env {__version__}\n"] * 2
+
+
+def test_scenarios_lists_and_prints_presets(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "scenarios")
+    assert status == 0
+    assert "dlrm-rmc1-cpu" in out.split()
+    status, out, _ = call(capsys, "scenarios", "wnd")
+    assert yaml.safe_load(out)["sla_ms"] == 25
+    assert payload(capsys, "scenarios", "wnd")["sla_ms"] == 25
+    assert "wnd" in payload(capsys, "scenarios")["scenarios"]
+
+
+def test_simulate_has_the_contracts_keys(
+    capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path
+) -> None:
+    records = tmp_path / "out.csv"
+    arguments = ("simulate", scenario_file, "--qps", 300, "--threshold", 400, "--queries", 2000, "--seed", 5)
+    result = payload(capsys, *arguments, "--records", records)
+    assert {"mean", "p50", "p95", "p99", "p95_ci"} <= set(result["latency_ms"])
+    assert {
+        "sla_ms", "verdict", "qps_offered", "qps_achieved", "queries", "offloaded_fraction", "utilisation",
+        "offered_load", "joules_per_query", "qps_per_watt", "streams_sha256", "versions",
+    } <= set(result)  # fmt: skip
+    assert set(result["utilisation"]) == set(result["offered_load"]) == {"cpu", "accelerator"}
+    assert 0 < result["offloaded_fraction"] < 0.5
+    assert len(records.read_text(encoding="utf-8").splitlines()) == 2001
+    assert payload(capsys, *arguments) == result
+    assert payload(capsys, *arguments[:-1], 6)["streams_sha256"] != result["streams_sha256"]
+    status, out, _ = call(capsys, *arguments)
+    assert status == 0
+    assert "latency_ms.p95" in out
+
+
+def test_overload_is_said(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
+    _, _, err = call(capsys, "simulate", scenario_file, "--qps", 9000, "--queries", 1500)
+    assert "overloaded" in err
+    assert payload(capsys, "simulate", scenario_file, "--qps", 9000, "--queries", 1500)["verdict"] == "fail"
+
+
+def test_capacity_and_tune_have_the_contracts_keys(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
+    found = payload(capsys, "capacity", scenario_file, "--batch-size", 64, "--queries", 2000)
+    assert {"qps", "qps_ci", "limited_by", "p95_only_qps"} <= set(found)
+    tuned = payload(capsys, "tune", scenario_file, "--method", "grid-capacity", "--queries", 1500)
+    assert {"batch_size", "threshold", "qps", "p95_only_qps", "offered_load", "queries_used"} <= set(tuned)
+    assert tuned["qps"] >= 0.95 * found["qps"]
+
+
+def test_evaluate_has_the_contracts_keys(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
+    arguments = ("evaluate", scenario_file, "--policies", "static,random", "--seeds", 2, "--queries", 1500)
+    result = payload(capsys, *arguments)
+    assert result["seeds"] == [0, 1]
+    assert set(result["policies"]) == {"static", "random"}
+    status, out, _ = call(capsys, *arguments)
+    assert status == 0
+    assert "violations %" in out
+
+
+def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "profile.csv"
+    result = payload(capsys, "profile", "ncf", "--batches", "1,2", "--rows-scale", 0.001, "--output", path)
+    assert result["models"] == ["ncf"]
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["simulate", "nowhere"], "scenario: got 'nowhere'"),
+        (["simulate", "NODE", "--qps", "-5"], "qps: got -5.0; must be a positive number"),
+        (["simulate", "NODE", "--batch-size", "0"], "batch_size: got 0; must be at least 1"),
+        (["simulate", "wnd-cpu", "--threshold", "64"], "threshold: got 64; must be null"),
+        (["simulate", "NODE", "--threshold", "many"], "threshold: got 'many'"),
+        (["simulate", "NODE", "--set", "node.cpu.servers=0"], "node.cpu.servers: got 0"),
+        (
+            ["simulate", "NODE", "--set", "node.cpu.cores=4"],
+            "node.cpu.cores: got 4; unknown key; allowed keys: servers",
+        ),
+        (["simulate", "NODE", "--set", "workload.arrivals.qps=-1"], "workload.arrivals.qps: got -1"),
+        (["simulate", "NODE", "--records", "no/where.csv"], "records: got 'no/where.csv'"),
+        (["simulate", "NODE", "--queries", "10"], "queries: got 10; must be at least 1100"),
+        (["simulate", "NODE", "--engine", "steam"], "engine: got 'steam'; must be one of asyncio"),
+        (["simulate", "NODE", "--seed", "-1"], "seed: got -1"),
+        (["simulate", "NODE", "--queries", "many"], "--queries"),
+        (["simulate", "NODE", "--no-such-option"], "--no-such-option"),
+        (["simulate"], "scenario"),
+        (["tune", "NODE", "--method", "guess"], "method: got 'guess'; must be one of static"),
+        (["evaluate", "NODE", "--policies", "guess"], "policy: got 'guess'"),
+        (["evaluate", "NODE", "--traffic", "flood"], "traffic: got 'flood'; must be day"),
+        (["profile", "nfc"], "model: got 'nfc'; must be 'all' or one of dlrm-rmc1"),
+        (["profile", "ncf", "--batches", "0"], "batches"),
+        (["train", "NODE", "--algo", "alchemy"], "algo: got 'alchemy'; must be one of ppo"),
+        (["scenarios", "nowhere"], "scenario: got 'nowhere'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], scenario_file: Path, arguments: list[str], message: str
+) -> None:
+    before = {path: path.read_bytes() for path in scenario_file.parent.iterdir()}
+    status, out, err = call(capsys, *[str(scenario_file) if word == "NODE" else word for word in arguments])
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+    assert {path: path.read_bytes() for path in scenario_file.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("toy,cpu", "other,cpu"), "node.cpu.latency.model: got 'toy'; profile"),
+        (("p50_ms", "p51_ms"), "lacks the column p50_ms"),
+        (("0.8,0.85", "0.9,0.85"), "quantiles must ascend"),
+    ],
+)
+def test_bad_profiles_are_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    data = day_scenario()
+    data["node"]["cpu"]["latency"] = {"kind": "profile", "profile": "toy.csv", "model": "toy"}
+    (tmp_path / "toy.csv").write_text(MODEL_PROFILE.replace(*change), encoding="utf-8")
+    (tmp_path / "node.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    status, out, err = call(capsys, "simulate", tmp_path / "node.yaml")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_importing_is_light() -> None:
+    """Neither torch nor plotting is loaded by the environments; what the package adds to gymnasium is bounded."""
+    code = (
+        "import time, gymnasium, sys; begun = time.perf_counter(); import deeprec_env; "
+        "print(time.perf_counter() - begun); "
+        "print([name for name in ('torch', 'matplotlib', 'scipy', 'typer', 'numba') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert out[1] == "[]"
+    assert float(out[0]) < 5.0  # 0.6 s on a quiet machine; this only catches a heavy import
