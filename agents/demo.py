@@ -78,5 +78,8 @@ def _train(scenario: str, folder: Path, timesteps: int) -> Path:
     return folder
 
 
+app = console.application("The main job in small.")
+app.command()(demo)
+
 if __name__ == "__main__":
-    typer.run(demo)
+    console.run(app, "agents.demo")

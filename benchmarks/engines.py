@@ -104,5 +104,8 @@ def main(
     (console.print_json if json else console.print_facts)(payload)
 
 
+app = console.application("Engines against SimPy.")
+app.command()(main)
+
 if __name__ == "__main__":
-    typer.run(main)
+    console.run(app, "benchmarks.engines")

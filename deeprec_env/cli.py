@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,17 +13,10 @@ from deeprec_env.analysis.capacity import find_capacity
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario, preset_names, preset_text
 from deeprec_env.scenario.schema import Threshold
-from deeprec_env.simulation.records import check_records_path, write_records
 from deeprec_env.simulation.simulate import QUERIES, SCHEMA_VERSION, FromScenario, simulate
 from deeprec_env.version import __version__
 
-app = typer.Typer(
-    help="A laboratory for serving neural recommendation models.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = console.application("A laboratory for serving neural recommendation models.")
 
 ScenarioArgument = Annotated[str, typer.Argument(help="A preset's name (see 'deeprec scenarios') or a YAML file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -77,8 +69,6 @@ def simulate_command(
     seed: Seed = 0,
 ) -> None:
     """Run a scenario and summarise its latencies, rates and energy."""
-    if records is not None:
-        check_records_path(records)
     result = simulate(
         load_scenario(scenario, set_ or ()),
         qps=qps,
@@ -88,9 +78,8 @@ def simulate_command(
         seed=seed,
         split=split,
         engine=engine,
+        records=records,
     )
-    if records is not None:
-        write_records(result.records, result.warmup, records)
     if result.overloaded and not json:
         typer.echo("overloaded: a pool gets more work than it can do, so these latencies grow with the run", err=True)
     _print(result.to_json(), json)
@@ -246,18 +235,7 @@ def evaluate(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; bad input is one line on stderr and exit status 2."""
-    try:
-        status = app(arguments, prog_name="deeprec", standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
-    except InputError as error:
-        console.fail(str(error))
-    except typer.TyperException as error:
-        console.fail(error.format_message(), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        console.fail("interrupted; what was finished is kept", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+    console.run(app, "deeprec", arguments)
 
 
 def _print(payload: dict[str, Any], json: bool) -> None:

@@ -9,9 +9,39 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from deeprec_env.errors import InputError
+
+
+def application(description: str) -> typer.Typer:
+    """A command-line application without boxes: `run` prints its errors."""
+    return typer.Typer(
+        help=description,
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+
+def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None:
+    """Run an application and exit; bad input is one line on stderr and exit status 2."""
+    try:
+        status = app(arguments, prog_name=name, standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except InputError as error:
+        _fail(str(error), 2)
+    except typer.TyperException as error:
+        _fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; what was finished is kept", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
 
 
 def print_json(payload: Mapping[str, Any]) -> None:
@@ -64,8 +94,7 @@ def progress(what: str, total: int | None, *, quiet: bool) -> Iterator[Callable[
         yield lambda description, steps: bar.update(task, description=description, advance=steps)
 
 
-def fail(message: str, status: int = 2) -> None:
-    """Print one line on stderr and exit."""
+def _fail(message: str, status: int) -> None:
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
     sys.exit(status)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOADS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0)
-"""Rates of the QPS plot, in capacity of the scenario."""
+"""Rates of the QPS plot, in the highest capacity of the policies."""
 
 
 def write_plots(evaluation: Evaluation, folder: Path, *, queries: int) -> list[str]:
@@ -60,9 +60,8 @@ def _draw_day(axes: Axes, evaluation: Evaluation) -> None:
 
 
 def _draw_rates(axes: Axes, evaluation: Evaluation, queries: int) -> None:
-    capacity = evaluation.scenario.capacity
-    assert capacity is not None  # every evaluated scenario has the day of its capacity
-    rates = [load * capacity.qps for load in LOADS]
+    highest_qps = max(result.capacity_qps for result in evaluation.policies.values())
+    rates = [load * highest_qps for load in LOADS]
     for name, result in evaluation.policies.items():
         probes = [probe_policy(result.prepared, qps, seed=evaluation.seeds[0], queries=queries) for qps in rates]
         axes.plot(rates, [probe.p95_s * 1e3 for probe in probes], marker="o", markersize=3, label=name)

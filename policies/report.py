@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deeprec_env import console
+from deeprec_env.latency import Profile
 from policies.evaluate import Evaluation, describe
 
 COLUMNS = (
@@ -31,7 +32,15 @@ def print_evaluation(evaluation: Evaluation, name: str) -> None:
             ]
         )
     seeds = f"{len(evaluation.seeds)} test days (seeds {evaluation.seeds[0]} to {evaluation.seeds[-1]})"
-    console.print_table(f"{name}, target {evaluation.scenario.sla_ms:g} ms on p95, {seeds}", COLUMNS, rows)
+    target = f"target {evaluation.scenario.sla_ms:g} ms on p95"
+    console.print_table(f"{name}{_accelerators(evaluation)}, {target}, {seeds}", COLUMNS, rows)
+
+
+def _accelerators(evaluation: Evaluation) -> str:
+    """The accelerators' profiles by name, which says of an estimated one that it is."""
+    pools = [stage.accelerator for stage in evaluation.scenario.stages if stage.accelerator is not None]
+    names = [pool.latency.profile for pool in pools if isinstance(pool.latency, Profile)]
+    return f" with accelerator {', '.join(names)}" if names else ""
 
 
 def _ratio(evaluation: Evaluation, policy: str) -> str:

@@ -15,7 +15,7 @@ from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario, Threshold
 from deeprec_env.simulation.engine import AsyncioEngine, check_settings
 from deeprec_env.simulation.load import offered_load
-from deeprec_env.simulation.records import Records
+from deeprec_env.simulation.records import Records, check_records_path, write_records
 from deeprec_env.simulation.summary import Interval, Tail, Usage, summarise_tail, summarise_usage, warmup_queries
 from deeprec_env.version import __version__
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
@@ -102,18 +102,25 @@ def simulate(
     split: str = "train",
     engine: str = "asyncio",
     coroutines: Coroutines = (),
+    records: str | Path | None = None,
 ) -> Result:
     """Run a scenario for `queries` arrivals and until all have completed.
 
     `qps` replaces the scenario's arrivals by stationary Poisson; `batch_size` and `threshold` replace its settings.
+    `records` names a CSV file that every query is written to.
     `coroutines` run beside the node in virtual time, each called with the engine (see `AsyncioEngine`). Raises
     `InputError` for bad input.
     """
     chosen = with_options(load_scenario(scenario), qps=qps, batch_size=batch_size, threshold=threshold)
     if queries < warmup_queries(queries) + 100:
         raise InputError("queries", queries, "must be at least 1100: the first 1000 are warm-up")
+    if records is not None:
+        check_records_path(Path(records))
     traffic = QueryStream(chosen.workload, episode_seed(seed, split)).draw(queries)
-    return summarise(chosen, traffic, run(chosen, traffic, engine=engine, coroutines=coroutines))
+    result = summarise(chosen, traffic, run(chosen, traffic, engine=engine, coroutines=coroutines))
+    if records is not None:
+        write_records(result.records, result.warmup, Path(records))
+    return result
 
 
 def with_options(
