@@ -115,7 +115,7 @@ def train(
 
 
 class Watch(BaseCallback):
-    """Validates and saves every so many steps; counts the queries that training simulated."""
+    """Validates and saves every so many steps; counts the queries that training and validation simulated."""
 
     def __init__(
         self, settings: TrainSettings, scenario: Scenario, folder: Path, state: dict[str, Any], progress: Update
@@ -123,7 +123,7 @@ class Watch(BaseCallback):
         super().__init__()
         self.state = state
         self._folder, self._every, self._progress = folder, settings.validate_every, progress
-        self._scenario, self._last = scenario, settings.total_timesteps()
+        self._scenario = scenario
         self._env = ServingEnv(scenario, engine=settings.engine, reward=settings.reward)
         self._next = state["timesteps"] + self._every
 
@@ -132,10 +132,14 @@ class Watch(BaseCallback):
         self.state["queries"] += sum(round(info["offered_qps"] * interval_s) for info in self.locals["infos"])
         self.state["timesteps"] = self.num_timesteps
         self._progress("train", self.training_env.num_envs)
-        if self.num_timesteps >= min(self._next, self._last):
+        if self.num_timesteps >= self._next:
             self._next += self._every
             self._validate()
         return True
+
+    def _on_training_end(self) -> None:
+        if self.state["best"].get("timesteps") != self.num_timesteps:
+            self._validate()
 
     def checkpoint(self) -> None:
         """Save the last model."""
@@ -146,6 +150,7 @@ class Watch(BaseCallback):
         days = [
             day_metrics(run_policy(self._env, agent, seed, "validation"), self._scenario) for seed in VALIDATION_SEEDS
         ]
+        self.state["queries"] += sum(day.queries for day in days)
         result = {
             "objective_s": day_objective(days),
             "p95_hourly_ms": sum(day.p95_hourly_s for day in days) / len(days) * 1e3,

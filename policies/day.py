@@ -104,9 +104,9 @@ class DayRuns:
 
 
 def day_objective(days: Sequence[DayMetrics], violations: float = 0.001) -> float:
-    """What tuning and training minimise: the day metric in seconds (geometric mean over days), dear above a limit.
+    """What a training chooses its best model by: the day metric in seconds (geometric mean), dear above a limit.
 
-    It is multiplied by 1 + 1000 times the share of violations above `violations`, so that no setting wins by giving up
+    It is multiplied by 1 + 1000 times the share of violations above `violations`, so that no model wins by giving up
     its peak hours.
     """
     excess = max(0.0, sum(day.violation_rate for day in days) / len(days) - violations)

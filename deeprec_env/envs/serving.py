@@ -30,7 +30,7 @@ TRAINING_PEAK = (0.4, 1.1)
 """In training a day's peak is drawn from this range of capacity, so that agents have seen overload."""
 
 PRESET_PEAK = 0.9
-"""Peak of a day as given, in capacity."""
+"""Peak of a day as given, in capacity, where the scenario does not say its capacity."""
 
 Observation = NDArray[np.float32]
 
@@ -174,7 +174,9 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
             # The fifth child: the stream itself has the first four.
             child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 4))
             peak = np.random.default_rng(child).uniform(*TRAINING_PEAK)
-            workload = workload.model_copy(update={"arrivals": workload.arrivals.scaled(peak / PRESET_PEAK)})
+            capacity = self.scenario.capacity
+            factor = peak / PRESET_PEAK if capacity is None else peak * capacity.qps / workload.arrivals.peak_qps
+            workload = workload.model_copy(update={"arrivals": workload.arrivals.scaled(factor)})
         return QueryStream(workload, seed).draw_until(self.windows * self.interval_s)
 
     def _advance(self, chosen: tuple[int, int]) -> Window:

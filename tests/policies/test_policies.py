@@ -11,7 +11,7 @@ from deeprec_env.envs import ServingEnv
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, episode_seed
 from policies.base import FixedPolicy, fixed
-from policies.day import DayRuns, day_metrics, day_objective, geometric_mean, run_policy
+from policies.day import DayRuns, day_metrics, geometric_mean, run_policy
 from policies.deeprecsched_repository import LiveTuner, RepositoryOptions
 from policies.evaluate import evaluate, policy_capacity
 from policies.random_policy import RandomPolicy
@@ -127,7 +127,7 @@ def test_grid_day_minimises_the_day_metric_on_validation_days(scenario: Scenario
     found = find_setting(scenario, "grid-day", OPTIONS, QUIET)
     days = DayRuns(scenario, seeds=[0], split="validation", engine="asyncio")
     every = {
-        (size, threshold): day_objective(days.fixed((size, threshold)))
+        (size, threshold): geometric_mean([day.p95_hourly_s for day in days.fixed((size, threshold))])
         for size in scenario.control.batch_sizes
         for threshold in scenario.thresholds
     }
