@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ def load_agent(path: str, scenario: Scenario) -> Prepared:
     if config["ladders"] != ladders:
         raise InputError("policy", path, f"was trained on the ladders {config['ladders']}, not {ladders}")
     torch.set_num_threads(1)
-    model = ALGORITHMS[config["algo"]].load(file, device="cpu")
+    try:
+        model = ALGORITHMS[config["algo"]].load(file, device="cpu")
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise InputError("policy", str(file), f"must be a model saved by Stable-Baselines3 ({error})") from None
     queries = int(read_state(folder, "last")["queries"])
     return Prepared(TrainedAgent(model, load_normalisation(folder, stem)), scenario, queries)

@@ -6,7 +6,6 @@ python -m agents.demo --output runs/demo
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,6 @@ import typer
 
 from agents.train import TrainSettings, train
 from deeprec_env import console
-from deeprec_env.errors import InputError
 from deeprec_env.files import replacing
 from deeprec_env.scenario.load import load_scenario
 from policies.evaluate import evaluate
@@ -67,14 +65,10 @@ def demo(
 
 
 def _train(scenario: str, folder: Path, timesteps: int) -> Path:
-    """Train, or go on from where an interrupted demo stopped; another demo's agent makes room."""
+    """Train, or go on from where an interrupted demo stopped."""
     settings = TrainSettings(scenario=scenario, timesteps=timesteps)
     with console.progress(f"train ppo on {scenario}", timesteps, quiet=False) as update:
-        try:
-            train(settings, folder, resume=(folder / "last_state.json").exists(), progress=update)
-        except InputError:
-            shutil.rmtree(folder)
-            train(settings, folder, progress=update)
+        train(settings, folder, resume=(folder / "last_state.json").exists(), progress=update)
     return folder
 
 

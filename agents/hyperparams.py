@@ -47,7 +47,7 @@ def load_hyperparams(algo: str, path: Path | None = None) -> Hyperparams:
     try:
         text = (path or _SHIPPED / f"{algo}.yml").read_text(encoding="utf-8")
         data = yaml.safe_load(text)
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError("hyperparams", name, f"must be a readable YAML file ({error})") from None
     if not isinstance(data, dict) or not isinstance(data.get(SERVING), dict):
         raise InputError("hyperparams", name, f"must hold a mapping under {SERVING}")

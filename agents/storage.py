@@ -36,7 +36,7 @@ def read_state(folder: Path, stem: str) -> dict[str, Any]:
     path = folder / f"{stem}_state.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise InputError("agent", str(path), f"must be a checkpoint's state ({error})") from None
 
 
@@ -44,9 +44,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The configuration of the training that filled the folder."""
     path = folder / CONFIG
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, json.JSONDecodeError) as error:
+        config = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError("agent", str(path), f"must be a training's {CONFIG} ({error})") from None
+    for key in ("algo", "ladders"):
+        if key not in config:
+            raise InputError("agent", str(path), f"must be a training's {CONFIG}; it lacks {key}")
+    return config
 
 
 def load_normalisation(folder: Path, stem: str) -> VecNormalize | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,21 +95,22 @@ def train(
     scenario = with_day(load_scenario(settings.scenario), engine=settings.engine)
     parameters = settings.parameters()
     config = _config(settings, scenario, parameters)
-    folder.mkdir(parents=True, exist_ok=True)
     state = _resumed_state(folder, config) if resume else _fresh_state(folder)
-    with replacing(folder / CONFIG) as file:
-        json.dump(config, file, indent=2)
     torch.set_num_threads(1)
     venv = _vector_env(settings, scenario, parameters, folder, state["timesteps"])
     try:
         model = _model(settings, parameters, venv, folder, resumed=state["timesteps"] > 0)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / CONFIG) as file:
+            json.dump(config, file, indent=2)
         watch = Watch(settings, scenario, folder, state, progress)
         remaining = settings.total_timesteps() - state["timesteps"]
         if remaining > 0:
             try:
                 model.learn(remaining, callback=watch, reset_num_timesteps=state["timesteps"] == 0, tb_log_name="tb")
             finally:
-                watch.checkpoint()
+                if watch.num_timesteps > 0:
+                    watch.checkpoint()
         return Trained(folder, watch.state["timesteps"], watch.state["queries"], watch.state["best"])
     finally:
         venv.close()
@@ -170,6 +172,8 @@ def _config(settings: TrainSettings, scenario: Scenario, parameters: Hyperparams
         "algo": settings.algo,
         "reward": settings.reward,
         "seed": settings.seed,
+        "timesteps": settings.total_timesteps(),
+        "engine": settings.engine,
         "validation_seeds": list(VALIDATION_SEEDS),
         "ladders": [list(scenario.control.batch_sizes), list(scenario.thresholds)],
         "hyperparams": parameters.raw,
@@ -217,6 +221,8 @@ def _vector_env(
 
 
 def _make_env(**arguments: Any) -> gym.Env[Any, Any]:
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the trainer's to handle
     return gym.make(f"deeprec_env:{SERVING}", **arguments)
 
 
@@ -226,9 +232,12 @@ def _model(
     algorithm = ALGORITHMS[settings.algo]
     if resumed:
         return algorithm.load(folder / "last_model.zip", env=venv, device="cpu", tensorboard_log=str(folder))
-    return algorithm(
-        env=venv, seed=settings.seed, device="cpu", tensorboard_log=str(folder), verbose=0, **parameters.algorithm
-    )
+    try:
+        return algorithm(
+            env=venv, seed=settings.seed, device="cpu", tensorboard_log=str(folder), verbose=0, **parameters.algorithm
+        )
+    except (TypeError, ValueError, AssertionError, KeyError) as error:
+        raise InputError("hyperparams", parameters.raw, f"{settings.algo} refuses them: {error}") from None
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from deeprec_env import console
 from deeprec_env.analysis.capacity import QUERIES as CAPACITY_QUERIES
 from deeprec_env.analysis.capacity import find_capacity
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.load import load_scenario, preset_names, preset_text
+from deeprec_env.scenario.load import assignments, load_scenario, preset_names, preset_text
 from deeprec_env.scenario.schema import Threshold
 from deeprec_env.simulation.simulate import QUERIES, SCHEMA_VERSION, FromScenario, simulate
 from deeprec_env.version import __version__
@@ -115,6 +115,7 @@ def tune(
     = "deeprecsched",
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = CAPACITY_QUERIES,
     days: Annotated[int, typer.Option(help="Validation days of grid-day.")] = 2,
+    param: Annotated[list[str] | None, typer.Option(help="A parameter of the method: name=value.")] = None,
     engine: Engine = "asyncio",
     set_: Overrides = None,
     json: Json = False,
@@ -124,7 +125,8 @@ def tune(
     from policies.tune import TuneOptions
     from policies.tune import tune as tune_scenario
 
-    options = TuneOptions(queries=queries, days=days, seed=seed, engine=engine)
+    parameters = dict(assignments("--param", param or ()))
+    options = TuneOptions(queries=queries, days=days, seed=seed, engine=engine, parameters=parameters)
     with console.progress(method, None, quiet=json) as update:
         loaded = load_scenario(scenario, set_ or ())
         result = tune_scenario(loaded, method, options, lambda what: update(what, 1))
@@ -247,7 +249,10 @@ def _threshold(text: str | None) -> Threshold | FromScenario:
         return "scenario"
     if text.lower() in ("null", "none", "never"):
         return None
-    return _whole_numbers("threshold", text)[0]
+    numbers = _whole_numbers("threshold", text)
+    if len(numbers) > 1:
+        raise InputError("threshold", text, "must be one whole number, or null")
+    return numbers[0]
 
 
 def _whole_numbers(field: str, text: str) -> tuple[int, ...]:

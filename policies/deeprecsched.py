@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import Field
 
 from deeprec_env.analysis.capacity import Capacity
-from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.component import Strict
+from deeprec_env.scenario.schema import Count, Scenario
 from policies.base import Progress, Setting
 from policies.search import CapacityMeter
 
 
-def deeprecsched(
-    scenario: Scenario,
-    meter: CapacityMeter,
-    progress: Progress,
-    *,
-    start: int = 1,
-    growth: int = 2,
-    tolerance: float = 0.02,
-) -> Setting:
+class ClimbOptions(Strict):
+    """Parameters of the climb: where it starts, the factor of a step, and the loss that counts as a fall."""
+
+    start: Count = 1
+    growth: Annotated[int, Field(ge=2)] = 2
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
+
+
+def deeprecsched(scenario: Scenario, meter: CapacityMeter, progress: Progress, options: ClimbOptions) -> Setting:
     """Climb from B = `start`, by `growth`, while the capacity does not fall; then climb T likewise, from `start`.
 
     A fall is a loss of more than `tolerance`: below it the measurement can't tell (at the smallest thresholds hardly
@@ -26,36 +30,26 @@ def deeprecsched(
     the best of them carries more than no offloading. Source: DeepRecSys (ISCA 2020), section 4.
     """
     largest = int(scenario.workload.sizes.probabilities()[0][-1])
-    by_batch = _climb(
-        lambda size: meter.capacity(size, None), start, growth, largest, tolerance, progress, "batch size"
-    )
+    by_batch = _climb(lambda size: meter.capacity(size, None), options, largest, progress, "batch size")
     best = by_batch
     if scenario.has_accelerator:
         assert by_batch.batch_size is not None
         size = by_batch.batch_size
-        by_threshold = _climb(
-            lambda limit: meter.capacity(size, limit), start, growth, largest, tolerance, progress, "threshold"
-        )
+        by_threshold = _climb(lambda limit: meter.capacity(size, limit), options, largest, progress, "threshold")
         best = max(by_batch, by_threshold, key=lambda found: found.qps)
     assert best.batch_size is not None
     return best.batch_size, best.threshold
 
 
 def _climb(
-    capacity: Callable[[int], Capacity],
-    start: int,
-    growth: int,
-    largest: int,
-    tolerance: float,
-    progress: Progress,
-    what: str,
+    capacity: Callable[[int], Capacity], options: ClimbOptions, largest: int, progress: Progress, what: str
 ) -> Capacity:
-    best, value = capacity(start), start
+    best, value = capacity(options.start), options.start
     while value < largest:
-        value *= growth
+        value = min(value * options.growth, largest)
         progress(f"{what} {value}")
         found = capacity(value)
-        if found.qps < best.qps * (1.0 - tolerance):
+        if found.qps < best.qps * (1.0 - options.tolerance):
             break
         best = max(best, found, key=lambda either: either.qps)
     return best

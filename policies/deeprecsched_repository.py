@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
+from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.schema import Count, NonNegative, Positive, Scenario, Threshold
 from deeprec_env.simulation.load import pool_work
 from deeprec_env.simulation.simulate import make_engine, with_options
 from deeprec_env.workload.stream import QueryStream, episode_seed
 from policies.base import Progress, Setting
+from policies.static import static_setting
 
 
-@dataclass(frozen=True)
-class RepositoryOptions:
+class RepositoryOptions(Strict):
     """Parameters of the repository's scheduler, with the values of its scripts where it has them.
 
     `gap_steps` points of the log grid of mean gaps lie between `shortest_gap` and `longest_gap`, in gaps at which the
     static setting's busiest pool is fully loaded; `nominal_gap` is where each configuration starts.
     """
 
-    batch_sizes: Sequence[int] = (512, 384, 256, 192, 128, 96, 64, 48, 32)
-    thresholds: Sequence[int] = (96, 128, 192, 256, 384, 512)
-    req_granularity: int = 64
-    stable_region: float = 0.10
-    sched_timeout: int = 128
-    arr_steps: int = 32
-    gap_steps: int = 100
-    shortest_gap: float = 0.25
-    longest_gap: float = 20.0
-    nominal_gap: float = 2.0
+    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (512, 384, 256, 192, 128, 96, 64, 48, 32)
+    thresholds: Annotated[tuple[Count, ...], Field(min_length=1)] = (96, 128, 192, 256, 384, 512)
+    req_granularity: Count = 64
+    stable_region: NonNegative = 0.10
+    sched_timeout: Count = 128
+    arr_steps: Count = 32
+    gap_steps: Annotated[int, Field(ge=2)] = 100
+    shortest_gap: Positive = 0.25
+    longest_gap: Positive = 20.0
+    nominal_gap: Positive = 2.0
 
 
 class LiveTuner:
@@ -41,7 +43,7 @@ class LiveTuner:
 
     def __init__(self, scenario: Scenario, options: RepositoryOptions, *, seed: int, engine: str) -> None:
         self._scenario, self._options, self._seed, self._engine = scenario, options, seed, engine
-        busiest = min(pool_work(scenario, 25, None), key=lambda work: work.largest_qps)
+        busiest = min(pool_work(scenario, *static_setting(scenario)), key=lambda work: work.largest_qps)
         unit_s = 1.0 / busiest.largest_qps
         self._gaps_s: Floats = unit_s * np.geomspace(options.shortest_gap, options.longest_gap, options.gap_steps)
         self._nominal = int(np.argmin(np.abs(np.log(self._gaps_s / (unit_s * options.nominal_gap)))))

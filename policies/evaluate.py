@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from deeprec_env.analysis.capacity import QUERIES, Probe, RateSearch, find_capacity
+from deeprec_env.analysis.capacity import Probe, RateSearch, find_capacity
 from deeprec_env.analysis.day import with_day
 from deeprec_env.envs.serving import ServingEnv
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import t_quantile
 from deeprec_env.simulation.load import pool_work
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, run, versions, with_options
-from deeprec_env.workload.stream import QueryStream, episode_seed
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, run, versions, with_options
+from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 from policies.base import Prepared, Progress
-from policies.day import DayMetrics, day_metrics, geometric_mean, run_policy
-from policies.registry import prepare
+from policies.day import DayMetrics, day_length_s, day_metrics, geometric_mean, run_policy
+from policies.registry import check_name, policy_names, prepare
 from policies.tune import TuneOptions
 
 SPLIT = "test"
@@ -66,6 +66,9 @@ class Evaluation:
             interval = [ratio * math.exp(-half), ratio * math.exp(half)]
         return {"ratio": ratio, "ci": interval}
 
+    def _traffic(self, seed: int) -> Traffic:
+        return QueryStream(self.scenario.workload, episode_seed(seed, SPLIT)).draw_until(day_length_s(self.scenario))
+
     def to_json(self) -> dict[str, Any]:
         """The contract's keys. `score` is null: it needs the rate-oracle."""
         return {
@@ -73,13 +76,16 @@ class Evaluation:
             "seeds": list(self.seeds),
             "split": SPLIT,
             "sla_ms": self.scenario.sla_ms,
+            "devices": devices(self.scenario),
+            "streams_sha256": [self._traffic(seed).sha256() for seed in self.seeds],
             "policies": {
                 name: {
                     "p95_hourly_ms": result.mean("p95_hourly_s") * 1e3,
                     "p95_day_ms": result.mean("p95_day_s") * 1e3,
                     "p99_day_ms": result.mean("p99_day_s") * 1e3,
                     "violation_rate": result.mean("violation_rate"),
-                    "goodput": result.mean("goodput_qps"),
+                    "goodput": 1.0 - result.mean("violation_rate"),
+                    "goodput_qps": result.mean("goodput_qps"),
                     "capacity_qps": result.capacity_qps,
                     "joules_per_query": result.mean("joules_per_query"),
                     "tuning_queries": result.prepared.tuning_queries,
@@ -112,6 +118,12 @@ def evaluate(
     names = list(labels or policies)
     if len(set(names)) < len(names):
         raise InputError("policies", ",".join(names), "must name each policy once")
+    if seed < 0:
+        raise InputError("seed", seed, "must be a whole number of at least 0")
+    if not names:
+        raise InputError("policies", "", f"must name at least one of {', '.join(policy_names())}, or an agent's path")
+    for policy in policies:
+        check_name(policy)
     scenario = with_day(scenario, engine=options.engine)
     chosen = tuple(range(seed, seed + seeds))
     results: dict[str, PolicyResult] = {}
@@ -131,50 +143,67 @@ def _evaluate(
         days.append(day_metrics(run_policy(env, prepared.policy, seed, SPLIT), prepared.scenario))
     env.close()
     progress(f"{name}: capacity")
-    capacity_qps = policy_capacity(prepared, seed=seeds[0], queries=options.queries, engine=options.engine)
+    queries = capacity_queries(prepared.scenario, options.queries)
+    capacity_qps = policy_capacity(prepared, seed=seeds[0], queries=queries, engine=options.engine)
     return PolicyResult(prepared, tuple(days), capacity_qps)
 
 
-def probe_policy(
-    prepared: Prepared, qps: float, *, seed: int, queries: int = QUERIES, engine: str = "asyncio"
-) -> Probe:
-    """p95 and p99 under a policy at a stationary Poisson rate, on test traffic.
-
-    A fixed setting runs `queries` queries, an adaptive policy an episode of 96 windows.
-    """
+def probe_policy(prepared: Prepared, qps: float, *, seed: int, queries: int, engine: str = "asyncio") -> Probe:
+    """p95 and p99 of the first `queries` queries under a policy at a stationary Poisson rate, on test traffic."""
+    at_rate = with_options(prepared.scenario, qps=qps)
     if prepared.setting is not None:
-        batch_size, threshold = prepared.setting
-        at_rate = with_options(prepared.scenario, qps=qps, batch_size=batch_size, threshold=threshold)
+        at_rate = with_options(at_rate, batch_size=prepared.setting[0], threshold=prepared.setting[1])
         traffic = QueryStream(at_rate.workload, episode_seed(seed, SPLIT)).draw(queries)
-        return Probe.of(run(at_rate, traffic, engine=engine))
-    env = ServingEnv(with_options(prepared.scenario, qps=qps), engine=engine)
+        return Probe.of(run(at_rate, traffic, engine=engine).latency_s)
+    env = ServingEnv(at_rate, engine=engine)
+    # A few windows more than the queries need on average: the same queries as a fixed setting's, and some behind them.
+    env.windows = math.ceil((queries + 5 * math.sqrt(queries)) / (qps * env.interval_s))
     try:
-        return Probe.of(run_policy(env, prepared.policy, seed, SPLIT))
+        return Probe.of(run_policy(env, prepared.policy, seed, SPLIT).latency_s[:queries])
     finally:
         env.close()
 
 
-def policy_capacity(prepared: Prepared, *, seed: int, queries: int = QUERIES, engine: str = "asyncio") -> float:
-    """The highest stationary Poisson rate that meets the target under a policy, on test traffic."""
+def policy_capacity(prepared: Prepared, *, seed: int, queries: int, engine: str = "asyncio") -> float:
+    """The highest stationary Poisson rate that meets the target under a policy, on test traffic.
+
+    A fixed setting's by `find_capacity`; an adaptive policy's by the same rule but for the offered load, which settings
+    that change do not have.
+    """
     scenario = prepared.scenario
     if prepared.setting is not None:
         size, limit = prepared.setting
         return find_capacity(
-            scenario, batch_size=size, threshold=limit, queries=queries, seed=seed, split=SPLIT, engine=engine
+            scenario,
+            batch_size=size,
+            threshold=limit,
+            queries=queries,
+            seed=seed,
+            split=SPLIT,
+            engine=engine,
+            p95_only=False,
         ).qps
-    # Settings on the ladder bound what any choice among them can carry.
-    bound = max(
+    highest = max(
         min(work.largest_qps for work in pool_work(scenario, batch_size, threshold))
         for batch_size in scenario.control.batch_sizes
         for threshold in scenario.thresholds
     )
     search = RateSearch(scenario, lambda qps: probe_policy(prepared, qps, seed=seed, queries=queries, engine=engine))
-    low = 0.25 * bound
+    low = 0.25 * highest
     while not search.meets_tail(low):
         low /= 2.0
-        if low < 0.01 * bound:
+        if low < 0.01 * highest:
             return 0.0
-    return bound if search.meets_tail(bound) else search.largest(search.meets_tail, low, bound)
+    return search.largest_unbounded(search.meets_tail, low, 4.0 * highest)
+
+
+def capacity_queries(scenario: Scenario, queries: int) -> int:
+    """Queries of a capacity's probe: at least what a day's windows hold at the scenario's capacity.
+
+    So that an adaptive policy is tried at every time of the day, and a fixed setting on as many queries.
+    """
+    a_day = 0.0 if scenario.capacity is None else scenario.capacity.qps * day_length_s(scenario)
+    return max(queries, math.ceil(a_day))
 
 
 def describe(prepared: Prepared) -> str:

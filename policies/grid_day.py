@@ -10,7 +10,7 @@ from policies.static import static_setting
 
 
 def grid_day(scenario: Scenario, days: DayRuns, progress: Progress) -> Setting:
-    """The ladders' setting of lowest day metric (geometric mean over validation days), by scanning along each ladder in turn."""
+    """The ladders' setting of lowest day metric on validation days, by scanning along each ladder in turn."""
 
     def better(setting: Setting, best: float | None) -> float | None:
         progress(f"batch size {setting[0]}, threshold {setting[1]}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeprec_env.errors import InputError
+from deeprec_env.simulation.simulate import devices
 from policies.day import HOURS, LATENCY_LEVELS
 from policies.evaluate import Evaluation, probe_policy
 
@@ -37,12 +38,18 @@ def write_plots(evaluation: Evaluation, folder: Path, *, queries: int) -> list[s
         draw(axes, evaluation)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
+        figure.text(0.995, 0.005, _accelerator(evaluation), ha="right", fontsize=7, color="0.4")
         temporary = folder / f".{name}"
         figure.savefig(temporary, dpi=120)
         plt.close(figure)
         temporary.replace(folder / name)
         names.append(name)
     return names
+
+
+def _accelerator(evaluation: Evaluation) -> str:
+    named = devices(evaluation.scenario).get("accelerator")
+    return f"accelerator: {', '.join(named)}" if named else ""
 
 
 def _target(axes: Axes, evaluation: Evaluation, *, horizontal: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
@@ -23,6 +24,12 @@ def prepare(name: str, scenario: Scenario, options: TuneOptions, progress: Progr
     if name == "random":
         return Prepared(RandomPolicy(scenario, options.seed), scenario, 0)
     return _agent_loader(name)(name, scenario)
+
+
+def check_name(name: str) -> None:
+    """Raise `InputError` unless `name` is a policy's, or a path where an agent may be."""
+    if name not in policy_names() and not Path(name).exists():
+        raise InputError("policy", name, f"must be one of {', '.join(policy_names())}, or the path of a trained agent")
 
 
 def policy_names() -> list[str]:

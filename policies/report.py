@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deeprec_env import console
-from deeprec_env.latency import Profile
+from deeprec_env.simulation.simulate import devices
 from policies.evaluate import Evaluation, describe
 
 COLUMNS = (
@@ -37,9 +37,8 @@ def print_evaluation(evaluation: Evaluation, name: str) -> None:
 
 
 def _accelerators(evaluation: Evaluation) -> str:
-    """The accelerators' profiles by name, which says of an estimated one that it is."""
-    pools = [stage.accelerator for stage in evaluation.scenario.stages if stage.accelerator is not None]
-    names = [pool.latency.profile for pool in pools if isinstance(pool.latency, Profile)]
+    """Where the accelerators' latencies come from; an estimated profile says so in its name."""
+    names = devices(evaluation.scenario).get("accelerator", [])
     return f" with accelerator {', '.join(names)}" if names else ""
 
 

@@ -37,6 +37,7 @@ class CapacityMeter:
             seed=self._seed,
             engine=self._engine,
             at_least=at_least,
+            p95_only=False,
         )
         self.queries_used += found.queries_used
         return found
@@ -47,12 +48,13 @@ def scan_ladders(
 ) -> Setting:
     """Scan the batch sizes, then the thresholds, and so on until a scan of either changes nothing.
 
+    The first scan is at the threshold of `start`, which itself is no candidate unless it is on the ladders.
     `better(setting, best)` gives the setting's value if it beats `best` (None: nothing yet), else None. Coarse: it
     finds the best setting where batch size and threshold hardly interact; the whole grid is 13 times the work.
     """
-    best = better(start, None)
+    best: float | None = None
     current = start
-    tried = {start}
+    tried: set[Setting] = set()
     while True:
         before = current
         for ladder in ("batch_size", "threshold"):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from deeprec_env.analysis.capacity import QUERIES, Capacity, find_capacity
 from deeprec_env.analysis.day import with_day
 from deeprec_env.errors import InputError
+from deeprec_env.scenario.component import Strict
+from deeprec_env.scenario.load import input_error
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions, with_options
 from deeprec_env.simulation.summary import warmup_queries
 from policies.base import Progress, Setting
 from policies.day import DayRuns
-from policies.deeprecsched import deeprecsched
+from policies.deeprecsched import ClimbOptions, deeprecsched
 from policies.deeprecsched_repository import LiveTuner, RepositoryOptions, deeprecsched_repository
 from policies.grid_capacity import grid_capacity
 from policies.grid_day import grid_day
@@ -24,18 +28,24 @@ from policies.static import static_setting
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """How a setting is searched for: queries a probe, days of the day metric, and validation seeds from `seed` on."""
+    """How a setting is searched for: queries a probe, days of the day metric, and validation seeds from `seed` on.
+
+    `parameters` are the method's own (`ClimbOptions`, `RepositoryOptions`), by name.
+    """
 
     queries: int = QUERIES
     days: int = 2
     seed: int = 0
     engine: str = "asyncio"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.queries < warmup_queries(self.queries) + 100:
             raise InputError("queries", self.queries, "must be at least 1100: the first 1000 are warm-up")
         if self.days < 1:
             raise InputError("days", self.days, "must be at least 1")
+        if self.seed < 0:
+            raise InputError("seed", self.seed, "must be a whole number of at least 0")
 
 
 @dataclass(frozen=True)
@@ -53,16 +63,32 @@ def _static(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tun
     return Tuned(static_setting(scenario), 0)
 
 
-def _by_capacity(search: Callable[[Scenario, CapacityMeter, Progress], Setting]) -> Method:
-    def tune_capacity(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
-        meter = CapacityMeter(scenario, queries=options.queries, seed=options.seed, engine=options.engine)
-        return Tuned(search(scenario, meter, progress), meter.queries_used)
+def _paper(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    parameters, meter = _parameters(ClimbOptions, options), _meter(scenario, options)
+    return Tuned(deeprecsched(scenario, meter, progress, parameters), meter.queries_used)
 
-    return tune_capacity
+
+def _capacity(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    meter = _meter(scenario, options)
+    return Tuned(grid_capacity(scenario, meter, progress), meter.queries_used)
+
+
+def _meter(scenario: Scenario, options: TuneOptions) -> CapacityMeter:
+    return CapacityMeter(scenario, queries=options.queries, seed=options.seed, engine=options.engine)
+
+
+P = TypeVar("P", bound=Strict)
+
+
+def _parameters(kind: type[P], options: TuneOptions) -> P:
+    try:
+        return kind.model_validate(dict(options.parameters))
+    except ValidationError as error:
+        raise input_error(error, "param") from None
 
 
 def _repository(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
-    parameters = RepositoryOptions()
+    parameters = _parameters(RepositoryOptions, options)
     tuner = LiveTuner(scenario, parameters, seed=options.seed, engine=options.engine)
     return Tuned(deeprecsched_repository(scenario, tuner, progress, parameters), tuner.queries_used)
 
@@ -76,9 +102,9 @@ def _day(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
 
 METHODS: dict[str, Method] = {
     "static": _static,
-    "deeprecsched": _by_capacity(deeprecsched),
+    "deeprecsched": _paper,
     "deeprecsched-repository": _repository,
-    "grid-capacity": _by_capacity(grid_capacity),
+    "grid-capacity": _capacity,
     "grid-day": _day,
 }
 """Tuning methods by name: (scenario, options, progress) -> setting and cost."""
@@ -111,6 +137,8 @@ class TuneResult:
             "p95_only_qps": self.capacity.p95_only_qps,
             "offered_load": self.capacity.offered_load,
             "queries_used": self.tuned.queries_used + self.capacity.queries_used,
+            "devices": self.capacity.devices,
+            "streams_sha256": self.capacity.streams_sha256,
             "versions": versions(),
         }
 

@@ -88,6 +88,9 @@ def test_capacity_and_tune_have_the_contracts_keys(capsys: pytest.CaptureFixture
     tuned = payload(capsys, "tune", scenario_file, "--method", "grid-capacity", "--queries", 1500)
     assert {"batch_size", "threshold", "qps", "p95_only_qps", "offered_load", "queries_used"} <= set(tuned)
     assert tuned["qps"] >= 0.95 * found["qps"]
+    assert found["devices"] == {"cpu": ["affine"], "accelerator": ["affine"]}
+    climbed = payload(capsys, "tune", scenario_file, "--queries", 1500, "--param", "start=32", "--param", "growth=4")
+    assert climbed["batch_size"] in (32, 128, 512, 1000)
 
 
 def test_evaluate_has_the_contracts_keys(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
@@ -111,7 +114,7 @@ def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: 
     ("arguments", "message"),
     [
         (["simulate", "nowhere"], "scenario: got 'nowhere'"),
-        (["simulate", "NODE", "--qps", "-5"], "qps: got -5.0; must be a positive number"),
+        (["simulate", "NODE", "--qps", "-5"], "qps: got -5.0; must be between 1e-09 and 1e+12"),
         (["simulate", "NODE", "--batch-size", "0"], "batch_size: got 0; must be at least 1"),
         (["simulate", "wnd-cpu", "--threshold", "64"], "threshold: got 64; must be null"),
         (["simulate", "NODE", "--threshold", "many"], "threshold: got 'many'"),
@@ -135,6 +138,19 @@ def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: 
         (["profile", "ncf", "--batches", "0"], "batches"),
         (["train", "NODE", "--algo", "alchemy"], "algo: got 'alchemy'; must be one of ppo"),
         (["scenarios", "nowhere"], "scenario: got 'nowhere'"),
+        (["simulate", "n" * 400], "scenario: got 'nnn"),
+        (["simulate", "NODE", "--qps", "1e-320"], "qps: got"),
+        (["simulate", "NODE", "--batch-size", "9" * 20], "batch_size: got 9999"),
+        (["simulate", "NODE", "--threshold", "64,128"], "threshold: got '64,128'; must be one whole number"),
+        (["simulate", "NODE", "--set", "workload.arrivals={kind: [a]}"], "workload.arrivals: got"),
+        (["simulate", "NODE", "--set", "workload.arrivals.day_s=1e-300"], "expects less than one query"),
+        (["simulate", "NODE", "--records", "/proc/records.csv"], "/proc"),
+        (["evaluate", "NODE", "--policies", ","], "policies: got ''"),
+        (["evaluate", "NODE", "--seed", "-3"], "seed: got -3"),
+        (["tune", "NODE", "--param", "growth=1"], "growth: got 1"),
+        (["tune", "NODE", "--param", "grwth=2"], "grwth: got 2; unknown key; allowed keys: start, growth, tolerance"),
+        (["tune", "NODE", "--param", "growth"], "--param: got 'growth'; must look like name=value"),
+        (["train", "NODE", "--output", "NODE"], "File exists"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,10 @@ import numpy as np
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario, Threshold
 from deeprec_env.simulation.load import pool_work
-from deeprec_env.simulation.records import Records
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, FromScenario, run, versions, with_options
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, FromScenario, devices, run, versions, with_options
 from deeprec_env.simulation.summary import warmup_queries
 from deeprec_env.workload.stream import QueryStream, episode_seed
 
@@ -34,9 +33,9 @@ class Probe:
     p99_s: float
 
     @classmethod
-    def of(cls, records: Records) -> Probe:
-        """Of the counted queries of a drained run."""
-        counted = records.latency_s[warmup_queries(len(records)) :]
+    def of(cls, latency_s: Floats) -> Probe:
+        """Of the counted ones of a drained run's latencies, in order of arrival."""
+        counted = latency_s[warmup_queries(len(latency_s)) :]
         p95_s, p99_s = np.percentile(counted, (95, 99)).tolist()
         return cls(p95_s, p99_s)
 
@@ -46,13 +45,16 @@ class Capacity:
     """The highest rate that meets the rule, within the bisection's precision below.
 
     `limited_by`: the label of a pool whose offered load reaches 1, "sla" (p95), "p99", or "infeasible" with qps 0.
-    `p95_only_qps` is the highest rate by p95 alone, blind to overload and to p99.
+    `p95_only_qps` is the highest rate by p95 alone, blind to overload and to p99. `streams_sha256` is that of the
+    traffic at one query a second, which every probe compresses.
     """
 
     qps: float
     limited_by: str
-    p95_only_qps: float
+    p95_only_qps: float | None
     queries_used: int
+    streams_sha256: str
+    devices: dict[str, list[str]]
     batch_size: int | None = None
     threshold: Threshold = None
     offered_load: dict[str, float] = field(default_factory=dict)
@@ -69,6 +71,8 @@ class Capacity:
             "p95_only_qps": self.p95_only_qps,
             "offered_load": self.offered_load,
             "queries_used": self.queries_used,
+            "devices": self.devices,
+            "streams_sha256": self.streams_sha256,
             "versions": versions(),
         }
 
@@ -127,12 +131,14 @@ def find_capacity(
     engine: str = "asyncio",
     precision: float = PRECISION,
     at_least: float = 0.0,
+    p95_only: bool = True,
 ) -> Capacity:
     """The highest stationary Poisson rate that fixed settings carry, by bisection under common random numbers.
 
     The rule: every pool's offered load below 1, p95 within the target, p99 within `p99_factor` times the target; with
     `p99_factor` null p95 alone (the paper's rule). Every probe runs `queries` queries of the same seed. With `at_least`
-    the search ends at once, with qps 0, if that rate is out of reach. Raises `InputError` for bad input.
+    the search ends at once, with qps 0, if that rate is out of reach; without `p95_only` it spares itself the search by
+    p95 alone (None then). Raises `InputError` for bad input.
     """
     if queries < warmup_queries(queries) + 100:
         raise InputError("queries", queries, "must be at least 1100: the first 1000 are warm-up")
@@ -150,11 +156,17 @@ def find_capacity(
         runs += 1
         at_rate = with_options(chosen, qps=qps)
         traffic = QueryStream(at_rate.workload, episode_seed(seed, split)).draw(queries)
-        return Probe.of(run(at_rate, traffic, engine=engine))
+        return Probe.of(run(at_rate, traffic, engine=engine).latency_s)
 
-    def result(qps: float, limited_by: str, p95_only_qps: float) -> Capacity:
+    def result(qps: float, limited_by: str, p95_only_qps: float | None) -> Capacity:
         loads = {work.label: work.load(qps) for work in works}
-        return Capacity(qps, limited_by, p95_only_qps, runs * queries, size, limit, loads)
+        traffic = QueryStream(chosen.workload, episode_seed(seed, split)).draw(queries)
+        return Capacity(
+            qps, limited_by, p95_only_qps, runs * queries, traffic.sha256(), devices(chosen), size, limit, loads
+        )
+
+    def by_p95_alone(low: float) -> float | None:
+        return search.largest_unbounded(search.meets_p95, low, _HIGHEST * bound) if p95_only else None
 
     search = RateSearch(chosen, probe, precision)
     if chosen.p99_factor is None:
@@ -164,19 +176,18 @@ def find_capacity(
         paper = search.largest_unbounded(search.meets_p95, start, _HIGHEST * bound)
         return result(paper, "sla", paper)
     if at_least >= bound:
-        return result(0.0, bottleneck.label, math.nan)
+        return result(0.0, bottleneck.label, None)
     start = max(at_least, _LOWEST * bound)
     if not search.meets_tail(start):
-        return result(0.0, _failure(search, start) if at_least else "infeasible", math.nan if at_least else 0.0)
+        limited_by = _failure(search, start) if at_least else "infeasible"
+        return result(0.0, limited_by, by_p95_alone(start) if search.meets_p95(start) else 0.0)
     stable = (1.0 - 0.5 * precision) * bound
     if start >= stable or search.meets_tail(stable):
         qps, limited_by = max(start, stable), bottleneck.label
     else:
         qps = search.largest(search.meets_tail, start, stable)
         limited_by = _failure(search, min(rate for rate in search._known if rate > qps and not search.meets_tail(rate)))
-    if limited_by == "sla":
-        return result(qps, limited_by, qps)
-    return result(qps, limited_by, search.largest_unbounded(search.meets_p95, qps, _HIGHEST * bound))
+    return result(qps, limited_by, qps if limited_by == "sla" else by_p95_alone(qps))
 
 
 def _failure(search: RateSearch, qps: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -42,13 +43,14 @@ def day_of(scenario: Scenario, capacity: Capacity) -> Scenario:
 
 
 def _cached_capacity(scenario: Scenario, engine: str) -> Capacity:
-    described = scenario.model_dump_json(exclude={"capacity"})
+    latencies = [pool.latency.fingerprint for stage in scenario.stages for pool in stage.pools().values()]
+    described = scenario.model_dump_json(exclude={"capacity"}) + " ".join(latencies)
     key = hashlib.sha256(f"{__version__} {described}".encode()).hexdigest()[:24]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeprec-env"
     path = folder / f"capacity-{key}.json"
-    if path.is_file():
+    with contextlib.suppress(OSError, ValueError):  # missing, unreadable or damaged: found anew
         return Capacity.model_validate_json(path.read_text(encoding="utf-8"))
-    found = find_capacity(scenario, engine=engine)
+    found = find_capacity(scenario, engine=engine, p95_only=False)
     if found.qps == 0.0:
         raise InputError("sla_ms", scenario.sla_ms, "is out of reach of these settings even on an idle node")
     capacity = Capacity(
@@ -57,10 +59,8 @@ def _cached_capacity(scenario: Scenario, engine: str) -> Capacity:
         threshold=scenario.control.threshold,
         found_by="deeprec capacity",
     )
-    try:
+    with contextlib.suppress(OSError):  # a cache that can't be written costs time, not results
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             json.dump(capacity.model_dump(), file)
-    except OSError:
-        pass  # a cache that can't be written costs time, not results
     return capacity

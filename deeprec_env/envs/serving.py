@@ -77,7 +77,8 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
 
     ## Arguments
     `scenario`: preset name, YAML file or mapping. `engine`: "asyncio". `reward`: "tail" or "goodput". Pickling and
-    copying work in mid-episode: the copy replays the actions so far.
+    copying work in mid-episode: the copy replays the actions so far. The attribute `windows` is the length of an
+    episode; set before `reset`, it makes episodes longer or shorter.
 
     ## Version history
     v0: first version.
@@ -104,7 +105,11 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
         self.thresholds: tuple[Threshold, ...] = self.scenario.thresholds
         self._engine_name, self._reward = engine, REWARDS[reward]
         arrivals, self.interval_s = self.scenario.workload.arrivals, self.scenario.control.interval_s
-        self.windows = max(1, round(arrivals.day_s / self.interval_s)) if isinstance(arrivals, Diurnal) else WINDOWS
+        self.windows = self._day_windows = WINDOWS
+        if isinstance(arrivals, Diurnal):
+            self.windows = self._day_windows = max(1, round(arrivals.day_s / self.interval_s))
+            if abs(self.windows * self.interval_s - arrivals.day_s) > 1e-9 * arrivals.day_s:
+                raise InputError("control.interval_s", self.interval_s, f"must divide the day of {arrivals.day_s} s")
         self._mean_items = self.scenario.workload.sizes.mean_items
         self._scale_qps = self.scenario.capacity.qps if self.scenario.capacity else arrivals.mean_qps
         self.action_space = gym.spaces.MultiDiscrete([len(self.batch_sizes), len(self.thresholds)])
@@ -149,9 +154,9 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
         return observation, reward, False, len(self._actions) >= self.windows, info
 
     def finish(self) -> Records:
-        """Let the queries in flight complete, without new arrivals, and return the records of the whole episode."""
-        if self._engine is None:
-            raise RuntimeError("call reset before finish")
+        """Let the queries still in flight at the episode's end complete, and return the records of all its queries."""
+        if self._engine is None or len(self._actions) < self.windows:
+            raise RuntimeError("the episode is not over: step until it is truncated")
         self._engine.drain()
         return self._engine.records()
 
@@ -197,7 +202,7 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
             mean_items=self._mean_items,
             batch_position=_position(batch_size, self.batch_sizes),
             threshold_position=_position(threshold, self.thresholds),
-            day_fraction=len(self._actions) / self.windows,
+            day_fraction=len(self._actions) / self._day_windows % 1.0,
         )
         info = {
             "p50_ms": window.p50_s * 1e3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from importlib import resources
 from pathlib import Path
@@ -72,6 +73,16 @@ class Profile(LatencyModel):
             self.profile, [row for row in rows if row.device == device]
         )
         return self
+
+    @property
+    def label(self) -> str:
+        return Path(self.profile).stem if self.profile.endswith(".csv") else self.profile
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(
+            self._quantiles_s.tobytes() + self._means_s.tobytes() + self._batches.tobytes()
+        ).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Profile) and self.model_dump() == other.model_dump()

@@ -92,7 +92,7 @@ def _row(path: Path, number: int, fields: Mapping[str, str]) -> ProfileRow:
 
     def whole(column: str) -> int:
         text = fields.get(column, "")
-        if not text.isdigit() or int(text) < 1:
+        if not (text.isascii() and text.isdecimal()) or int(text) < 1:
             raise InputError(where(column), text, "must be a whole number of at least 1")
         return int(text)
 

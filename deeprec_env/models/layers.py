@@ -23,11 +23,6 @@ class Tables:
         """The same tables with `rows_scale` times the rows (at least one)."""
         return Tables(self.count, max(1, round(self.rows * rows_scale)), self.dim, self.lookups)
 
-    @property
-    def bytes(self) -> int:
-        """Memory of the weights in bytes (fp32)."""
-        return 4 * self.count * self.rows * self.dim
-
 
 class EmbeddingTables(nn.Module):
     """`Tables` kept as one weight, looked up in one call (the fused layout of FBGEMM's table-batched embedding).

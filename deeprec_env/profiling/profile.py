@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,8 @@ class ProfileSettings:
             raise InputError("index_distribution", self.index_distribution, "must be uniform or zipf")
         if not 0.0 < self.rows_scale <= 1.0:
             raise InputError("rows_scale", self.rows_scale, "must be above 0 and at most 1")
+        if self.seed < 0:
+            raise InputError("seed", self.seed, "must be a whole number of at least 0")
 
     def header(self) -> dict[str, str]:
         """The lines that open the file, before any per-model note."""
@@ -72,7 +74,7 @@ Progress = Callable[[str], None]
 def profile_models(settings: ProfileSettings, output: Path, progress: Progress) -> ProfileTable:
     """Measure the models one after another (one in memory at a time) and write `output` after each.
 
-    Models that `output` holds already, measured with the same header (its date aside), are not measured again; a file
+    Batches that `output` holds already, measured with the same header (its date aside), are not measured again; a file
     with another header is refused. `progress` is called with the model's name for each batch size of each pass.
     """
     check_writable("output", output)
@@ -80,27 +82,31 @@ def profile_models(settings: ProfileSettings, output: Path, progress: Progress) 
     if output.exists():
         before = read_profile(output)
         _refuse_mixture(output, before.header, header)
+        other = next((row.device for row in before.rows if row.device != settings.device), None)
+        if other is not None:
+            raise InputError("output", str(output), f"holds a profile of {other}, not {settings.device}; name another")
         header, rows = before.header, list(before.rows)
     torch.set_num_threads(settings.threads)
     for name in settings.models:
         measured = {row.batch for row in rows if row.model == name}
-        if measured.issuperset(settings.batches):
-            continue
-        timings = _measure_model(name, settings, functools.partial(progress, name))
-        rows = [row for row in rows if row.model != name] + _rows(name, settings.device, timings)
-        write_profile(output, header, rows)
+        missing = tuple(batch for batch in settings.batches if batch not in measured)
+        if missing:
+            timings = _measure_model(name, missing, settings, functools.partial(progress, name))
+            rows += _rows(name, settings.device, timings)
+            rows.sort(key=lambda row: (list(MODELS).index(row.model), row.part, row.batch))
+            write_profile(output, header, rows)
     return ProfileTable(header, tuple(rows))
 
 
-def _measure_model(name: str, settings: ProfileSettings, progress: Callable[[], None]) -> Timings:
+def _measure_model(
+    name: str, batches: tuple[int, ...], settings: ProfileSettings, progress: Callable[[], None]
+) -> Timings:
     # Seeds depend on the model alone, so that a resumed run draws what an uninterrupted one would have.
     model_seed = list(MODELS).index(name)
     torch.manual_seed(settings.seed * len(MODELS) + model_seed)
     rng = np.random.default_rng([settings.seed, model_seed])
     model = build_model(name, settings.rows_scale).to(settings.device)
-    return measure(
-        model, settings.batches, settings.device, settings.index_distribution, rng, settings.effort, progress
-    )
+    return measure(model, batches, settings.device, settings.index_distribution, rng, settings.effort, progress)
 
 
 def _rows(name: str, device: str, timings: Timings) -> list[ProfileRow]:
@@ -113,20 +119,10 @@ def _rows(name: str, device: str, timings: Timings) -> list[ProfileRow]:
 
 
 def _refuse_mixture(path: Path, before: dict[str, str], now: dict[str, str]) -> None:
-    for key, value in now.items():
-        if key != "date" and before.get(key) != value:
+    for key in (before | now).keys() - {"date"}:
+        if before.get(key) != now.get(key):
             raise InputError(
-                "output", str(path), f"holds a profile with {key} {before.get(key)!r}, not {value!r}; name another file"
+                "output",
+                str(path),
+                f"holds a profile with {key} {before.get(key)!r}, not {now.get(key)!r}; name another",
             )
-
-
-def agreement(first: ProfileTable, second: ProfileTable) -> dict[str, Sequence[float]]:
-    """Per model, the relative differences of the median latency between two profiles, over their common batches."""
-    medians = {(row.model, row.batch, row.part): row.quantiles_ms[LEVELS.index(0.50)] for row in first.rows}
-    differences: dict[str, list[float]] = {}
-    for row in second.rows:
-        before = medians.get((row.model, row.batch, row.part))
-        if before is not None:
-            after = row.quantiles_ms[LEVELS.index(0.50)]
-            differences.setdefault(row.model, []).append(after / before - 1.0)
-    return dict(differences)

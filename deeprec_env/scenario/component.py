@@ -62,6 +62,6 @@ class Registry(Generic[C]):
             return data
         if not isinstance(data, Mapping) or "kind" not in data:
             raise ValueError(f"{self.what} must be a mapping with a kind: one of {', '.join(self.kinds())}")
-        if data["kind"] not in self._kinds:
+        if not isinstance(data["kind"], str) or data["kind"] not in self._kinds:
             raise ValueError(f"kind {data['kind']!r} is not known; must be one of {', '.join(self.kinds())}")
         return self._kinds[data["kind"]].model_validate(dict(data), context=info.context)

@@ -40,7 +40,7 @@ def load_scenario(
     if isinstance(source, Scenario) and not overrides:
         return source
     data, name, base_dir = _read(source)
-    for path, value in _assignments(overrides):
+    for path, value in assignments("--set", overrides):
         _assign(data, path, value)
     return validated(data, name, base_dir)
 
@@ -84,7 +84,11 @@ def _read(source: str | Path | Mapping[str, Any] | Scenario) -> tuple[dict[str, 
     if str(source) in preset_names():
         return _parsed(preset_text(str(source)), str(source)), str(source), Path()
     path = Path(source)
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError:  # a name too long for a file's
+        found = False
+    if not found:
         raise InputError("scenario", str(source), f"must be a YAML file or one of {', '.join(preset_names())}")
     try:
         text = path.read_text(encoding="utf-8")
@@ -109,18 +113,19 @@ def _copied(value: Any) -> Any:
     return [_copied(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _assignments(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+def assignments(option: str, overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Names and values of "name=value" texts, the values read as YAML; errors name `option`."""
     if isinstance(overrides, Mapping):
         return list(overrides.items())
     pairs = []
     for text in overrides:
         path, equals, value = text.partition("=")
         if not equals or not path:
-            raise InputError("--set", text, "must look like key.path=value")
+            raise InputError(option, text, "must look like name=value")
         try:
             pairs.append((path, yaml.safe_load(value)))
         except yaml.YAMLError:
-            raise InputError("--set", text, "its value must be YAML") from None
+            raise InputError(option, text, "its value must be YAML") from None
     return pairs
 
 

@@ -31,10 +31,6 @@ class ArrivalProcess(Component, ABC):
     def open(self, gaps: np.random.Generator, bursts: np.random.Generator) -> ArrivalTimes:
         """Start a stream of arrival times, drawn from the two generators and nothing else."""
 
-    @abstractmethod
-    def scaled(self, factor: float) -> ArrivalProcess:
-        """The same process at `factor` times its rate."""
-
 
 class SizeDistribution(Component, ABC):
     """How many items a query has."""
@@ -56,6 +52,16 @@ class SizeDistribution(Component, ABC):
 
 class LatencyModel(Component, ABC):
     """How long a server takes for one request, alone on the machine."""
+
+    @property
+    def label(self) -> str:
+        """What results call it."""
+        return self.kind
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that differs where latencies differ."""
+        return self.model_dump_json()
 
     @abstractmethod
     def base_s(self, items: Ints, u: Floats) -> Floats:

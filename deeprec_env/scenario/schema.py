@@ -9,11 +9,16 @@ from pydantic import Field, model_validator
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.parts import AnyArrivals, AnyLatency, AnySizes
 
+MOST_ITEMS = 10**9
+"""Bound of batch sizes, thresholds and server counts: what is above is a slip."""
+
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
 Threshold = Count | None
 """Offload threshold in items; None: never offload."""
+
+LOWEST_QPS, HIGHEST_QPS = 1e-9, 1e12
 
 BATCH_SIZES = (8, 16, 25, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1000)
 THRESHOLDS = (1, 64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 900, None)

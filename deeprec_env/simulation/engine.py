@@ -12,7 +12,7 @@ import anyio
 import numpy as np
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.schema import MOST_ITEMS, Scenario, Threshold
 from deeprec_env.simulation.loop import ARRIVAL, ENTRY, Event, VirtualTimeLoop
 from deeprec_env.simulation.plan import plan_stages
 from deeprec_env.simulation.pool import Pool, StageLog
@@ -315,9 +315,9 @@ class AsyncioEngine:
 
 def check_settings(scenario: Scenario, batch_size: int, threshold: Threshold) -> None:
     """Raise `InputError` for settings that the scenario's node can't take."""
-    if batch_size < 1:
-        raise InputError("batch_size", batch_size, "must be at least 1")
-    if threshold is not None and threshold < 1:
-        raise InputError("threshold", threshold, "must be at least 1, or null for never")
+    if not 1 <= batch_size <= MOST_ITEMS:
+        raise InputError("batch_size", batch_size, f"must be at least 1 and at most {MOST_ITEMS}")
+    if threshold is not None and not 1 <= threshold <= MOST_ITEMS:
+        raise InputError("threshold", threshold, f"must be at least 1 and at most {MOST_ITEMS}, or null for never")
     if threshold is not None and not scenario.has_accelerator:
         raise InputError("threshold", threshold, "must be null: the scenario has no accelerator")

@@ -12,11 +12,19 @@ import numpy as np
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.schema import HIGHEST_QPS, LOWEST_QPS, Scenario, Threshold
 from deeprec_env.simulation.engine import AsyncioEngine, check_settings
 from deeprec_env.simulation.load import offered_load
 from deeprec_env.simulation.records import Records, check_records_path, write_records
-from deeprec_env.simulation.summary import Interval, Tail, Usage, summarise_tail, summarise_usage, warmup_queries
+from deeprec_env.simulation.summary import (
+    Interval,
+    Tail,
+    Usage,
+    backlog_grows,
+    summarise_tail,
+    summarise_usage,
+    warmup_queries,
+)
 from deeprec_env.version import __version__
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
@@ -30,7 +38,12 @@ Coroutines = Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]]
 
 @dataclass(frozen=True)
 class Result:
-    """A run: its summary, and the records of every query."""
+    """A run: its summary, and the records of every query.
+
+    `overloaded`: some pool gets more work than it can do, so that latencies grow for as long as the run lasts. With
+    fixed settings the offered load says so; where a coroutine changed them there is no such load (None), and the trend
+    of the latencies does.
+    """
 
     scenario: Scenario
     records: Records
@@ -39,12 +52,8 @@ class Result:
     usage: Usage
     qps_offered: float
     offered_load: dict[str, float | None]
+    overloaded: bool
     streams_sha256: str
-
-    @property
-    def overloaded(self) -> bool:
-        """Whether some pool gets more work than it can do: then latencies grow for as long as the run lasts."""
-        return any(load is not None and load >= 1.0 for load in self.offered_load.values())
 
     @property
     def verdict(self) -> str:
@@ -77,6 +86,7 @@ class Result:
             "offered_load": self.offered_load,
             "joules_per_query": usage.joules_per_query,
             "qps_per_watt": usage.qps_per_watt,
+            "devices": devices(self.scenario),
             "streams_sha256": self.streams_sha256,
             "versions": versions(),
         }
@@ -89,6 +99,15 @@ def _interval_ms(interval: Interval) -> list[float | None]:
 def versions() -> dict[str, str]:
     """Versions that a result depends on."""
     return {"deeprec_env": __version__, "numpy": np.__version__}
+
+
+def devices(scenario: Scenario) -> dict[str, list[str]]:
+    """Where the latencies of each kind of pool come from, stage by stage; an estimated profile says so in its name."""
+    named: dict[str, list[str]] = {}
+    for stage in scenario.stages:
+        for kind, pool in stage.pools().items():
+            named.setdefault(kind, []).append(pool.latency.label)
+    return named
 
 
 def simulate(
@@ -132,8 +151,8 @@ def with_options(
 ) -> Scenario:
     """A scenario with stationary Poisson arrivals of `qps` and other settings, where they are given."""
     if qps is not None:
-        if not (math.isfinite(qps) and qps > 0):
-            raise InputError("qps", qps, "must be a positive number")
+        if not LOWEST_QPS <= qps <= HIGHEST_QPS:
+            raise InputError("qps", qps, f"must be between {LOWEST_QPS:g} and {HIGHEST_QPS:g}")
         scenario = scenario.with_arrivals({"kind": "poisson", "qps": qps})
     if batch_size is not None or threshold != "scenario":
         size = scenario.control.batch_size if batch_size is None else batch_size
@@ -166,6 +185,12 @@ def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
     """The summary of a drained run."""
     warmup = warmup_queries(len(records))
     qps, control = scenario.workload.arrivals.mean_qps, scenario.control
+    loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
+    if len(np.unique(np.stack([records.batch_size, records.threshold]), axis=1).T) == 1:
+        loads = offered_load(scenario, qps, control.batch_size, control.threshold)
+        overloaded = any(load is not None and load >= 1.0 for load in loads.values())
+    else:
+        overloaded = backlog_grows(records, warmup)
     return Result(
         scenario=scenario,
         records=records,
@@ -173,6 +198,7 @@ def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
         tail=summarise_tail(records, warmup),
         usage=summarise_usage(records, scenario, warmup),
         qps_offered=qps,
-        offered_load=offered_load(scenario, qps, control.batch_size, control.threshold),
+        offered_load=loads,
+        overloaded=overloaded,
         streams_sha256=traffic.sha256(),
     )

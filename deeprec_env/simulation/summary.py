@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.intervals import mean_interval, quantile_interval
+from deeprec_env.simulation.intervals import BATCHES, mean_interval, quantile_interval
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.windows import usage
 
@@ -65,6 +65,16 @@ def summarise_tail(records: Records, warmup: int) -> Tail:
         p95_ci_s=quantile_interval(latency_s, 0.95),
         p99_ci_s=quantile_interval(latency_s, 0.99),
     )
+
+
+def backlog_grows(records: Records, warmup: int) -> bool:
+    """Whether latencies rise all through the run, as they do where more work comes than can be done.
+
+    Kendall's rank correlation of the means of 20 consecutive batches with their order, above 0.7.
+    """
+    means = np.array([batch.mean() for batch in np.array_split(records.latency_s[warmup:], BATCHES)])
+    later, earlier = np.triu_indices(BATCHES, 1)[::-1]
+    return float(np.sign(means[later] - means[earlier]).mean()) > 0.7
 
 
 def summarise_usage(records: Records, scenario: Scenario, warmup: int) -> Usage:

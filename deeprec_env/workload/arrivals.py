@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats
+from deeprec_env.scenario.schema import HIGHEST_QPS, LOWEST_QPS
 
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(ge=LOWEST_QPS, le=HIGHEST_QPS)]
 
 
 class RunningSum:
@@ -43,9 +44,6 @@ class Poisson(ArrivalProcess):
         unit = RunningSum(gaps.standard_exponential)
         return lambda count: unit.next(count) / self.qps
 
-    def scaled(self, factor: float) -> Poisson:
-        return Poisson(kind="poisson", qps=self.qps * factor)
-
 
 @ARRIVALS.register("gamma")
 class Gamma(ArrivalProcess):
@@ -62,6 +60,3 @@ class Gamma(ArrivalProcess):
         shape = 1.0 / (self.cv * self.cv)
         unit = RunningSum(lambda count: gaps.standard_gamma(shape, count) / shape)
         return lambda count: unit.next(count) / self.qps
-
-    def scaled(self, factor: float) -> Gamma:
-        return Gamma(kind="gamma", qps=self.qps * factor, cv=self.cv)

@@ -37,6 +37,8 @@ class Diurnal(ArrivalProcess):
     def _is_ordered(self) -> Self:
         if not self.trough <= self.peak <= self.ceiling:
             raise ValueError(f"must have trough {self.trough} <= peak {self.peak} <= ceiling {self.ceiling}")
+        if self.qps * self.day_s < 1.0:
+            raise ValueError(f"a day of {self.day_s} s at {self.qps} qps expects less than one query")
         return self
 
     @property
@@ -69,6 +71,7 @@ class Diurnal(ArrivalProcess):
         return lambda count: days.times(unit.next(count))
 
     def scaled(self, factor: float) -> Diurnal:
+        """The same day at `factor` times its rate."""
         return self.model_copy(update={"qps": self.qps * factor})
 
 
@@ -77,7 +80,6 @@ class _Days:
 
     def __init__(self, process: Diurnal, bursts: np.random.Generator) -> None:
         self._process, self._bursts = process, bursts
-        self._days = 0
         self._expected = 0.0  # queries expected until the end of the last day drawn
         self._knots: Floats = np.zeros(1)
         self._rates: Floats = np.zeros(0)
@@ -97,4 +99,3 @@ class _Days:
         self._knots = np.concatenate([self._knots, gained])
         self._rates = np.concatenate([self._rates, rates])
         self._expected = float(gained[-1])
-        self._days += 1

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from deeprec_env.scenario.parts import SIZES, Floats, Ints, SizeDistribution
 
-Items = Annotated[int, Field(ge=1)]
+Items = Annotated[int, Field(ge=1, le=10**6)]
 
 
 class _Clipped(SizeDistribution):

@@ -120,6 +120,7 @@ def test_shipped_hyperparameters_are_in_rl_zoo_format() -> None:
         ("n_envs: 2", "n_envs: 0", "n_envs: got 0; must be a whole number of at least 1"),
         ("lin_0.001", "exp_0.001", "learning_rate: got 'exp_0.001'; must be a number or lin_NUMBER"),
         ("\"{'net_arch': [8]}\"", "\"__import__('os')\"", "policy_kwargs"),
+        ("n_timesteps: 96", "n_timesteps: many", "n_timesteps: got 'many'"),
         ("DeepRec/Serving-v0", "CartPole-v1", "must hold a mapping under DeepRec/Serving-v0"),
     ],
 )
@@ -143,6 +144,26 @@ def test_bad_hyperparameters_are_refused(tmp_path: Path, before: str, after: str
 def test_bad_settings_are_refused(change: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError, match=field):
         TrainSettings(**{"scenario": "wnd"} | change)
+
+
+def test_hyperparameters_that_the_algorithm_refuses_leave_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yml"
+    path.write_text(HYPERPARAMS.replace("MlpPolicy", "NoPolicy"), encoding="utf-8")
+    with pytest.raises(InputError, match="ppo refuses them"):
+        train(TrainSettings(scenario=day_scenario(), hyperparams=path), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_agent_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "best_model.zip").write_text("damaged", encoding="utf-8")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="lacks algo"):
+        load_agent(str(tmp_path), load_scenario(day_scenario()))
+    scenario = load_scenario(day_scenario())
+    ladders = [list(scenario.control.batch_sizes), list(scenario.thresholds)]
+    (tmp_path / "config.json").write_text(json.dumps({"algo": "ppo", "ladders": ladders}), encoding="utf-8")
+    with pytest.raises(InputError, match="must be a model saved by Stable-Baselines3"):
+        load_agent(str(tmp_path), scenario)
 
 
 def test_a_missing_agent_is_refused(tmp_path: Path) -> None:

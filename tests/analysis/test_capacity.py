@@ -60,6 +60,16 @@ def test_the_full_rule_sees_the_black_hole_that_p95_alone_does_not() -> None:
     assert by_paper.offered_load["accelerator"] > 1.0
 
 
+def test_p95_alone_is_searched_where_p99_fails_on_an_idle_node() -> None:
+    data = black_hole()
+    data["node"]["accelerator"]["latency"] = {"kind": "constant", "ms": 500}
+    found = find_capacity(data, batch_size=128, threshold=700, queries=2000)
+    assert (found.qps, found.limited_by) == (0.0, "infeasible")
+    assert found.p95_only_qps is not None
+    assert found.p95_only_qps > 100
+    assert find_capacity(data, batch_size=128, threshold=700, queries=2000, p95_only=False).p95_only_qps is None
+
+
 def test_a_rate_that_must_be_beaten_ends_the_search_early() -> None:
     scenario = queue(2, {"kind": "constant", "ms": 10}, 1.0, sla_ms=100)
     whole = find_capacity(scenario, queries=2000)
@@ -91,3 +101,22 @@ def test_any_scenario_gets_the_day_of_its_capacity(tmp_path: Path, monkeypatch: 
     assert day.workload.arrivals.day_s == pytest.approx(96 * day.control.interval_s)
     assert len(list((tmp_path / "deeprec-env").iterdir())) == 1
     assert with_day(stationary) == day
+    (cached,) = (tmp_path / "deeprec-env").iterdir()
+    cached.write_text("damaged", encoding="utf-8")
+    assert with_day(stationary) == day
+
+
+def test_another_profile_of_the_same_name_is_another_capacity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile_csv: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data = day_scenario()
+    data["workload"] = {"arrivals": {"kind": "poisson", "qps": 1}, "sizes": {"kind": "fixed", "items": 50}}
+    data["node"] = {"cpu": {"servers": 2, "latency": {"kind": "profile", "profile": str(profile_csv), "model": "toy"}}}
+    before = with_day(load_scenario(data)).capacity
+    text = profile_csv.read_text(encoding="utf-8")
+    profile_csv.write_text(text.replace("cpu,100,compute,100,20.8", "cpu,100,compute,100,41.6"), encoding="utf-8")
+    after = with_day(load_scenario(data)).capacity
+    assert before is not None
+    assert after is not None
+    assert after.qps < 0.8 * before.qps

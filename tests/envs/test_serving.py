@@ -18,6 +18,7 @@ from deeprec_env import InputError
 from deeprec_env.envs import SERVING, ServingEnv, register_environments
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.rewards import REWARDS
+from deeprec_env.simulation import Records
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import QueryStream, episode_seed
 from tests.conftest import day_scenario
@@ -39,6 +40,12 @@ def episode(env: Any, actions: np.ndarray, seed: int | None = 3, **options: Any)
         observation, reward, terminated, truncated, info = env.step(action)
         out.append(observation.tobytes() + repr((reward, terminated, truncated, sorted(info.items()))).encode())
     return out
+
+
+def whole_day(env: ServingEnv) -> Records:
+    for _ in range(env.windows):
+        env.step(np.array([8, len(env.thresholds) - 1]))
+    return env.finish()
 
 
 def actions(seed: int, count: int = 12) -> np.ndarray:
@@ -63,6 +70,9 @@ def test_an_episode_is_a_day_and_the_same_seed_gives_the_same_bytes() -> None:
     first = episode(env, actions(0))
     assert b"True" in first[-1]
     assert b"True" not in first[-2]
+    env.reset(seed=3)
+    with pytest.raises(RuntimeError, match="not over"):
+        env.finish()
     assert episode(env, actions(0)) == first
     assert episode(make(), actions(0)) == first
     assert episode(make(), actions(0), seed=4) != first
@@ -165,25 +175,41 @@ def test_splits_are_disjoint_and_episodes_go_on_in_their_stream() -> None:
     seen = set()
     for split in ("train", "validation", "test"):
         env.reset(seed=0, options={"split": split})
-        seen.add(env.finish().arrival_s.tobytes())
+        seen.add(whole_day(env).arrival_s.tobytes())
         env.reset(options={"split": split})
-        seen.add(env.finish().arrival_s.tobytes())
+        seen.add(whole_day(env).arrival_s.tobytes())
     assert len(seen) == 6
     env.reset(options={"split": "test"}, seed=0)
-    assert env.finish().arrival_s.tobytes() in seen
+    assert whole_day(env).arrival_s.tobytes() in seen
 
 
 def test_test_traffic_is_the_scenarios_own_and_training_varies_its_peak() -> None:
     env = make()
     env.reset(seed=7, options={"split": "test"})
     own = QueryStream(env.scenario.workload, episode_seed(7, "test")).draw_until(1.2)
-    assert env.finish().arrival_s.tobytes() == own.arrival_s.tobytes()
+    assert whole_day(env).arrival_s.tobytes() == own.arrival_s.tobytes()
     counts = []
     env.reset(seed=0)
     for _ in range(30):
-        counts.append(len(env.finish()))
+        counts.append(len(whole_day(env)))
         env.reset()
     assert min(counts) < 0.7 * 480 < 1.1 * 480 < max(counts)
+
+
+def test_training_peaks_are_in_capacity_whatever_the_unit_of_the_shape() -> None:
+    day = {"kind": "diurnal", "qps": 110, "day_s": 12, "trough": 2, "peak": 4.5, "ceiling": 5, "bursts": 0}
+    capacity = {"qps": 400, "batch_size": 25, "found_by": "a test"}
+    data = day_scenario(capacity=capacity, control={"interval_s": 1})
+    data["workload"]["arrivals"] = day
+    env = ServingEnv(data)
+    env.reset(seed=0)
+    peaks = []
+    for _ in range(40):
+        arrivals = whole_day(env).arrival_s
+        peaks.append(((arrivals > 5) & (arrivals < 7)).sum() / 2 / 400)
+        env.reset()
+    assert 0.3 < min(peaks) < 0.55
+    assert 0.95 < max(peaks) < 1.2
 
 
 def test_an_action_is_in_force_from_its_windows_start() -> None:
@@ -205,6 +231,11 @@ def test_traffic_that_is_no_day_runs_for_96_windows() -> None:
     env = ServingEnv(data)
     assert env.windows == 96
     assert env.action_space == gym.spaces.MultiDiscrete([13, 1])
+
+
+def test_windows_must_divide_the_day() -> None:
+    with pytest.raises(InputError, match="must divide the day"):
+        make(scenario=day_scenario(control={"interval_s": 0.11}))
 
 
 def test_registration_is_idempotent() -> None:

@@ -110,7 +110,7 @@ def test_the_papers_climb_leaves_the_ladder_and_stops_behind_the_fall(scenario: 
     )
     found = find_setting(cpu_only, "deeprecsched", OPTIONS, heard.append)
     tried = [int(line.split()[-1]) for line in heard]
-    assert tried == [2**power for power in range(1, len(tried) + 1)]
+    assert tried == [min(2**power, 1000) for power in range(1, len(tried) + 1)]
     assert found.setting[0] in (1, *tried)
     assert found.setting[1] is None
 
@@ -169,8 +169,10 @@ def test_evaluation_is_paired_and_complete(scenario: Scenario) -> None:
 def test_an_adaptive_policys_capacity_is_that_of_the_setting_it_keeps(scenario: Scenario) -> None:
     prepared = prepare("grid-capacity", scenario, OPTIONS, QUIET)
     fixed_qps = policy_capacity(prepared, seed=0, queries=4000)
-    adaptive = policy_capacity(type(prepared)(prepared.policy, prepared.scenario, 0, None), seed=0)
-    assert adaptive == pytest.approx(fixed_qps, rel=0.06)
+    adaptive = policy_capacity(type(prepared)(prepared.policy, prepared.scenario, 0, None), seed=0, queries=4000)
+    assert adaptive == pytest.approx(fixed_qps, rel=0.03)
+    unreachable = type(prepared)(prepared.policy, prepared.scenario.replace(sla_ms=0.1), 0, None)
+    assert policy_capacity(unreachable, seed=0, queries=2000) == 0.0
 
 
 @pytest.mark.parametrize("name", policy_names())

@@ -8,7 +8,8 @@ import pytest
 
 from deeprec_env import InputError
 from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile
-from deeprec_env.profiling import ProfileSettings, agreement, profile_models
+from deeprec_env.profiling import ProfileSettings, profile_models
+from deeprec_env.profiling.agreement import agreement
 from deeprec_env.profiling.measure import Effort, _quietest
 from deeprec_env.profiling.merge import merge
 
@@ -62,6 +63,23 @@ def test_a_profile_of_other_conditions_is_not_mixed_in(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_batches_are_added_to_a_profile(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    before = profile_models(ProfileSettings(("ncf",), **SMALL), path, lambda model: None)
+    after = profile_models(ProfileSettings(("ncf",), **SMALL | {"batches": (2, 4)}), path, lambda model: None)
+    assert [row.batch for row in after.rows] == [1, 2, 4]
+    assert (after.rows[0], after.rows[2]) == (read_profile(path).rows[0], read_profile(path).rows[2])
+    assert after.rows[0].mean_ms == pytest.approx(before.rows[0].mean_ms, rel=1e-5)
+
+
+def test_a_profile_of_another_device_is_not_mixed_in(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    profile_models(ProfileSettings(("ncf",), **SMALL), path, lambda model: None)
+    path.write_text(path.read_text(encoding="utf-8").replace("ncf,cpu", "ncf,cuda"), encoding="utf-8")
+    with pytest.raises(InputError, match="holds a profile of cuda, not cpu"):
+        profile_models(ProfileSettings(("ncf",), **SMALL), path, lambda model: None)
+
+
 def test_slow_passes_are_left_out() -> None:
     passes = [np.full(3, value) for value in (5.0, 1.0, 9.0, 2.0)]
     assert _quietest(passes, 2).tolist() == [1.0] * 3 + [2.0] * 3
@@ -77,6 +95,7 @@ def test_slow_passes_are_left_out() -> None:
         ({"threads": 0}, "threads"),
         ({"rows_scale": 0.0}, "rows_scale"),
         ({"index_distribution": "normal"}, "index_distribution"),
+        ({"seed": -1}, "seed"),
     ],
 )
 def test_bad_settings_are_refused(change: dict[str, Any], field: str) -> None:

@@ -78,7 +78,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("nodes", {}, "nodes", "unknown key; allowed keys: schema_version"),
         ("node.cpu.cores", 3, "node.cpu.cores", "unknown key; allowed keys: servers"),
         ("node.cpu.latency.speed", 3, "node.cpu.latency.speed", "unknown key"),
-        ("workload.arrivals.qps", -5, "workload.arrivals.qps", "greater than 0"),
+        ("workload.arrivals.qps", -5, "workload.arrivals.qps", "greater than or equal to 0.000000001"),
         ("workload.arrivals.qps", math.nan, "workload.arrivals.qps", "finite"),
         ("workload.arrivals.kind", "posson", "workload.arrivals", "must be one of diurnal, gamma, poisson"),
         ("workload.arrivals", 3, "workload.arrivals", "a mapping with a kind"),

@@ -194,12 +194,19 @@ def test_a_controller_of_ten_lines_changes_the_batch_size_with_the_queue() -> No
             await anyio.sleep(0.05)
 
     scenario = load_scenario(day_scenario())
-    fixed = simulate(scenario, batch_size=16, qps=700, queries=4000)
-    controlled = simulate(scenario, batch_size=16, qps=700, queries=4000, coroutines=[controller])
+    fixed = simulate(scenario, batch_size=16, qps=600, queries=4000)
+    controlled = simulate(scenario, batch_size=16, qps=600, queries=4000, coroutines=[controller])
     assert fixed.streams_sha256 == controlled.streams_sha256
     assert set(controlled.records.batch_size.tolist()) == {16, 64}
     assert controlled.tail.p95_s < 0.8 * fixed.tail.p95_s
-    again = simulate(scenario, batch_size=16, qps=700, queries=4000, coroutines=[controller])
+    assert fixed.overloaded  # its offered load says so
+    assert not controlled.overloaded  # there is none for settings that change: the trend of the latencies decides
+    assert controlled.offered_load == {"cpu": None, "accelerator": None}
+    hopeless = simulate(scenario, batch_size=16, qps=2500, queries=4000, coroutines=[controller])
+    assert set(hopeless.records.batch_size.tolist()) == {16, 64}
+    assert hopeless.overloaded
+    assert hopeless.verdict == "fail"
+    again = simulate(scenario, batch_size=16, qps=600, queries=4000, coroutines=[controller])
     assert again.records.completion_s.tobytes() == controlled.records.completion_s.tobytes()
 
 

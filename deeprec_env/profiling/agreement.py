@@ -1,0 +1,43 @@
+"""How well two measurements of the same machine agree.
+
+python -m deeprec_env.profiling.agreement FIRST.csv SECOND.csv
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deeprec_env import console
+from deeprec_env.latency.table import LEVELS, ProfileTable, read_profile
+
+
+def agreement(first: ProfileTable, second: ProfileTable) -> dict[str, Sequence[float]]:
+    """Per model, the relative differences of the median latency between two profiles, over their common batches."""
+    medians = {(row.model, row.batch, row.part): row.quantiles_ms[LEVELS.index(0.50)] for row in first.rows}
+    differences: dict[str, list[float]] = {}
+    for row in second.rows:
+        before = medians.get((row.model, row.batch, row.part))
+        if before is not None:
+            after = row.quantiles_ms[LEVELS.index(0.50)]
+            differences.setdefault(row.model, []).append(after / before - 1.0)
+    return dict(differences)
+
+
+if __name__ == "__main__":
+    differences = agreement(*(read_profile(Path(name)) for name in sys.argv[1:3]))
+    everywhere = np.abs(np.concatenate([np.array(values) for values in differences.values()]))
+    console.print_table(
+        "Median latency, second against first, over the batches of each model (%)",
+        ("model", "median", "median size", "largest size"),
+        [
+            [model, *(f"{100 * value:+.1f}" for value in (np.median(v), np.median(np.abs(v)), np.max(np.abs(v))))]
+            for model, v in differences.items()
+        ],
+    )
+    print(
+        f"all: median size {100 * np.median(everywhere):.1f} %, 90 % below {100 * np.quantile(everywhere, 0.9):.1f} %"
+    )
