@@ -7,6 +7,7 @@ chosen to fit.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tests.conftest import queue
 
 WIDER = 1.85  # t quantile at 99.9 % over that at 95 %, 19 degrees of freedom
 QUERIES = 200_000
+QUEUES = Path(__file__).parents[1] / "queues"
 
 
 def assert_mean(result: Result, expected_s: float) -> None:
@@ -55,6 +57,15 @@ def test_mmc(servers: int, load: float, mean_wait: float, p95: float) -> None:
     assert result.usage.utilisation["cpu"] == pytest.approx(load, rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("name", "mean_s", "p95_s"), [("mm1", 3.333333, 9.98577), ("mm8", 1.286028, 3.50844), ("md1", 5.5, 15.12867)]
+)
+def test_queues_from_scenario_files(name: str, mean_s: float, p95_s: float) -> None:
+    result = simulate(QUEUES / f"{name}.yaml", queries=2 * QUERIES)
+    assert_mean(result, mean_s)
+    assert_p95(result, p95_s)
+
+
 @pytest.mark.parametrize(("load", "mean_wait", "p95_wait"), [(0.5, 0.5, 2.05064), (0.7, 1.166667, 4.10290)])
 def test_md1(load: float, mean_wait: float, p95_wait: float) -> None:
     result = simulate(queue(1, CONSTANT, load), queries=QUERIES, seed=5)
@@ -70,18 +81,8 @@ def test_a_split_query_on_one_core_is_mg1() -> None:
 
 def test_the_accelerator_under_offload_is_mg1() -> None:
     """Thinned Poisson: rate l P(n >= T), service L(n given n >= T); mean wait by Pollaczek-Khinchine."""
-    threshold, qps = 300, 250.0
-    scenario = load_scenario(
-        {
-            "sla_ms": 1e6,
-            "workload": {"arrivals": {"kind": "poisson", "qps": qps}, "sizes": {"kind": "production"}},
-            "node": {
-                "cpu": {"servers": 64, "latency": {"kind": "constant", "ms": 1}},
-                "accelerator": {"servers": 1, "latency": {"kind": "affine", "base_ms": 1, "per_item_ms": 0.02}},
-            },
-            "control": {"batch_size": 1000, "threshold": threshold},
-        }
-    )
+    scenario = load_scenario(QUEUES / "offload.yaml")
+    threshold, qps = 300, scenario.workload.arrivals.mean_qps
     items, probability = scenario.workload.sizes.probabilities()
     offloaded = items >= threshold
     share = float(probability[offloaded].sum())
