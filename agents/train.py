@@ -48,7 +48,7 @@ class TrainSettings:
     timesteps: int | None = None
     reward: str = "tail"
     hyperparams: Path | None = None
-    engine: str = "asyncio"
+    engine: str = "compiled"
     seed: int = 0
     validate_every: int = 4096
 

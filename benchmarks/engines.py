@@ -1,9 +1,11 @@
-"""Requests a second of the asyncio engine against SimPy, on the same queries with the same service times.
+"""Requests a second of the engines against SimPy, on the same queries with the same service times.
 
     python -m benchmarks.engines [--queries 40000] [--rounds 5] [--json]
 
-32 servers, batches of 32, production sizes, load 0.8. Both are timed from the arrival of the first query to the
-completion of the last, streams drawn and service times known before; rounds alternate, the median counts.
+32 servers, batches of 32, production sizes, load 0.8; affine latencies with noise. SimPy and the engines are timed from
+the arrival of the first query to the completion of the last, SimPy with its service times known before. Of the compiled
+engine there are three figures more: end to end (streams drawn, noise, recursion, records, summary), and the recursion
+alone, without and with contention. Rounds alternate, the median counts.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ import typer
 from deeprec_env import console
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.engine import AsyncioEngine
+from deeprec_env.simulation.kernels import serve
 from deeprec_env.simulation.load import pool_work
 from deeprec_env.simulation.plan import plan_stages
+from deeprec_env.simulation.simulate import ENGINES, make_engine, run, summarise
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
 SERVERS, BATCH_SIZE, LOAD = 32, 32, 0.8
@@ -42,15 +45,47 @@ def workload() -> Scenario:
     return scenario.with_arrivals({"kind": "poisson", "qps": LOAD * pool.largest_qps})
 
 
-def run_asyncio(scenario: Scenario, traffic: Traffic) -> tuple[float, list[float]]:
-    """Wall seconds and completion times of the asyncio engine."""
-    engine = AsyncioEngine(scenario, traffic)
+def run_engine(name: str, scenario: Scenario, traffic: Traffic) -> tuple[float, list[float]]:
+    """Wall seconds and completion times of an engine."""
+    engine = make_engine(scenario, traffic, name)
     begun = time.perf_counter()
     engine.drain()
     wall_s = time.perf_counter() - begun
     completions = engine.records().completion_s.tolist()
     engine.close()
     return wall_s, completions
+
+
+def run_end_to_end(scenario: Scenario, queries: int, seed: int) -> float:
+    """Wall seconds of the compiled engine with everything around it."""
+    begun = time.perf_counter()
+    traffic = QueryStream(scenario.workload, episode_seed(seed)).draw(queries)
+    summarise(scenario, traffic, run(scenario, traffic, engine="compiled"))
+    return time.perf_counter() - begun
+
+
+def run_kernel(scenario: Scenario, traffic: Traffic, contended: bool) -> float:
+    """Wall seconds of the compiled recursion alone."""
+    (plan,) = plan_stages(scenario.stages, traffic.noise_key, 0, traffic.items, BATCH_SIZE, None)
+    slowdown = np.ones(SERVERS + 1)
+    servers = (np.full(SERVERS, -np.inf), slowdown, contended)
+    order = np.arange(len(traffic.items))
+    start_s, end_s, leave_s = np.empty(len(plan.base_s)), np.empty(len(plan.base_s)), np.empty(len(order))
+    begun = time.perf_counter()
+    serve(
+        order,
+        traffic.arrival_s,
+        plan.offloaded,
+        plan.first,
+        plan.base_s,
+        servers,
+        servers,
+        0.0,
+        start_s,
+        end_s,
+        leave_s,
+    )
+    return time.perf_counter() - begun
 
 
 def run_simpy(scenario: Scenario, traffic: Traffic) -> tuple[float, list[float]]:
@@ -89,18 +124,23 @@ def main(
     scenario = workload()
     traffic = QueryStream(scenario.workload, episode_seed(seed)).draw(queries)
     requests = int(np.ceil(traffic.items / BATCH_SIZE).sum())
-    rates: dict[str, list[float]] = {"simpy": [], "asyncio": []}
+    rates: dict[str, list[float]] = {}
     for _ in range(rounds):
         peer_s, peer = run_simpy(scenario, traffic)
-        own_s, own = run_asyncio(scenario, traffic)
-        # SimPy's delays add up in floats, so that its times drift by rounding.
-        if not np.allclose(peer, own, rtol=0.0, atol=1e-6):
-            raise RuntimeError("the two disagree on when queries complete")
-        rates["simpy"].append(requests / peer_s)
-        rates["asyncio"].append(requests / own_s)
+        seconds = {"simpy": peer_s}
+        for name in ENGINES:
+            seconds[name], own = run_engine(name, scenario, traffic)
+            # SimPy's delays add up in floats, so that its times drift by rounding.
+            if not np.allclose(peer, own, rtol=0.0, atol=1e-6):
+                raise RuntimeError(f"SimPy and {name} disagree on when queries complete")
+        seconds["compiled end to end"] = run_end_to_end(scenario, queries, seed)
+        seconds["compiled kernel"] = run_kernel(scenario, traffic, contended=False)
+        seconds["compiled kernel with contention"] = run_kernel(scenario, traffic, contended=True)
+        for name, wall_s in seconds.items():
+            rates.setdefault(name, []).append(requests / wall_s)
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    ratio = medians["asyncio"] / medians["simpy"]
-    payload = {"requests": requests, "requests_per_s": medians, "asyncio_over_simpy": ratio}
+    ratios = {name: rate / medians["simpy"] for name, rate in medians.items() if name != "simpy"}
+    payload = {"requests": requests, "requests_per_s": medians, "over_simpy": ratios}
     (console.print_json if json else console.print_facts)(payload)
 
 

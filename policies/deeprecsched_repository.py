@@ -12,8 +12,9 @@ from pydantic import Field
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Count, NonNegative, Positive, Scenario, Threshold
+from deeprec_env.simulation.engine import AsyncioEngine
 from deeprec_env.simulation.load import pool_work
-from deeprec_env.simulation.simulate import make_engine, with_options
+from deeprec_env.simulation.simulate import with_options
 from deeprec_env.workload.stream import QueryStream, episode_seed
 from policies.base import Progress, Setting
 from policies.static import static_setting
@@ -39,10 +40,13 @@ class RepositoryOptions(Strict):
 
 
 class LiveTuner:
-    """Finds, for one configuration, the shortest mean gap at which a live server holds its p95; counts the queries."""
+    """Finds, for one configuration, the shortest mean gap at which a live server holds its p95; counts the queries.
 
-    def __init__(self, scenario: Scenario, options: RepositoryOptions, *, seed: int, engine: str) -> None:
-        self._scenario, self._options, self._seed, self._engine = scenario, options, seed, engine
+    On the asyncio engine, whatever the tuning's: it follows every completion and moves the load in mid-run.
+    """
+
+    def __init__(self, scenario: Scenario, options: RepositoryOptions, *, seed: int) -> None:
+        self._scenario, self._options, self._seed = scenario, options, seed
         busiest = min(pool_work(scenario, *static_setting(scenario)), key=lambda work: work.largest_qps)
         unit_s = 1.0 / busiest.largest_qps
         self._gaps_s: Floats = unit_s * np.geomspace(options.shortest_gap, options.longest_gap, options.gap_steps)
@@ -59,7 +63,7 @@ class LiveTuner:
         windows, size = options.sched_timeout, options.req_granularity
         seed = episode_seed(self._seed, "validation", self._configurations)
         self._configurations += 1
-        engine = make_engine(scenario, QueryStream(scenario.workload, seed).draw(2 * windows * size), self._engine)
+        engine = AsyncioEngine(scenario, QueryStream(scenario.workload, seed).draw(2 * windows * size))
         tried: list[float] = []
         try:
             for window in range(windows):

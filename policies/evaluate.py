@@ -148,7 +148,7 @@ def _evaluate(
     return PolicyResult(prepared, tuple(days), capacity_qps)
 
 
-def probe_policy(prepared: Prepared, qps: float, *, seed: int, queries: int, engine: str = "asyncio") -> Probe:
+def probe_policy(prepared: Prepared, qps: float, *, seed: int, queries: int, engine: str = "compiled") -> Probe:
     """p95 and p99 of the first `queries` queries under a policy at a stationary Poisson rate, on test traffic."""
     at_rate = with_options(prepared.scenario, qps=qps)
     if prepared.setting is not None:
@@ -164,7 +164,7 @@ def probe_policy(prepared: Prepared, qps: float, *, seed: int, queries: int, eng
         env.close()
 
 
-def policy_capacity(prepared: Prepared, *, seed: int, queries: int, engine: str = "asyncio") -> float:
+def policy_capacity(prepared: Prepared, *, seed: int, queries: int, engine: str = "compiled") -> float:
     """The highest stationary Poisson rate that meets the target under a policy, on test traffic.
 
     A fixed setting's by `find_capacity`; an adaptive policy's by the same rule but for the offered load, which settings

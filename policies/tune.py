@@ -36,7 +36,7 @@ class TuneOptions:
     queries: int = QUERIES
     days: int = 2
     seed: int = 0
-    engine: str = "asyncio"
+    engine: str = "compiled"
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ def _parameters(kind: type[P], options: TuneOptions) -> P:
 
 def _repository(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
     parameters = _parameters(RepositoryOptions, options)
-    tuner = LiveTuner(scenario, parameters, seed=options.seed, engine=options.engine)
+    tuner = LiveTuner(scenario, parameters, seed=options.seed)
     return Tuned(deeprecsched_repository(scenario, tuner, progress, parameters), tuner.queries_used)
 
 

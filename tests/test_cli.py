@@ -126,7 +126,7 @@ def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: 
         (["simulate", "NODE", "--set", "workload.arrivals.qps=-1"], "workload.arrivals.qps: got -1"),
         (["simulate", "NODE", "--records", "no/where.csv"], "records: got 'no/where.csv'"),
         (["simulate", "NODE", "--queries", "10"], "queries: got 10; must be at least 1100"),
-        (["simulate", "NODE", "--engine", "steam"], "engine: got 'steam'; must be one of asyncio"),
+        (["simulate", "NODE", "--engine", "steam"], "engine: got 'steam'; must be one of asyncio, compiled"),
         (["simulate", "NODE", "--seed", "-1"], "seed: got -1"),
         (["simulate", "NODE", "--queries", "many"], "--queries"),
         (["simulate", "NODE", "--no-such-option"], "--no-such-option"),

@@ -128,7 +128,7 @@ def find_capacity(
     queries: int = QUERIES,
     seed: int = 0,
     split: str = "validation",
-    engine: str = "asyncio",
+    engine: str = "compiled",
     precision: float = PRECISION,
     at_least: float = 0.0,
     p95_only: bool = True,

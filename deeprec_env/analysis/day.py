@@ -20,7 +20,7 @@ QUERIES_PER_WINDOW = 200
 TROUGH, PEAK = 0.2, 0.9
 
 
-def with_day(scenario: Scenario, *, engine: str = "asyncio") -> Scenario:
+def with_day(scenario: Scenario, *, engine: str = "compiled") -> Scenario:
     """The scenario with a day of traffic: as it is if it has one, else the day of its capacity.
 
     Where the file holds no capacity, that of the scenario's own settings is found first, and remembered in the user's

@@ -16,7 +16,7 @@ from deeprec_env.envs.rewards import REWARDS
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario, Threshold
-from deeprec_env.simulation.engine import AsyncioEngine
+from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import ENGINES, make_engine
 from deeprec_env.simulation.windows import Window, WindowMeter
@@ -76,9 +76,9 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
     Truncation behind the last window; no episode terminates.
 
     ## Arguments
-    `scenario`: preset name, YAML file or mapping. `engine`: "asyncio". `reward`: "tail" or "goodput". Pickling and
-    copying work in mid-episode: the copy replays the actions so far. The attribute `windows` is the length of an
-    episode; set before `reset`, it makes episodes longer or shorter.
+    `scenario`: preset name, YAML file or mapping. `engine`: "asyncio" or "compiled", which give the same bytes.
+    `reward`: "tail" or "goodput". Pickling and copying work in mid-episode: the copy replays the actions so far. The
+    attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or shorter.
 
     ## Version history
     v0: first version.
@@ -117,7 +117,7 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._seed: int | None = None
         self._split, self._episode = "train", 0
         self._actions: list[tuple[int, int]] = []
-        self._engine: AsyncioEngine | None = None
+        self._engine: Engine | None = None
         self._meter = WindowMeter(self.scenario)
 
     def reset(

@@ -15,6 +15,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile
 from deeprec_env.scenario.parts import LATENCIES, Floats, Ints, LatencyModel
 
+_LEVELS = np.array(LEVELS)
 _SHIPPED = resources.files("deeprec_env.latency") / "profiles"
 
 
@@ -91,14 +92,10 @@ class Profile(LatencyModel):
         return hash((self.profile, self.model, self.device))
 
     def base_s(self, items: Ints, u: Floats) -> Floats:
-        index, weight = self._between(items)
-        level = np.clip(np.searchsorted(LEVELS, u, side="right") - 1, 0, len(LEVELS) - 2)
-        lower, upper = np.take(LEVELS, level), np.take(LEVELS, level + 1)
-        along = np.clip((u - lower) / (upper - lower), 0.0, 1.0)
-        quantiles = self._quantiles_s
-        low = quantiles[index, level] + weight * (quantiles[index + 1, level] - quantiles[index, level])
-        high = quantiles[index, level + 1] + weight * (quantiles[index + 1, level + 1] - quantiles[index, level + 1])
-        return np.asarray(low + along * (high - low))
+        from deeprec_env.latency.interpolate import quantile_s  # Numba is loaded when the first request is drawn
+
+        self._say_beyond(items)
+        return np.asarray(quantile_s(items, u, self._batches, self._quantiles_s, _LEVELS))
 
     def mean_s(self, items: Ints) -> Floats:
         index, weight = self._between(items)
@@ -106,6 +103,12 @@ class Profile(LatencyModel):
 
     def _between(self, items: Ints) -> tuple[Ints, Floats]:
         """Index of the measured batch below, and how far on the way to the next (above 1 behind the last)."""
+        self._say_beyond(items)
+        index = np.clip(np.searchsorted(self._batches, items, side="right") - 1, 0, len(self._batches) - 2)
+        weight = (items - self._batches[index]) / (self._batches[index + 1] - self._batches[index])
+        return index, np.maximum(weight, 0.0)
+
+    def _say_beyond(self, items: Ints) -> None:
         if not self._said and items.size and items.max() > self._batches[-1]:
             self._said = True
             warnings.warn(
@@ -113,9 +116,6 @@ class Profile(LatencyModel):
                 f"the largest measured batch ({self._batches[-1]:g}); their latency goes on by the last slope",
                 stacklevel=3,
             )
-        index = np.clip(np.searchsorted(self._batches, items, side="right") - 1, 0, len(self._batches) - 2)
-        weight = (items - self._batches[index]) / (self._batches[index + 1] - self._batches[index])
-        return index, np.maximum(weight, 0.0)
 
 
 def _tabulate(profile: str, rows: list[ProfileRow]) -> tuple[Floats, Floats, Floats]:

@@ -12,11 +12,11 @@ import anyio
 import numpy as np
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.schema import MOST_ITEMS, Scenario, Threshold
+from deeprec_env.scenario.schema import Scenario, Threshold
 from deeprec_env.simulation.loop import ARRIVAL, ENTRY, Event, VirtualTimeLoop
-from deeprec_env.simulation.plan import plan_stages
 from deeprec_env.simulation.pool import Pool, StageLog
 from deeprec_env.simulation.records import Records, StageRecords
+from deeprec_env.simulation.settings import check_settings
 from deeprec_env.workload.stream import Traffic
 
 _PLANNED_AHEAD = 256
@@ -269,6 +269,8 @@ class AsyncioEngine:
         begin = len(self._arrival_s)
         end = min(begin + _PLANNED_AHEAD, len(self._traffic.arrival_s))
         items = self._traffic.items[begin:end]
+        from deeprec_env.simulation.plan import plan_stages  # Numba is loaded when the first query arrives
+
         plans = plan_stages(
             self._scenario.stages, self._traffic.noise_key, begin, items, self._batch_size, self._threshold
         )
@@ -311,13 +313,3 @@ class AsyncioEngine:
         if found is None:
             raise InputError("pool", pool, "must be cpu, or accelerator where the stage has one")
         return found
-
-
-def check_settings(scenario: Scenario, batch_size: int, threshold: Threshold) -> None:
-    """Raise `InputError` for settings that the scenario's node can't take."""
-    if not 1 <= batch_size <= MOST_ITEMS:
-        raise InputError("batch_size", batch_size, f"must be at least 1 and at most {MOST_ITEMS}")
-    if threshold is not None and not 1 <= threshold <= MOST_ITEMS:
-        raise InputError("threshold", threshold, f"must be at least 1 and at most {MOST_ITEMS}, or null for never")
-    if threshold is not None and not scenario.has_accelerator:
-        raise InputError("threshold", threshold, "must be null: the scenario has no accelerator")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Stage, Threshold
-from deeprec_env.workload.noise import query_keys, uniforms
+from deeprec_env.simulation.kernels import split
+from deeprec_env.workload.noise import Keys, query_keys
 
 
 @dataclass(frozen=True)
@@ -43,22 +44,14 @@ def plan_stages(
     return plans
 
 
-def _plan(stage: Stage, keys: NDArray[np.uint64], items: Ints, batch_size: int, threshold: Threshold) -> StagePlan:
-    if stage.accelerator is None or threshold is None:
-        offloaded = np.zeros(len(items), dtype=np.bool_)
-    else:
-        offloaded = items >= threshold
-    parts = np.where(offloaded, 1, -(-items // batch_size))
-    first = np.concatenate([[0], np.cumsum(parts)])
-    query = np.repeat(np.arange(len(items)), parts)
-    part = np.arange(len(query)) - first[query]
-    noise = uniforms(keys[query], part)
-    request_items = np.minimum(batch_size, items[query] - part * batch_size)
-    if not offloaded.any():
+def _plan(stage: Stage, keys: Keys, items: Ints, batch_size: int, threshold: Threshold) -> StagePlan:
+    never = stage.accelerator is None or threshold is None
+    offloaded, first, request_items, noise = split(items, keys, batch_size, 0 if never else threshold)
+    if never or not offloaded.any():
         return StagePlan(offloaded, first, stage.cpu.latency.base_s(request_items, noise))
     assert stage.accelerator is not None
-    whole = offloaded[query]
-    base_s = np.empty(len(query))
+    whole = np.repeat(offloaded, np.diff(first))
+    base_s = np.empty(len(request_items))
     base_s[~whole] = stage.cpu.latency.base_s(request_items[~whole], noise[~whole])
-    base_s[whole] = stage.accelerator.latency.base_s(items[query[whole]], noise[whole])
+    base_s[whole] = stage.accelerator.latency.base_s(request_items[whole], noise[whole])
     return StagePlan(offloaded, first, base_s)

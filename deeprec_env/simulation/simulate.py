@@ -13,9 +13,10 @@ import numpy as np
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import HIGHEST_QPS, LOWEST_QPS, Scenario, Threshold
-from deeprec_env.simulation.engine import AsyncioEngine, check_settings
+from deeprec_env.simulation.engine import AsyncioEngine, Engine
 from deeprec_env.simulation.load import offered_load
 from deeprec_env.simulation.records import Records, check_records_path, write_records
+from deeprec_env.simulation.settings import check_settings
 from deeprec_env.simulation.summary import (
     Interval,
     Tail,
@@ -28,7 +29,7 @@ from deeprec_env.simulation.summary import (
 from deeprec_env.version import __version__
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
-ENGINES = ("asyncio",)
+ENGINES = ("asyncio", "compiled")
 SCHEMA_VERSION = 1
 QUERIES = 20_000
 
@@ -172,12 +173,16 @@ def run(scenario: Scenario, traffic: Traffic, *, engine: str = "asyncio", corout
         node.close()
 
 
-def make_engine(
-    scenario: Scenario, traffic: Traffic, engine: str = "asyncio", coroutines: Coroutines = ()
-) -> AsyncioEngine:
-    """An engine of that name, at time 0."""
+def make_engine(scenario: Scenario, traffic: Traffic, engine: str = "asyncio", coroutines: Coroutines = ()) -> Engine:
+    """An engine of that name, at time 0. They give the same bytes; coroutines need the asyncio engine."""
     if engine not in ENGINES:
         raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
+    if engine == "compiled":
+        if coroutines:
+            raise InputError("engine", engine, "can't run coroutines beside the node; use asyncio")
+        from deeprec_env.simulation.compiled import CompiledEngine
+
+        return CompiledEngine(scenario, traffic)
     return AsyncioEngine(scenario, traffic, coroutines)
 
 
@@ -186,7 +191,7 @@ def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
     warmup = warmup_queries(len(records))
     qps, control = scenario.workload.arrivals.mean_qps, scenario.control
     loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
-    if len(np.unique(np.stack([records.batch_size, records.threshold]), axis=1).T) == 1:
+    if all((setting == setting[0]).all() for setting in (records.batch_size, records.threshold)):
         loads = offered_load(scenario, qps, control.batch_size, control.threshold)
         overloaded = any(load is not None and load >= 1.0 for load in loads.values())
     else:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Pool, Scenario
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.records import Records
@@ -88,11 +87,13 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
 
 def usage(records: Records, scenario: Scenario, begin_s: float, end_s: float) -> tuple[dict[str, float | None], float]:
     """Utilisation of the busiest pool of each kind (None without one) and energy in joules over [begin_s, end_s)."""
+    from deeprec_env.simulation.kernels import busy_seconds  # Numba is loaded when there is something to measure
+
     utilisation: dict[str, float | None] = {"cpu": None, "accelerator": None}
     energy_j = 0.0
     for stage, log in zip(scenario.stages, records.stages, strict=True):
-        for kind, pool in stage.pools().items():
-            busy_s = _busy_seconds(*log.of_pool(kind == "accelerator"), begin_s, end_s)
+        busy = busy_seconds(log.offloaded, log.first, log.start_s, log.end_s, begin_s, end_s)
+        for (kind, pool), busy_s in zip(stage.pools().items(), busy, strict=False):
             share = busy_s / (pool.servers * (end_s - begin_s))
             utilisation[kind] = max(utilisation[kind] or 0.0, share)
             energy_j += _energy_j(pool, busy_s, end_s - begin_s)
@@ -102,10 +103,3 @@ def usage(records: Records, scenario: Scenario, begin_s: float, end_s: float) ->
 def _energy_j(pool: Pool, busy_s: float, length_s: float) -> float:
     """Energy at power idle_w + (busy_w - idle_w) * busy / servers, the busy servers integrated over time."""
     return pool.idle_w * length_s + (pool.busy_w - pool.idle_w) * busy_s / pool.servers
-
-
-def _busy_seconds(start_s: Floats, end_s: Floats, window_begin_s: float, window_end_s: float) -> float:
-    """Server-seconds of work inside a window, added up in (query, part) order."""
-    overlap_s = np.minimum(end_s, window_end_s) - np.maximum(start_s, window_begin_s)
-    overlap_s = overlap_s[overlap_s > 0.0]
-    return float(np.cumsum(overlap_s)[-1]) if overlap_s.size else 0.0

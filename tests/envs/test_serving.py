@@ -80,6 +80,10 @@ def test_an_episode_is_a_day_and_the_same_seed_gives_the_same_bytes() -> None:
         env.step(actions(0)[0])
 
 
+def test_both_engines_give_the_same_episode() -> None:
+    assert episode(make(engine="compiled"), actions(0)) == episode(make(), actions(0))
+
+
 def test_info_and_observation_have_their_fields() -> None:
     env = make()
     observation, info = env.reset(seed=0)

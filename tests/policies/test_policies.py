@@ -116,7 +116,7 @@ def test_the_papers_climb_leaves_the_ladder_and_stops_behind_the_fall(scenario: 
 
 
 def test_the_live_tuner_settles_where_p95_meets_the_target(scenario: Scenario) -> None:
-    tuner = LiveTuner(scenario, RepositoryOptions(), seed=0, engine="asyncio")
+    tuner = LiveTuner(scenario, RepositoryOptions(), seed=0)
     qps = 1 / tuner.median_gap_s(64, None)
     capacity = find_capacity(scenario, batch_size=64, threshold=None, queries=20_000).p95_only_qps
     assert qps == pytest.approx(capacity, rel=0.15)  # p95 of 64 samples: 17 % standard deviation a window

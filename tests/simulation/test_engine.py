@@ -6,13 +6,14 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeprec_env import InputError, Scenario, load_scenario, simulate
 from deeprec_env.scenario import Threshold
 from deeprec_env.simulation import AsyncioEngine, Records, VirtualTimeLoop
-from deeprec_env.simulation.simulate import run
+from deeprec_env.simulation.engine import Engine
+from deeprec_env.simulation.simulate import ENGINES, make_engine, run
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
 from tests.simulation.oracle import OracleStage, oracle
@@ -78,13 +79,14 @@ def assert_same(records: Records, stages: list[OracleStage]) -> None:
     assert records.completion_s.tolist() == [max(ends) for ends in stages[-1].end_s]
 
 
+@pytest.mark.parametrize("name", ENGINES)
 @given(scenario=scenarios(), traffic=traffics(), windows=st.lists(settings_of_a_window, min_size=1, max_size=6))
-def test_the_engine_is_the_fcfs_recursion_to_the_bit_with_settings_that_change(
-    scenario: Scenario, traffic: Traffic, windows: list[tuple[int, Threshold]]
+def test_engines_are_the_fcfs_recursion_to_the_bit_with_settings_that_change(
+    name: str, scenario: Scenario, traffic: Traffic, windows: list[tuple[int, Threshold]]
 ) -> None:
     interval = 1.25
     chosen = [allowed(scenario, setting) for setting in windows]
-    engine = AsyncioEngine(scenario, traffic)
+    engine = make_engine(scenario, traffic, name)
     for index, setting in enumerate(chosen):
         engine.control(*setting)
         engine.advance((index + 1) * interval)
@@ -98,6 +100,39 @@ def test_the_engine_is_the_fcfs_recursion_to_the_bit_with_settings_that_change(
         (size, np.inf if threshold is None else threshold) for size, threshold in in_force
     ]
     assert_same(records, oracle(scenario, traffic, in_force))
+
+
+def state(engine: Engine) -> tuple[object, ...]:
+    """All that an engine shows at an instant."""
+    records = engine.records()
+    arrays = [records.arrival_s, records.items, records.batch_size, records.threshold, records.completion_s]
+    for log in records.stages:
+        arrays += [log.offloaded, log.first, log.start_s, log.end_s]
+    return engine.now_s, engine.arrived, engine.completed, *(array.tobytes() for array in arrays)
+
+
+@settings(max_examples=1000)
+@given(
+    scenario=scenarios(),
+    traffic=traffics(),
+    windows=st.lists(settings_of_a_window, min_size=1, max_size=6),
+    interval=st.sampled_from([0.25, 0.7, 1.25]),
+)
+def test_both_engines_show_the_same_bytes_at_every_window(
+    scenario: Scenario, traffic: Traffic, windows: list[tuple[int, Threshold]], interval: float
+) -> None:
+    """A thousand random scenarios: pipelines of 1 to 3 stages, ties, contention, overload, settings that change."""
+    engines = [make_engine(scenario, traffic, name) for name in ENGINES]
+    for index, setting in enumerate(windows):
+        for engine in engines:
+            engine.control(*allowed(scenario, setting))
+            engine.advance((index + 1) * interval)
+        assert state(engines[0]) == state(engines[1])
+    for engine in engines:
+        engine.drain()
+    assert state(engines[0]) == state(engines[1])
+    for engine in engines:
+        engine.close()
 
 
 @given(scenario=scenarios(), traffic=traffics(), setting=settings_of_a_window)
@@ -231,6 +266,19 @@ def test_a_coroutine_that_ends_leaves_the_run_alone() -> None:
         with_coroutine.records.completion_s.tobytes()
         == simulate(day_scenario(), queries=2000).records.completion_s.tobytes()
     )
+
+
+def test_what_the_compiled_engine_cannot_do_names_the_one_that_can() -> None:
+    async def idle(node: AsyncioEngine) -> None:
+        await anyio.sleep(1)
+
+    with pytest.raises(InputError, match="use asyncio"):
+        simulate(day_scenario(), queries=2000, engine="compiled", coroutines=[idle])
+    engine = make_engine(
+        queue(1, {"kind": "constant", "ms": 1}, 1.0), Traffic(np.ones(1), np.ones(1, int), 1), "compiled"
+    )
+    with pytest.raises(InputError, match="use asyncio"):
+        engine.run_until_completed(1)
 
 
 def test_bad_settings_are_refused_by_name() -> None:

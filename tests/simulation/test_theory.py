@@ -14,7 +14,7 @@ import pytest
 
 from deeprec_env import load_scenario, simulate
 from deeprec_env.simulation import Records
-from deeprec_env.simulation.simulate import Result
+from deeprec_env.simulation.simulate import ENGINES, Result
 from tests.conftest import queue
 
 WIDER = 1.85  # t quantile at 99.9 % over that at 95 %, 19 degrees of freedom
@@ -57,11 +57,12 @@ def test_mmc(servers: int, load: float, mean_wait: float, p95: float) -> None:
     assert result.usage.utilisation["cpu"] == pytest.approx(load, rel=0.03)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("name", "mean_s", "p95_s"), [("mm1", 3.333333, 9.98577), ("mm8", 1.286028, 3.50844), ("md1", 5.5, 15.12867)]
 )
-def test_queues_from_scenario_files(name: str, mean_s: float, p95_s: float) -> None:
-    result = simulate(QUEUES / f"{name}.yaml", queries=2 * QUERIES)
+def test_queues_from_scenario_files(name: str, mean_s: float, p95_s: float, engine: str) -> None:
+    result = simulate(QUEUES / f"{name}.yaml", queries=2 * QUERIES, engine=engine)
     assert_mean(result, mean_s)
     assert_p95(result, p95_s)
 

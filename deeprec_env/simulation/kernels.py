@@ -1,0 +1,106 @@
+"""Inner loops, compiled: splitting (rule 4), the FCFS recursion (rules 5, 6 and 8), busy time (rule 11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deeprec_env.compiled import compiled
+from deeprec_env.workload.noise import uniform
+
+
+@compiled
+def split(items: Any, keys: Any, batch_size: Any, threshold: Any) -> Any:
+    """Requests of queries of `items` items with noise hashes `keys`; a `threshold` of 0 is never.
+
+    Returns by query whether it is offloaded and where its requests begin (one more entry: the end), and by request its
+    items and its U.
+    """
+    count = len(items)
+    offloaded = np.empty(count, dtype=np.bool_)
+    first = np.empty(count + 1, dtype=np.int64)
+    first[0] = 0
+    for query in range(count):
+        offloaded[query] = threshold > 0 and items[query] >= threshold
+        parts = 1 if offloaded[query] else (items[query] + batch_size - 1) // batch_size
+        first[query + 1] = first[query] + parts
+    request_items = np.empty(first[count], dtype=np.int64)
+    u = np.empty(first[count])
+    for query in range(count):
+        left = items[query]
+        begin = first[query]
+        for request in range(begin, first[query + 1]):
+            size = left if offloaded[query] else min(batch_size, left)
+            request_items[request] = size
+            u[request] = uniform(keys[query], request - begin)
+            left -= size
+    return offloaded, first, request_items, u
+
+
+@compiled
+def serve(
+    order: Any,
+    entry_s: Any,
+    offloaded: Any,
+    first: Any,
+    base_s: Any,
+    cpu: Any,
+    accelerator: Any,
+    overhead_s: Any,
+    start_s: Any,
+    end_s: Any,
+    leave_s: Any,
+) -> None:
+    """Serve the queries `order`, given in the order of their entry, which enter at `entry_s`.
+
+    A request starts at the later of its entry and the earliest free time of its pool. `cpu` and `accelerator` are each
+    (free times as a binary heap, slow-down by busy servers, whether any differs from 1). Writes start and end of every
+    request, and the time at which each query leaves.
+    """
+    for position in range(len(order)):
+        query = order[position]
+        free, slowdown, contended = accelerator if offloaded[query] else cpu
+        servers = len(free)
+        last = entry_s[query]
+        for request in range(first[query], first[query + 1]):
+            starts = max(entry_s[query], free[0])
+            service_s = base_s[request]
+            if contended:
+                busy = 1
+                for server in range(servers):
+                    if free[server] > starts:
+                        busy += 1
+                service_s = service_s * slowdown[busy]
+            ends = starts + (service_s + overhead_s)
+            start_s[request] = starts
+            end_s[request] = ends
+            last = max(last, ends)
+            hole = 0  # the earliest free time gives way to this end
+            while True:
+                child = 2 * hole + 1
+                if child >= servers:
+                    break
+                if child + 1 < servers and free[child + 1] < free[child]:
+                    child += 1
+                if free[child] >= ends:
+                    break
+                free[hole] = free[child]
+                hole = child
+            free[hole] = ends
+        leave_s[query] = last
+
+
+@compiled
+def busy_seconds(offloaded: Any, first: Any, start_s: Any, end_s: Any, begin_s: Any, until_s: Any) -> Any:
+    """Server-seconds inside [begin_s, until_s) on the CPU and on the accelerator, added in (query, part) order."""
+    cpu_s = accelerator_s = 0.0
+    for query in range(len(offloaded)):
+        for request in range(first[query], first[query + 1]):
+            overlap_s = min(end_s[request], until_s) - max(start_s[request], begin_s)
+            if overlap_s > 0.0:
+                if offloaded[query]:
+                    accelerator_s += overlap_s
+                else:
+                    cpu_s += overlap_s
+    return cpu_s, accelerator_s

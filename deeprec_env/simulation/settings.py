@@ -1,0 +1,16 @@
+"""Which settings a node can take."""
+
+from __future__ import annotations
+
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.schema import MOST_ITEMS, Scenario, Threshold
+
+
+def check_settings(scenario: Scenario, batch_size: int, threshold: Threshold) -> None:
+    """Raise `InputError` for settings that the scenario's node can't take."""
+    if not 1 <= batch_size <= MOST_ITEMS:
+        raise InputError("batch_size", batch_size, f"must be at least 1 and at most {MOST_ITEMS}")
+    if threshold is not None and not 1 <= threshold <= MOST_ITEMS:
+        raise InputError("threshold", threshold, f"must be at least 1 and at most {MOST_ITEMS}, or null for never")
+    if threshold is not None and not scenario.has_accelerator:
+        raise InputError("threshold", threshold, "must be null: the scenario has no accelerator")
