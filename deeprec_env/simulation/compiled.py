@@ -117,7 +117,7 @@ class CompiledEngine:
                 state.entry_s.array[state.waiting] = before.leave_s.array[state.waiting] + state.stage.transfer_s
             entry_s = state.entry_s.array[state.waiting]
             due = entry_s < until_s
-            order = np.lexsort((state.waiting[due], entry_s[due]))
+            order = np.argsort(entry_s[due], kind="stable")  # `waiting` ascends, so that ties go by query
             state.serve(state.waiting[due][order])
             state.waiting = state.waiting[~due]
         self._now_s = until_s
