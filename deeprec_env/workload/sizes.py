@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated, Self
 
 import numpy as np
@@ -25,12 +26,13 @@ class _Clipped(SizeDistribution):
             raise ValueError(f"low {self.low} must be at most high {self.high}")
         return self
 
+    @abstractmethod
     def _continuous(self, rng: np.random.Generator, count: int) -> Floats:
-        raise NotImplementedError
+        """The next `count` sizes before rounding."""
 
+    @abstractmethod
     def _below(self, size: float) -> float:
         """Probability that the continuous size is below `size`."""
-        raise NotImplementedError
 
     def draw(self, rng: np.random.Generator, count: int) -> Ints:
         return np.clip(np.rint(self._continuous(rng, count)), self.low, self.high).astype(np.int64)
