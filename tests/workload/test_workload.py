@@ -164,3 +164,20 @@ def test_noise_is_uniform_and_a_function_of_its_place() -> None:
     assert alone[0] == u[777]
     for other in (query_keys(43, 0, queries), query_keys(42, 1, queries)):
         assert abs(np.corrcoef(u, uniforms(other, parts))[0, 1]) < 4 / math.sqrt(len(u))
+
+
+def test_noise_is_the_counter_hash_written_out_in_whole_numbers() -> None:
+    golden, word = 0x9E3779B97F4A7C15, 2**64 - 1
+
+    def mix(z: int) -> int:
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & word
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & word
+        return z ^ (z >> 31)
+
+    for key, stage, query, part in ((0, 0, 0, 0), (42, 2, 12345, 7), (word, 1, 10**9, 999)):
+        stage_key = mix((key + (stage + 1) * golden) & word)
+        query_key = mix((stage_key + (query + 1) * golden) & word)
+        bits = mix((query_key + (part + 1) * golden) & word) >> 11
+        keys = query_keys(key, stage, np.array([query]))
+        assert keys.tolist() == [query_key]
+        assert uniforms(keys, np.array([part])).tolist() == [(bits + 0.5) * 2.0**-53]
