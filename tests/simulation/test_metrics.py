@@ -30,7 +30,7 @@ def small_run() -> tuple[AsyncioEngine, WindowMeter]:
 def test_a_window_holds_what_a_live_server_could_know() -> None:
     engine, meter = small_run()
     engine.advance(1.0)
-    window = meter.close_window(engine, 0.0, 1.0)
+    window = meter.close_window(engine.records, 0.0, 1.0)
     # Completed: 0.4 and 0.7 s. In flight: the third, aged 0.8 s at the end, older than the target.
     assert window.sample == 3
     assert window.p50_s == pytest.approx(0.7)
@@ -41,15 +41,15 @@ def test_a_window_holds_what_a_live_server_could_know() -> None:
     assert window.accelerator_utilisation == 0.0
     assert window.energy_j == pytest.approx(30.0)
     engine.advance(1.4)
-    window = meter.close_window(engine, 1.0, 1.4)
+    window = meter.close_window(engine.records, 1.0, 1.4)
     assert window.sample == 1
     assert window.p95_s == pytest.approx(1.0)
     assert window.energy_j == pytest.approx(10.0 * 0.4 + 20.0 * 0.2)
     engine.advance(1.5)
-    window = meter.close_window(engine, 1.4, 1.5)  # the arrival at its end belongs to the next
+    window = meter.close_window(engine.records, 1.4, 1.5)  # the arrival at its end belongs to the next
     assert (window.sample, window.p95_s, window.violation_rate, window.offered_qps) == (0, 0.0, 0.0, 0.0)
     engine.advance(2.0)
-    assert meter.close_window(engine, 1.5, 2.0).p95_s == pytest.approx(0.4)
+    assert meter.close_window(engine.records, 1.5, 2.0).p95_s == pytest.approx(0.4)
 
 
 def test_windows_add_up_to_the_run_and_do_not_depend_on_what_is_cut_off_before_them() -> None:
@@ -59,7 +59,7 @@ def test_windows_add_up_to_the_run_and_do_not_depend_on_what_is_cut_off_before_t
     windows = []
     for index in range(20):
         engine.advance((index + 1) * 0.1)
-        window = meter.close_window(engine, index * 0.1, (index + 1) * 0.1)
+        window = meter.close_window(engine.records, index * 0.1, (index + 1) * 0.1)
         assert window == measure_window(engine.records(), scenario, index * 0.1, (index + 1) * 0.1)
         windows.append(window)
     engine.drain()
