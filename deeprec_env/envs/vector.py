@@ -30,10 +30,10 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
 
     `gymnasium.make_vec("deeprec_env:DeepRec/Serving-v0", num_envs=64, scenario="wnd")`. Spaces, rewards, infos and
     `reset`'s options are those of `ServingEnv`, batched; `reset(seed=S)` gives S, S + 1, ... to the environments. All
-    episodes are of one length and end in the same step, in which the next ones start (`AutoresetMode.SAME_STEP`): the
-    observation is the next episode's first, the last one's and its info are in `infos` as `final_obs` and `final_info`.
-    `threads` (default: the cores this process may use) share the environments. The attribute `windows` is the length of
-    an episode; set before `reset`, it makes episodes longer or shorter.
+    episodes are of one length and end in the same step, in which the next (training) ones start
+    (`AutoresetMode.SAME_STEP`): the observations are theirs, and `infos` holds the last ones as `final_obs` and
+    `final_info`. `threads` (default: the cores this process may use) share the environments. The attribute `windows` is
+    the length of an episode; set before `reset`, it makes episodes longer or shorter.
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -116,6 +116,7 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
         over = self._step >= self.windows
         if over:
             self._episode += 1
+            self._split = "train"  # as `reset` without options has it
             last = {"final_obs": _each(observations), "final_info": infos} | {
                 f"_{name}": np.ones(self.num_envs, dtype=np.bool_) for name in ("final_obs", "final_info")
             }

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deeprec_env import InputError, load_scenario, simulate
 from deeprec_env.simulation import AsyncioEngine, write_records
 from deeprec_env.simulation.intervals import quantile_interval
 from deeprec_env.simulation.load import offered_load, pool_work
 from deeprec_env.simulation.records import RECORD_COLUMNS
+from deeprec_env.simulation.samples import merge, percentile
 from deeprec_env.simulation.windows import WindowMeter, measure_window
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
@@ -168,3 +171,14 @@ def test_pipelines_keep_the_best_items_and_add_their_stages() -> None:
     assert result.records.latency_s[0] == pytest.approx(0.05 + 0.5 + 2.0 + 0.01)
     assert np.median(result.records.latency_s) == pytest.approx(2.56)
     assert result.offered_load["cpu"] == pytest.approx(0.01 * 2 * 0.55 / 4)
+
+
+@given(
+    values=st.lists(st.floats(0.0, 1e3), min_size=1, max_size=60),
+    others=st.lists(st.floats(0.0, 1e3), max_size=60),
+    level=st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]),
+)
+def test_percentiles_are_numpys_to_the_bit(values: list[float], others: list[float], level: float) -> None:
+    merged = merge(np.sort(values), np.sort(np.array(others)))
+    assert merged.tolist() == sorted(values + others)
+    assert percentile(merged, level) == np.percentile(values + others, level * 100)
