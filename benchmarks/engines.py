@@ -4,8 +4,8 @@
 
 32 servers, batches of 32, production sizes, load 0.8; affine latencies with noise. SimPy and the engines are timed from
 the arrival of the first query to the completion of the last, SimPy with its service times known before. Of the compiled
-engine there are three figures more: end to end (streams drawn, noise, recursion, records, summary), and the recursion
-alone, without and with contention. Rounds alternate, the median counts.
+engine there are more figures: end to end (streams drawn, noise, recursion, records, summary), and the recursion alone,
+without and with noise (splitting, service times) and contention. Rounds alternate, the median counts.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import typer
 from deeprec_env import console
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.kernels import serve
+from deeprec_env.simulation.arrays import empty_state, node_arrays
 from deeprec_env.simulation.load import pool_work
+from deeprec_env.simulation.node import admit, serve_until
 from deeprec_env.simulation.plan import plan_stages
 from deeprec_env.simulation.simulate import ENGINES, make_engine, run, summarise
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
@@ -64,28 +65,19 @@ def run_end_to_end(scenario: Scenario, queries: int, seed: int) -> float:
     return time.perf_counter() - begun
 
 
-def run_kernel(scenario: Scenario, traffic: Traffic, contended: bool) -> float:
-    """Wall seconds of the compiled recursion alone."""
-    (plan,) = plan_stages(scenario.stages, traffic.noise_key, 0, traffic.items, BATCH_SIZE, None)
-    slowdown = np.ones(SERVERS + 1)
-    servers = (np.full(SERVERS, -np.inf), slowdown, contended)
-    order = np.arange(len(traffic.items))
-    start_s, end_s, leave_s = np.empty(len(plan.base_s)), np.empty(len(plan.base_s)), np.empty(len(order))
+def run_kernel(scenario: Scenario, traffic: Traffic, *, noise: bool, contended: bool) -> float:
+    """Wall seconds of the compiled recursion alone; with `noise`, of splitting and drawing service times before it."""
+    node = node_arrays(scenario)._replace(contended=np.array([contended, False]))
+    state = empty_state(node, len(traffic.items), int(np.ceil(traffic.items / BATCH_SIZE).sum()))
+    arguments = (np.uint64(traffic.noise_key), traffic.arrival_s, traffic.items, BATCH_SIZE, np.inf)
+    for array in state:
+        array.fill(0)  # touches the memory, which is not the kernel's to pay
+    state.free_s.fill(-np.inf)
     begun = time.perf_counter()
-    serve(
-        order,
-        traffic.arrival_s,
-        plan.offloaded,
-        plan.first,
-        plan.base_s,
-        servers,
-        servers,
-        0.0,
-        start_s,
-        end_s,
-        leave_s,
-    )
-    return time.perf_counter() - begun
+    admit(node, state, *arguments)
+    admitted = time.perf_counter()
+    serve_until(node, state, np.inf)
+    return time.perf_counter() - (begun if noise else admitted)
 
 
 def run_simpy(scenario: Scenario, traffic: Traffic) -> tuple[float, list[float]]:
@@ -134,8 +126,9 @@ def main(
             if not np.allclose(peer, own, rtol=0.0, atol=1e-6):
                 raise RuntimeError(f"SimPy and {name} disagree on when queries complete")
         seconds["compiled end to end"] = run_end_to_end(scenario, queries, seed)
-        seconds["compiled kernel"] = run_kernel(scenario, traffic, contended=False)
-        seconds["compiled kernel with contention"] = run_kernel(scenario, traffic, contended=True)
+        for noise, contended in ((False, False), (True, False), (False, True), (True, True)):
+            name = f"compiled kernel{' with noise' * noise}{' with contention' * contended}"
+            seconds[name] = run_kernel(scenario, traffic, noise=noise, contended=contended)
         for name, wall_s in seconds.items():
             rates.setdefault(name, []).append(requests / wall_s)
     medians = {name: statistics.median(values) for name, values in rates.items()}

@@ -33,9 +33,6 @@ from deeprec_env.simulation.settings import check_settings, warn_beyond
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic
 
-_ROOM = 4
-"""Requests a query that the engine begins with room for."""
-
 
 class CompiledEngine:
     """A node by the compiled recursion. What it cannot do is run coroutines beside the node: asyncio does that."""
@@ -47,8 +44,10 @@ class CompiledEngine:
         self._largest = int(traffic.items.max(initial=0))
         self._node = node_arrays(scenario)
         self._all_rows = all_rows(scenario)
-        queries = len(traffic.arrival_s)
-        self._state = empty_state(self._node, queries, _ROOM * queries)
+        queries, start = len(traffic.arrival_s), scenario.control
+        idle = empty_state(self._node, 0, 0)
+        requests = requests_needed(self._node, idle, traffic.items, start.batch_size, as_float(start.threshold))
+        self._state = empty_state(self._node, queries, requests)  # what all queries need under the first settings
         self._window = np.empty(len(Window._fields))
         self._now_s = 0.0
         self._drained = False

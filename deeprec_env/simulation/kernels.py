@@ -76,17 +76,19 @@ def serve(
             start_s[request] = starts
             end_s[request] = ends
             last = max(last, ends)
-            hole = 0  # the earliest free time gives way to this end
-            while True:
-                child = 2 * hole + 1
-                if child >= servers:
-                    break
-                if child + 1 < servers and free[child + 1] < free[child]:
-                    child += 1
-                if free[child] >= ends:
-                    break
+            # The earliest free time gives way to this end, which is most often among the latest: so the hole sinks to
+            # the bottom of the heap before the end is compared, and rises again where it must.
+            hole, child = 0, 1
+            while child + 1 < servers:
+                child += free[child + 1] < free[child]
+                free[hole] = free[child]
+                hole, child = child, 2 * child + 1
+            if child < servers:
                 free[hole] = free[child]
                 hole = child
+            while hole > 0 and free[(hole - 1) // 2] > ends:
+                free[hole] = free[(hole - 1) // 2]
+                hole = (hole - 1) // 2
             free[hole] = ends
         leave_s[query] = last
 
