@@ -15,6 +15,7 @@ from deeprec_env.envs.observation import FIELDS, HIGHEST, observe
 from deeprec_env.envs.rewards import REWARDS
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario, Threshold
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.records import Records
@@ -166,13 +167,29 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
             self._engine.close()
             self._engine = None
 
+    @property
+    def engine(self) -> Engine:
+        """The node itself, in mid-episode, for references that know more than an observation holds."""
+        if self._engine is None:
+            raise RuntimeError("call reset first")
+        return self._engine
+
+    def traffic(self) -> Traffic:
+        """All queries of the episode, those still to come included."""
+        return self._stream().draw_until(self.windows * self.interval_s)
+
+    def rate_qps(self, times_s: Floats) -> Floats:
+        """The true rate of the episode's traffic at some times, bursts included, in queries a second."""
+        return self._stream().rate_qps(times_s)
+
     def _start(self) -> None:
         self.close()
         self._meter = WindowMeter(self.scenario)
-        self._engine = make_engine(self.scenario, self._traffic(), self._engine_name)
+        self._engine = make_engine(self.scenario, self.traffic(), self._engine_name)
 
-    def _traffic(self) -> Traffic:
-        assert self._seed is not None
+    def _stream(self) -> QueryStream:
+        if self._seed is None:
+            raise RuntimeError("call reset first")
         seed = episode_seed(self._seed, self._split, self._episode)
         workload = self.scenario.workload
         if self._split == "train" and isinstance(workload.arrivals, Diurnal):
@@ -182,7 +199,7 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
             capacity = self.scenario.capacity
             factor = peak / PRESET_PEAK if capacity is None else peak * capacity.qps / workload.arrivals.peak_qps
             workload = workload.model_copy(update={"arrivals": workload.arrivals.scaled(factor)})
-        return QueryStream(workload, seed).draw_until(self.windows * self.interval_s)
+        return QueryStream(workload, seed)
 
     def _advance(self, chosen: tuple[int, int]) -> Window:
         assert self._engine is not None

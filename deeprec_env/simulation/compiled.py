@@ -44,6 +44,12 @@ class _Growing:
     def array(self) -> NDArray[Any]:
         return self._data[: self._count]
 
+    def tail(self, begin: int) -> _Growing:
+        """A copy of what lies behind `begin`."""
+        copy = _Growing(self._data.dtype)
+        copy.extend(self.array[begin:])
+        return copy
+
 
 class _Servers:
     """What the kernel needs of a pool: free times (a binary heap), slow-downs, and whether there is any."""
@@ -51,6 +57,13 @@ class _Servers:
     def __init__(self, pool: Pool) -> None:
         slowdown = np.array([pool.slowdown(busy) for busy in range(pool.servers + 1)])
         self.state = (np.full(pool.servers, -math.inf), slowdown, bool((slowdown != 1.0).any()))
+
+    def copy(self) -> _Servers:
+        """The same servers, to go on by themselves."""
+        copy = _Servers.__new__(_Servers)
+        free_s, slowdown, contended = self.state
+        copy.state = (free_s.copy(), slowdown, contended)
+        return copy
 
 
 class _StageState:
@@ -81,6 +94,20 @@ class _StageState:
             self.leave_s.array,
         )
 
+    def tail(self, query: int) -> _StageState:
+        """A copy without the queries before the `query`-th and their requests; none of them may be unserved here."""
+        copy = _StageState.__new__(_StageState)
+        request = int(self.first.array[query])
+        copy.stage, copy.cpu, copy.accelerator = self.stage, self.cpu.copy(), self.accelerator.copy()
+        copy.offloaded, copy.first = self.offloaded.tail(query), self.first.tail(query)
+        copy.first.array[:] -= request
+        copy.base_s, copy.start_s, copy.end_s = (
+            of_requests.tail(request) for of_requests in (self.base_s, self.start_s, self.end_s)
+        )
+        copy.entry_s, copy.leave_s = self.entry_s.tail(query), self.leave_s.tail(query)
+        copy.waiting = self.waiting - query
+        return copy
+
 
 class CompiledEngine:
     """A node by the compiled recursion. What it cannot do is run coroutines beside the node: asyncio does that."""
@@ -92,6 +119,7 @@ class CompiledEngine:
         self._batch_size, self._threshold = _Growing(np.int64), _Growing(np.float64)
         self._now_s = 0.0
         self._drained = False
+        self.first_query = 0  # queries before it are forgotten; traffic and arrays begin with it
         self.arrived = 0
 
     @property
@@ -102,7 +130,8 @@ class CompiledEngine:
     @property
     def completed(self) -> int:
         """Queries that have completed."""
-        return int(np.count_nonzero(self._visible(self._stages[-1].leave_s.array) < math.inf))
+        known = np.count_nonzero(self._visible(self._stages[-1].leave_s.array) < math.inf)
+        return self.first_query + int(known)
 
     def control(self, batch_size: int, threshold: Threshold) -> None:
         """Put settings in force for the queries that arrive from now on."""
@@ -111,7 +140,7 @@ class CompiledEngine:
 
     def advance(self, until_s: float) -> None:
         """Run up to a time; what happens at it is still to come."""
-        self._admit(int(np.searchsorted(self._traffic.arrival_s, until_s, side="left")))
+        self._admit(self.first_query + int(np.searchsorted(self._traffic.arrival_s, until_s, side="left")))
         for before, state in zip([None, *self._stages], self._stages, strict=False):
             if before is not None:
                 state.entry_s.array[state.waiting] = before.leave_s.array[state.waiting] + state.stage.transfer_s
@@ -136,12 +165,37 @@ class CompiledEngine:
     def close(self) -> None:
         """There is nothing to release."""
 
+    def fork(self, future: Traffic) -> CompiledEngine:
+        """The node as it is now, to go on by itself with `future` as the traffic still to come.
+
+        Arrivals of `future` must not lie before `now_s`; its queries are numbered on from `arrived`, and their service
+        noise is by its key. Queries in flight go on as they are. The fork forgets the queries before the oldest in
+        flight, so that it costs no more late in a run than early: its records begin there.
+        """
+        if future.arrival_s.size and future.arrival_s[0] < self._now_s:
+            raise InputError("future", float(future.arrival_s[0]), f"must arrive from {self._now_s} s on")
+        admitted = self.arrived - self.first_query
+        in_flight = np.flatnonzero(self._visible(self._stages[-1].leave_s.array) == math.inf)
+        oldest = int(in_flight[0]) if in_flight.size else admitted
+        fork = CompiledEngine.__new__(CompiledEngine)
+        fork._scenario, fork._setting, fork._now_s, fork._drained = self._scenario, self._setting, self._now_s, False
+        fork._traffic = Traffic(
+            np.concatenate([self._traffic.arrival_s[oldest:admitted], future.arrival_s]),
+            np.concatenate([self._traffic.items[oldest:admitted], future.items]),
+            future.noise_key,
+        )
+        fork._stages = [stage.tail(oldest) for stage in self._stages]
+        fork._batch_size, fork._threshold = self._batch_size.tail(oldest), self._threshold.tail(oldest)
+        fork.first_query, fork.arrived = self.first_query + oldest, self.arrived
+        return fork
+
     def records(self, first_query: int = 0) -> Records:
-        """What is known of the queries that have arrived, from `first_query` on."""
-        queries = slice(first_query, self.arrived)
+        """What is known of the queries that have arrived, from `first_query` on (a fork: from its first, at least)."""
+        first_query = max(first_query, self.first_query)
+        queries = slice(first_query - self.first_query, self.arrived - self.first_query)
         stages = []
         for state in self._stages:
-            first: Ints = state.first.array[first_query:]
+            first: Ints = state.first.array[queries.start :]
             requests = slice(int(first[0]), int(first[-1]))
             start_s, end_s = state.start_s.array[requests], state.end_s.array[requests]
             begun = start_s < self._now_s if not self._drained else np.True_
@@ -168,11 +222,12 @@ class CompiledEngine:
 
     def _admit(self, arrived: int) -> None:
         """Plan the queries that have arrived since, under the settings in force."""
-        begin, count = self.arrived, arrived - self.arrived
+        count = arrived - self.arrived
         if count <= 0:
             return
-        items = self._traffic.items[begin:arrived]
-        plans = plan_stages(self._scenario.stages, self._traffic.noise_key, begin, items, *self._setting)
+        begin, end = self.arrived - self.first_query, arrived - self.first_query
+        items = self._traffic.items[begin:end]
+        plans = plan_stages(self._scenario.stages, self._traffic.noise_key, self.arrived, items, *self._setting)
         not_yet = np.full(count, math.inf)
         for state, plan in zip(self._stages, plans, strict=True):
             state.offloaded.extend(plan.offloaded)
@@ -182,9 +237,9 @@ class CompiledEngine:
             state.end_s.extend(np.full(len(plan.base_s), math.inf))
             state.entry_s.extend(not_yet)
             state.leave_s.extend(not_yet)
-            state.waiting = np.concatenate([state.waiting, np.arange(begin, arrived)])
+            state.waiting = np.concatenate([state.waiting, np.arange(begin, end)])
         transfer_s = self._stages[0].stage.transfer_s
-        self._stages[0].entry_s.array[begin:arrived] = self._traffic.arrival_s[begin:arrived] + transfer_s
+        self._stages[0].entry_s.array[begin:end] = self._traffic.arrival_s[begin:end] + transfer_s
         self._batch_size.extend(np.full(count, self._setting[0]))
         self._threshold.extend(np.full(count, math.inf if self._setting[1] is None else float(self._setting[1])))
         self.arrived = arrived
