@@ -18,7 +18,7 @@ from policies import paired
 from policies.base import Prepared, Progress, Watcher
 from policies.day import DayMetrics, day_length_s, day_metrics, geometric_mean, run_policy
 from policies.paired import Estimate
-from policies.policy_capacity import SPLIT, capacity_queries, policy_capacity
+from policies.policy_capacity import SPLIT, capacity_queries, policy_capacities
 from policies.registry import check_name, policy_names, prepare
 from policies.tune import TuneOptions
 
@@ -168,8 +168,8 @@ def _evaluate(
         return PolicyResult(prepared, tuple(days), None)
     progress(f"{name}: capacity")
     queries = capacity_queries(prepared.scenario, options.queries)
-    capacities = [policy_capacity(prepared, seed=seed, queries=queries, engine=options.engine) for seed in seeds]
-    return PolicyResult(prepared, tuple(days), tuple(capacities))
+    capacities = policy_capacities(prepared, seeds, queries=queries, engine=options.engine)
+    return PolicyResult(prepared, tuple(days), capacities)
 
 
 def describe(prepared: Prepared) -> str:

@@ -7,7 +7,7 @@ queries by the settings they met, below 1; p95 within the target; p99 within `p9
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +21,13 @@ from deeprec_env.simulation.summary import warmup_queries
 from deeprec_env.workload.stream import QueryStream, episode_seed
 from policies.base import Prepared, Setting
 from policies.day import day_length_s, run_policy
+from policies.refine import largest_rates
 
 SPLIT = "test"
 PRECISION = 0.005
 
 _STEP = 1.15  # first factor between rates while they are still to be bracketed, squared from one to the next
+_CLOSE = 1.015  # the same where the answer is nearly known
 _LOWEST = 0.01  # of the analytic bound: as good as an empty system
 
 
@@ -60,6 +62,10 @@ class RateMeter:
         counted = slice(warmup_queries(self._queries), self._queries)
         p95_s, p99_s = np.percentile(records.latency_s[counted], (95, 99)).tolist()
         return RateProbe(p95_s, p99_s, self._load(records, counted, qps))
+
+    def meets(self, qps: float) -> bool:
+        """Whether the policy holds a rate, by the scenario's rule."""
+        return not self.overloads(qps) and self.probe(qps).meets(self._prepared.scenario)
 
     def overloads(self, qps: float) -> bool:
         """Whether a fixed setting is known to fail the rule without a run: a pool's offered load is not below 1."""
@@ -97,31 +103,28 @@ class RateMeter:
         return self._work[setting]
 
 
-def policy_capacity(
-    prepared: Prepared, *, seed: int, queries: int, split: str = SPLIT, engine: str = "compiled"
-) -> float:
-    """The highest stationary Poisson rate that a policy holds, to `PRECISION` below; 0 if it holds none.
+def policy_capacities(
+    prepared: Prepared, seeds: Sequence[int], *, queries: int, split: str = SPLIT, engine: str = "compiled"
+) -> tuple[float, ...]:
+    """By seed the highest stationary Poisson rate that a policy holds, to `PRECISION` below; 0 where it holds none.
 
-    Two policies on one scenario are tried at the same rates on the same traffic, so that their ratio is paired.
+    Two policies are tried on the same traffic, so that their ratio is paired. The seeds behind the first start from
+    what it found, which is close.
     """
     scenario = prepared.scenario
-    highest = max(
-        min(work.largest_qps for work in pool_work(scenario, batch_size, threshold))
-        for batch_size in scenario.control.batch_sizes
-        for threshold in scenario.thresholds
-    )
+    highest = max(largest_rates(scenario).values())
     start = min(highest, scenario.capacity.qps) if scenario.capacity else 0.5 * highest
-    meter = RateMeter(prepared, seed=seed, queries=queries, split=split, engine=engine)
+    found: list[float] = []
+    for seed in seeds:
+        meter = RateMeter(prepared, seed=seed, queries=queries, split=split, engine=engine)
+        near = found[0] if found else 0.0
+        found.append(_largest(meter.meets, near or start, _CLOSE if near else _STEP, _LOWEST * highest))
+    return tuple(found)
 
-    def meets(qps: float) -> bool:
-        return not meter.overloads(qps) and meter.probe(qps).meets(scenario)
 
-    return _largest(meets, start, _LOWEST * highest)
-
-
-def _largest(meets: Callable[[float], bool], start: float, lowest: float) -> float:
+def _largest(meets: Callable[[float], bool], start: float, step: float, lowest: float) -> float:
     """The highest rate before the first failure that is met, from `start` outwards, then by bisection."""
-    low, high, step = start, start, _STEP
+    low = high = start
     if meets(start):
         while meets(high := low * step):
             low, step = high, step * step

@@ -13,7 +13,10 @@ _CHILD = 3  # of a seed, beside the three splits: its draws are those of no traf
 
 
 class RateOracle(LookAhead):
-    """Looks ahead over futures drawn afresh: Poisson at the true rate, sizes and noise from its own generator."""
+    """Looks ahead over futures drawn afresh: Poisson at the true rate, sizes and noise from its own generator.
+
+    The state that it knows is the node's: what is in flight, and when that will end if left alone.
+    """
 
     def __init__(self, table: LoadTable, seed: int) -> None:
         super().__init__(table)

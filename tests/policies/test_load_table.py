@@ -11,7 +11,7 @@ from deeprec_env.envs.observation import FIELDS
 from policies.base import Prepared
 from policies.day import DayRuns, day_metrics, geometric_mean, run_policy
 from policies.load_table import LEVELS, LoadTablePolicy, find_load_table
-from policies.policy_capacity import policy_capacity
+from policies.policy_capacity import policy_capacities
 from policies.refine import ladder_settings, largest_rates, leaders
 
 SPLIT, WHOLE = (4, None), (16, None)
@@ -102,7 +102,7 @@ def test_the_table_beats_every_fixed_setting_and_holds_the_capacity(scenario: Sc
     fixed = min(geometric_mean([day.p95_hourly_s for day in days.fixed(setting)]) for setting in (SPLIT, WHOLE))
     assert geometric_mean([day.p95_hourly_s for day in adaptive]) < fixed
     whole = Prepared(prepared.policy, scenario, 0, WHOLE)
-    capacity, base = (policy_capacity(each, seed=0, queries=4000) for each in (prepared, whole))
+    capacity, base = (policy_capacities(each, [0], queries=4000)[0] for each in (prepared, whole))
     assert capacity == pytest.approx(base, rel=0.03)
 
 

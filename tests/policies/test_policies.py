@@ -15,7 +15,7 @@ from policies.base import FixedPolicy, Prepared, fixed
 from policies.day import DayRuns, day_metrics, geometric_mean, run_policy
 from policies.deeprecsched_repository import LiveTuner, RepositoryOptions
 from policies.evaluate import evaluate
-from policies.policy_capacity import policy_capacity
+from policies.policy_capacity import policy_capacities
 from policies.random_policy import RandomPolicy
 from policies.registry import policy_names, prepare
 from policies.search import CapacityMeter, scan_ladders
@@ -171,14 +171,14 @@ def test_evaluation_is_paired_and_complete(scenario: Scenario) -> None:
 
 def test_an_adaptive_policys_capacity_is_that_of_the_setting_it_keeps(scenario: Scenario) -> None:
     prepared = prepare("grid-capacity", scenario, OPTIONS, QUIET)
-    fixed_qps = policy_capacity(prepared, seed=0, queries=4000)
+    fixed_qps = policy_capacities(prepared, [0], queries=4000)[0]
     assert fixed_qps == pytest.approx(
         find_capacity(scenario, **_options(prepared), queries=4000, split="test").qps, rel=0.02
     )
-    adaptive = policy_capacity(type(prepared)(prepared.policy, prepared.scenario, 0, None), seed=0, queries=4000)
+    adaptive = policy_capacities(type(prepared)(prepared.policy, prepared.scenario, 0, None), [0], queries=4000)[0]
     assert adaptive == fixed_qps
     unreachable = type(prepared)(prepared.policy, prepared.scenario.replace(sla_ms=0.1), 0, None)
-    assert policy_capacity(unreachable, seed=0, queries=2000) == 0.0
+    assert policy_capacities(unreachable, [0], queries=2000)[0] == 0.0
 
 
 def test_scores_and_capacity_ratios(monkeypatch: pytest.MonkeyPatch) -> None:

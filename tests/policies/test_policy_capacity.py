@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from deeprec_env.simulation.load import offered_load
 from policies.base import FixedPolicy, Prepared
-from policies.policy_capacity import PRECISION, RateMeter, RateProbe, _largest, capacity_queries, policy_capacity
+from policies.policy_capacity import PRECISION, RateMeter, RateProbe, _largest, capacity_queries, policy_capacities
 from tests.policies.test_load_table import crossing_scenario
 
 SCENARIO = crossing_scenario()
@@ -49,7 +49,7 @@ def test_the_load_is_averaged_over_the_settings_met() -> None:
 
 def test_a_policy_that_overloads_half_the_time_may_hold_what_it_can_catch_up() -> None:
     split, whole, both = (
-        policy_capacity(Prepared(policy, SCENARIO, 0, setting), seed=0, queries=6000)
+        policy_capacities(Prepared(policy, SCENARIO, 0, setting), [0], queries=6000)[0]
         for policy, setting in (
             (FixedPolicy(0, 0), (4, None)), (FixedPolicy(1, 0), (16, None)), (Alternating(), None),
         )
@@ -66,9 +66,9 @@ def test_overload_is_known_without_a_run() -> None:
 
 @given(capacity=st.floats(0.02, 50.0), start=st.floats(0.1, 10.0))
 def test_the_search_finds_the_edge(capacity: float, start: float) -> None:
-    found = _largest(lambda qps: qps <= capacity, start, 0.01)
+    found = _largest(lambda qps: qps <= capacity, start, 1.15, 0.01)
     assert found <= capacity <= found * (1 + 1.01 * PRECISION)
-    assert _largest(lambda qps: False, start, 0.01) == 0.0
+    assert _largest(lambda qps: False, start, 1.15, 0.01) == 0.0
 
 
 def test_a_probe_sees_at_least_a_day_of_windows() -> None:
