@@ -30,7 +30,7 @@ def print_evaluation(evaluation: Evaluation, name: str) -> None:
                 f"{result.mean('joules_per_query'):.4f}",
                 f"{result.prepared.tuning_queries:,}",
                 _versus_grid_day(evaluation, policy),
-                _figure(evaluation.score(policy)),
+                _figure(evaluation.score(policy), digits=2),
             ]
         )
     seeds = f"{len(evaluation.seeds)} test days (seeds {evaluation.seeds[0]} to {evaluation.seeds[-1]})"
@@ -50,8 +50,8 @@ def _versus_grid_day(evaluation: Evaluation, policy: str) -> str:
     return _figure(evaluation.versus(policy, "grid-day"))
 
 
-def _figure(estimate: Estimate | None) -> str:
+def _figure(estimate: Estimate | None, digits: int = 3) -> str:
     if estimate is None:
         return "-"
     value, ci = estimate.value, estimate.ci
-    return f"{value:.3f}" + (f" [{ci[0]:.3f}, {ci[1]:.3f}]" if ci and ci[0] < ci[1] else "")
+    return f"{value:.{digits}f}" + (f" [{ci[0]:.{digits}f}, {ci[1]:.{digits}f}]" if ci and ci[0] < ci[1] else "")
