@@ -18,18 +18,21 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from agents.agent import TrainedAgent
 from agents.hyperparams import ALGORITHMS, Hyperparams, load_hyperparams
 from agents.storage import CONFIG, read_config, read_state, save_checkpoint
+from agents.vec_env import ServingVecEnv
 from deeprec_env.analysis.day import with_day
 from deeprec_env.envs import SERVING, ServingEnv
 from deeprec_env.envs.rewards import REWARDS
+from deeprec_env.envs.vector import ServingVectorEnv
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.arrays import all_rows
 from deeprec_env.simulation.simulate import versions
 from policies.day import day_metrics, day_objective, run_policy
 
@@ -201,23 +204,29 @@ def _vector_env(
 ) -> VecEnv:
     # Every training seed has its own block of environment seeds; a resumed one goes on with traffic it has not seen.
     seed = settings.seed * 1_000_000 + timesteps
-    # The workers are forked from a server that has done the slow imports once.
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["agents.train"])
-    arguments = {"scenario": scenario.model_dump(mode="json"), "engine": settings.engine, "reward": settings.reward}
-    venv: VecEnv = make_vec_env(
-        _make_env,
-        n_envs=parameters.n_envs,
-        seed=seed,
-        env_kwargs=arguments,
-        vec_env_cls=SubprocVecEnv,
-        vec_env_kwargs={"start_method": "forkserver"},
-    )
+    venv = _environments(settings, scenario, parameters.n_envs)
+    venv.seed(seed)
     saved = folder / "last_vecnormalize.pkl"
     if timesteps and saved.is_file():
         return VecNormalize.load(str(saved), venv)
     if parameters.normalize is not None:
         return VecNormalize(venv, gamma=parameters.algorithm.get("gamma", 0.99), **parameters.normalize)
     return venv
+
+
+def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> VecEnv:
+    if settings.engine == "compiled" and all_rows(scenario):
+        return VecMonitor(ServingVecEnv(ServingVectorEnv(count, scenario, reward=settings.reward)))
+    # The workers are forked from a server that has done the slow imports once.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["agents.train"])
+    arguments = {"scenario": scenario.model_dump(mode="json"), "engine": settings.engine, "reward": settings.reward}
+    return make_vec_env(
+        _make_env,
+        n_envs=count,
+        env_kwargs=arguments,
+        vec_env_cls=SubprocVecEnv,
+        vec_env_kwargs={"start_method": "forkserver"},
+    )
 
 
 def _make_env(**arguments: Any) -> gym.Env[Any, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
 from deeprec_env import Scenario, load_scenario
+from deeprec_env.scenario.parts import Floats, Ints, LatencyModel
 
 settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("fixed")
@@ -66,6 +68,32 @@ def day_scenario(**changes: Any) -> dict[str, Any]:
         "control": {"interval_s": 0.1},
         **changes,
     }
+
+
+def pipeline_day() -> dict[str, Any]:
+    """The same day through three stages, the second with contention and transfers, so that entries change places."""
+    data = day_scenario(sla_ms=80)
+    node = data.pop("node")
+    slow = {"servers": 5, "latency": {"kind": "exponential", "mean_ms": 1.0}, "contention": {"c": [0.8, 0.3, 0.1]}}
+    last = {"servers": 3, "latency": {"kind": "constant", "ms": 2.0}}
+    data["pipeline"] = [
+        {"name": "filter", **node, "keep": 100, "overhead_s": 1e-4},
+        {"name": "rank", "cpu": slow, "accelerator": node["accelerator"], "keep": 20, "transfer_s": 1e-3},
+        {"name": "sort", "cpu": last},
+    ]
+    return data
+
+
+class OwnLatency(LatencyModel):
+    """A user's own model, which only Python can evaluate."""
+
+    kind: str = "own"
+
+    def base_s(self, items: Ints, u: Floats) -> Floats:
+        return np.asarray(0.25 * (1 + items % 3) * np.where(u < 0.5, 1.0, 2.0))
+
+    def mean_s(self, items: Ints) -> Floats:
+        return np.asarray(0.375 * (1 + items % 3))
 
 
 MODEL_PROFILE = """# made by a test

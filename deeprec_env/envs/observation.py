@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from deeprec_env.simulation.windows import Window
 
 HIGHEST = 10.0
 """Observations are clipped to [-1, HIGHEST]."""
@@ -20,30 +19,30 @@ FIELDS = (
 
 
 def observe(
-    window: Window,
+    window: Any,
+    places: Any,
+    day_fraction: float,
     *,
     sla_s: float,
     scale_qps: float,
     mean_items: float,
-    batch_position: float,
-    threshold_position: float,
-    day_fraction: float,
 ) -> NDArray[np.float32]:
-    """The observation after `window`. Positions are 0 to 1 along the ladders; `day_fraction` is the time of day."""
-    values = (
-        window.p50_s / sla_s,
-        window.p95_s / sla_s,
-        window.p99_s / sla_s,
-        window.violation_rate,
-        window.offered_qps / scale_qps,
-        window.completed_qps / scale_qps,
-        window.mean_items / mean_items,
-        window.cpu_utilisation,
-        window.accelerator_utilisation,
-        math.log1p(window.backlog / (scale_qps * sla_s)),
-        batch_position,
-        threshold_position,
-        math.sin(2.0 * math.pi * day_fraction),
-        math.cos(2.0 * math.pi * day_fraction),
-    )
-    return np.array(np.clip(values, -1.0, HIGHEST), dtype=np.float32)
+    """The observation after a `Window`, (14,); of a `Window` of arrays (n,), (n, 14).
+
+    `places` are those of batch size and threshold on their ladders, 0 to 1; `day_fraction` is the time of day.
+    """
+    values = np.empty((*np.shape(window.p50_s), len(FIELDS)))
+    values[..., 0] = window.p50_s / sla_s
+    values[..., 1] = window.p95_s / sla_s
+    values[..., 2] = window.p99_s / sla_s
+    values[..., 3] = window.violation_rate
+    values[..., 4] = window.offered_qps / scale_qps
+    values[..., 5] = window.completed_qps / scale_qps
+    values[..., 6] = window.mean_items / mean_items
+    values[..., 7] = window.cpu_utilisation
+    values[..., 8] = window.accelerator_utilisation
+    values[..., 9] = np.log1p(window.backlog / (scale_qps * sla_s))
+    values[..., 10], values[..., 11] = places
+    values[..., 12] = math.sin(2.0 * math.pi * day_fraction)
+    values[..., 13] = math.cos(2.0 * math.pi * day_fraction)
+    return np.clip(values, -1.0, HIGHEST, out=values).astype(np.float32)

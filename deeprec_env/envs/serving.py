@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,27 +10,15 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.envs.observation import FIELDS, HIGHEST, observe
-from deeprec_env.envs.rewards import REWARDS
+from deeprec_env.envs.task import ServingTask, as_number
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import ENGINES, make_engine
-from deeprec_env.simulation.windows import Window, WindowMeter
-from deeprec_env.workload.diurnal import Diurnal
-from deeprec_env.workload.stream import SPLITS, QueryStream, Traffic, episode_seed
-
-WINDOWS = 96
-"""Windows of an episode whose traffic is no day: as many as a day's."""
-
-TRAINING_PEAK = (0.4, 1.1)
-"""In training a day's peak is drawn from this range of capacity, so that agents have seen overload."""
-
-PRESET_PEAK = 0.9
-"""Peak of a day as given, in capacity, where the scenario does not say its capacity."""
+from deeprec_env.simulation.windows import Window
+from deeprec_env.workload.stream import Traffic
 
 Observation = NDArray[np.float32]
 
@@ -77,7 +64,7 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
     Truncation behind the last window; no episode terminates.
 
     ## Arguments
-    `scenario`: preset name, YAML file or mapping. `engine`: "asyncio" or "compiled", which give the same bytes.
+    `scenario`: preset name, YAML file or mapping. `engine`: "compiled" or "asyncio", which give the same bytes.
     `reward`: "tail" or "goodput". Pickling and copying work in mid-episode: the copy replays the actions so far. The
     attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or shorter.
 
@@ -90,48 +77,32 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
     def __init__(
         self,
         scenario: str | Path | Mapping[str, Any] | Scenario = "dlrm-rmc1",
-        engine: str = "asyncio",
+        engine: str = "compiled",
         reward: str = "tail",
         render_mode: str | None = None,
     ) -> None:
-        if reward not in REWARDS:
-            raise InputError("reward", reward, f"must be one of {', '.join(REWARDS)}")
         if engine not in ENGINES:
             raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
         if render_mode is not None:
             raise InputError("render_mode", render_mode, "must be None")
         self.render_mode = None
-        self.scenario = load_scenario(scenario)
-        self.batch_sizes: tuple[int, ...] = self.scenario.control.batch_sizes
-        self.thresholds: tuple[Threshold, ...] = self.scenario.thresholds
-        self._engine_name, self._reward = engine, REWARDS[reward]
-        arrivals, self.interval_s = self.scenario.workload.arrivals, self.scenario.control.interval_s
-        self.windows = self._day_windows = WINDOWS
-        if isinstance(arrivals, Diurnal):
-            self.windows = self._day_windows = max(1, round(arrivals.day_s / self.interval_s))
-            if abs(self.windows * self.interval_s - arrivals.day_s) > 1e-9 * arrivals.day_s:
-                raise InputError("control.interval_s", self.interval_s, f"must divide the day of {arrivals.day_s} s")
-        self._mean_items = self.scenario.workload.sizes.mean_items
-        self._scale_qps = self.scenario.capacity.qps if self.scenario.capacity else arrivals.mean_qps
-        self.action_space = gym.spaces.MultiDiscrete([len(self.batch_sizes), len(self.thresholds)])
-        self.observation_space = gym.spaces.Box(-1.0, HIGHEST, (len(FIELDS),), np.float32)
+        self._task = task = ServingTask(scenario, reward)
+        self._engine_name = engine
+        self.scenario, self.interval_s = task.scenario, task.interval_s
+        self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
+        self.action_space, self.observation_space = task.action_space, task.observation_space
+        self.windows = task.day_windows
         self._seed: int | None = None
         self._split, self._episode = "train", 0
         self._actions: list[tuple[int, int]] = []
         self._engine: Engine | None = None
-        self._meter = WindowMeter(self.scenario)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, float]]:
         """Start the next episode; see the class for `seed` and `options`."""
         super().reset(seed=seed)
-        split = (options or {}).get("split", "train")
-        unknown = set(options or {}) - {"split"}
-        if unknown:
-            raise InputError("options", sorted(unknown), "must hold split alone")
-        if split not in SPLITS:
-            raise InputError("split", split, f"must be one of {', '.join(SPLITS)}")
+        split = self._task.split_of(options)
         if seed is not None or self._seed is None:
             self._seed, self._episode = int(self.np_random_seed) if seed is None else seed, 0
         else:
@@ -146,12 +117,9 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise RuntimeError("call reset before step")
         if len(self._actions) >= self.windows:
             raise RuntimeError("the episode is over: call reset")
-        if not self.action_space.contains(np.asarray(action)):
-            raise InputError("action", action, f"must be in {self.action_space}")
-        chosen = (int(action[0]), int(action[1]))
-        window = self._advance(chosen)
+        window = self._advance(self._checked(action))
         observation, info = self._result(window)
-        reward = self._reward(window, self.scenario.sla_s)
+        reward = self._task.reward(window, self._task.sla_s)
         return observation, reward, False, len(self._actions) >= self.windows, info
 
     def finish(self) -> Records:
@@ -167,6 +135,15 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
             self._engine.close()
             self._engine = None
 
+    def _checked(self, action: NDArray[np.int64]) -> tuple[int, int]:
+        """The action as indices; cheaper than the action space's own check."""
+        given = np.asarray(action)
+        if given.shape == (2,) and given.dtype.kind in "iu":
+            batch_size, threshold = given.tolist()
+            if 0 <= batch_size < len(self.batch_sizes) and 0 <= threshold < len(self.thresholds):
+                return batch_size, threshold
+        raise InputError("action", action, f"must be in {self.action_space}")
+
     @property
     def engine(self) -> Engine:
         """The node itself, in mid-episode, for references that know more than an observation holds."""
@@ -176,77 +153,40 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
 
     def traffic(self) -> Traffic:
         """All queries of the episode, those still to come included."""
-        return self._stream().draw_until(self.windows * self.interval_s)
+        return self._task.traffic(*self._episode_key(), self.windows)
 
     def rate_qps(self, times_s: Floats) -> Floats:
         """The true rate of the episode's traffic at some times, bursts included, in queries a second."""
-        return self._stream().rate_qps(times_s)
+        return self._task.stream(*self._episode_key()).rate_qps(times_s)
+
+    def _episode_key(self) -> tuple[int, str, int]:
+        if self._seed is None:
+            raise RuntimeError("call reset first")
+        return self._seed, self._split, self._episode
 
     def _start(self) -> None:
         self.close()
-        self._meter = WindowMeter(self.scenario)
         self._engine = make_engine(self.scenario, self.traffic(), self._engine_name)
-
-    def _stream(self) -> QueryStream:
-        if self._seed is None:
-            raise RuntimeError("call reset first")
-        seed = episode_seed(self._seed, self._split, self._episode)
-        workload = self.scenario.workload
-        if self._split == "train" and isinstance(workload.arrivals, Diurnal):
-            # The fifth child: the stream itself has the first four.
-            child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 4))
-            peak = np.random.default_rng(child).uniform(*TRAINING_PEAK)
-            capacity = self.scenario.capacity
-            factor = peak / PRESET_PEAK if capacity is None else peak * capacity.qps / workload.arrivals.peak_qps
-            workload = workload.model_copy(update={"arrivals": workload.arrivals.scaled(factor)})
-        return QueryStream(workload, seed)
 
     def _advance(self, chosen: tuple[int, int]) -> Window:
         assert self._engine is not None
         index = len(self._actions)
         self._actions.append(chosen)
-        begin_s, end_s = index * self.interval_s, (index + 1) * self.interval_s
-        self._engine.control(self.batch_sizes[chosen[0]], self.thresholds[chosen[1]])
-        self._engine.advance(end_s)
-        return self._meter.close_window(self._engine, begin_s, end_s)
+        batch_size, threshold = self.batch_sizes[chosen[0]], self.thresholds[chosen[1]]
+        return self._engine.run_window(batch_size, threshold, index * self.interval_s, (index + 1) * self.interval_s)
 
     def _result(self, window: Window) -> tuple[Observation, dict[str, float]]:
-        batch_size, threshold = self._settings()
-        observation = observe(
-            window,
-            sla_s=self.scenario.sla_s,
-            scale_qps=self._scale_qps,
-            mean_items=self._mean_items,
-            batch_position=_position(batch_size, self.batch_sizes),
-            threshold_position=_position(threshold, self.thresholds),
-            day_fraction=len(self._actions) / self._day_windows % 1.0,
-        )
-        info = {
-            "p50_ms": window.p50_s * 1e3,
-            "p95_ms": window.p95_s * 1e3,
-            "p99_ms": window.p99_s * 1e3,
-            "offered_qps": window.offered_qps,
-            "completed_qps": window.completed_qps,
-            "violation_rate": window.violation_rate,
-            "batch_size": float(batch_size),
-            "threshold": math.inf if threshold is None else float(threshold),
-            "cpu_utilisation": window.cpu_utilisation,
-            "accelerator_utilisation": window.accelerator_utilisation,
-            "backlog": float(window.backlog),
-            "energy_j": window.energy_j,
-            "sla_ms": self.scenario.sla_ms,
-        }
-        return observation, info
-
-    def _settings(self) -> tuple[int, Threshold]:
-        if not self._actions:
-            return self.scenario.control.batch_size, self.scenario.control.threshold
-        batch, threshold = self._actions[-1]
-        return self.batch_sizes[batch], self.thresholds[threshold]
+        if self._actions:
+            batch, threshold_index = self._actions[-1]
+            batch_size, threshold = self.batch_sizes[batch], self.thresholds[threshold_index]
+        else:
+            batch_size, threshold = self.scenario.control.batch_size, self.scenario.control.threshold
+        observation = self._task.observe(window, self._task.places(batch_size, threshold), len(self._actions))
+        return observation, self._task.info(window, float(batch_size), as_number(threshold))
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the engine, which `__setstate__` rebuilds: it follows from scenario, seed and actions."""
-        return self.__dict__ | {"_engine": None, "_meter": None, "_started": self._engine is not None}
+        return self.__dict__ | {"_engine": None, "_started": self._engine is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         started = state.pop("_started")
@@ -256,17 +196,3 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
             self._start()
             for action in actions:
                 self._advance(action)
-
-
-def _position(value: object, ladder: tuple[Any, ...]) -> float:
-    """Where a setting stands on its ladder, 0 to 1; between its neighbours' places if it is off the ladder."""
-    if len(ladder) == 1:
-        return 0.0
-    if value in ladder:
-        return ladder.index(value) / (len(ladder) - 1)
-    below = sum(_as_number(rung) < _as_number(value) for rung in ladder)
-    return below / len(ladder)
-
-
-def _as_number(setting: Any) -> float:
-    return math.inf if setting is None else float(setting)

@@ -8,13 +8,14 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from deeprec_env.scenario.parts import LATENCIES, Floats, Ints, LatencyModel
+from deeprec_env.latency.rows import AFFINE, CONSTANT, EXPONENTIAL, RowModel
+from deeprec_env.scenario.parts import LATENCIES, Floats, Ints
 
 PositiveMs = Annotated[float, Field(gt=0)]
 
 
 @LATENCIES.register("affine")
-class Affine(LatencyModel):
+class Affine(RowModel):
     """(base_ms + per_item_ms * n) times lognormal noise of mean 1 and coefficient of variation `cv`."""
 
     base_ms: Annotated[float, Field(ge=0)]
@@ -30,18 +31,13 @@ class Affine(LatencyModel):
     def mean_s(self, items: Ints) -> Floats:
         return np.asarray((self.base_ms + self.per_item_ms * items) * 1e-3, dtype=np.float64)
 
-    def base_s(self, items: Ints, u: Floats) -> Floats:
-        if self.cv == 0.0:
-            return self.mean_s(items)
-        from scipy.special import ndtri  # only noisy affine models need SciPy's special functions
-
-        variance = math.log1p(self.cv * self.cv)
-        noise = np.exp(math.sqrt(variance) * ndtri(u) - variance / 2)
-        return np.asarray(self.mean_s(items) * noise)
+    @property
+    def row(self) -> Floats:
+        return np.array([AFFINE, self.base_ms, self.per_item_ms, math.sqrt(math.log1p(self.cv * self.cv))])
 
 
 @LATENCIES.register("constant")
-class Constant(LatencyModel):
+class Constant(RowModel):
     """Always `ms` milliseconds."""
 
     ms: PositiveMs
@@ -49,12 +45,13 @@ class Constant(LatencyModel):
     def mean_s(self, items: Ints) -> Floats:
         return np.full(items.shape, self.ms * 1e-3)
 
-    def base_s(self, items: Ints, u: Floats) -> Floats:
-        return self.mean_s(items)
+    @property
+    def row(self) -> Floats:
+        return np.array([CONSTANT, self.ms * 1e-3])
 
 
 @LATENCIES.register("exponential")
-class Exponential(LatencyModel):
+class Exponential(RowModel):
     """Exponential of mean `mean_ms` milliseconds, whatever the items."""
 
     mean_ms: PositiveMs
@@ -62,5 +59,6 @@ class Exponential(LatencyModel):
     def mean_s(self, items: Ints) -> Floats:
         return np.full(items.shape, self.mean_ms * 1e-3)
 
-    def base_s(self, items: Ints, u: Floats) -> Floats:
-        return -(self.mean_ms * 1e-3) * np.log1p(-u)
+    @property
+    def row(self) -> Floats:
+        return np.array([EXPONENTIAL, self.mean_ms * 1e-3])

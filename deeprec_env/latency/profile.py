@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from deeprec_env.errors import InputError
+from deeprec_env.latency.rows import PROFILE, RowModel
 from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile
-from deeprec_env.scenario.parts import LATENCIES, Floats, Ints, LatencyModel
+from deeprec_env.scenario.parts import LATENCIES, Floats, Ints
 
-_LEVELS = np.array(LEVELS)
 _SHIPPED = resources.files("deeprec_env.latency") / "profiles"
 
 
@@ -35,7 +35,7 @@ def load_profile(name_or_path: str) -> ProfileTable:
 
 
 @LATENCIES.register("profile")
-class Profile(LatencyModel):
+class Profile(RowModel):
     """Latency as measured: `profile` is a shipped profile's name or a CSV (relative to the scenario file).
 
     Each quantile level is linear in the batch between measured batches, goes on by the last slope behind the last (a
@@ -91,11 +91,9 @@ class Profile(LatencyModel):
     def __hash__(self) -> int:
         return hash((self.profile, self.model, self.device))
 
-    def base_s(self, items: Ints, u: Floats) -> Floats:
-        from deeprec_env.latency.interpolate import quantile_s  # Numba is loaded when the first request is drawn
-
-        self._say_beyond(items)
-        return np.asarray(quantile_s(items, u, self._batches, self._quantiles_s, _LEVELS))
+    @property
+    def row(self) -> Floats:
+        return np.concatenate([[PROFILE, len(self._batches)], self._batches, self._quantiles_s.ravel()])
 
     def mean_s(self, items: Ints) -> Floats:
         index, weight = self._between(items)
@@ -103,16 +101,16 @@ class Profile(LatencyModel):
 
     def _between(self, items: Ints) -> tuple[Ints, Floats]:
         """Index of the measured batch below, and how far on the way to the next (above 1 behind the last)."""
-        self._say_beyond(items)
+        self.warn_beyond(int(items.max(initial=0)))
         index = np.clip(np.searchsorted(self._batches, items, side="right") - 1, 0, len(self._batches) - 2)
         weight = (items - self._batches[index]) / (self._batches[index + 1] - self._batches[index])
         return index, np.maximum(weight, 0.0)
 
-    def _say_beyond(self, items: Ints) -> None:
-        if not self._said and items.size and items.max() > self._batches[-1]:
+    def warn_beyond(self, items: int) -> None:
+        if not self._said and items > self._batches[-1]:
             self._said = True
             warnings.warn(
-                f"profile {self.profile}, model {self.model}: requests of up to {items.max()} items are larger than "
+                f"profile {self.profile}, model {self.model}: requests of up to {items} items are larger than "
                 f"the largest measured batch ({self._batches[-1]:g}); their latency goes on by the last slope",
                 stacklevel=3,
             )

@@ -71,6 +71,9 @@ class LatencyModel(Component, ABC):
         """A text that differs where latencies differ."""
         return self.model_dump_json()
 
+    def warn_beyond(self, items: int) -> None:
+        """Called with the largest request to come, for a model that would say that it is not made for it."""
+
     @abstractmethod
     def base_s(self, items: Ints, u: Floats) -> Floats:
         """Seconds for requests of `items` items, at noise `u` in (0, 1): the quantile function, elementwise."""

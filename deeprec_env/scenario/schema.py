@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -144,7 +145,7 @@ class Scenario(Strict):
                 raise ValueError(f"control.threshold {given} needs an accelerator; without one only null is allowed")
         return self
 
-    @property
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The stages in series; a node is one stage."""
         if self.pipeline is not None:
@@ -152,7 +153,7 @@ class Scenario(Strict):
         assert self.node is not None
         return (Stage(name="node", cpu=self.node.cpu, accelerator=self.node.accelerator),)
 
-    @property
+    @cached_property
     def has_accelerator(self) -> bool:
         """Whether any stage has an accelerator pool."""
         return any(stage.accelerator is not None for stage in self.stages)

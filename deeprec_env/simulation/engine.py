@@ -17,6 +17,7 @@ from deeprec_env.simulation.loop import ARRIVAL, ENTRY, Event, VirtualTimeLoop
 from deeprec_env.simulation.pool import Pool, StageLog
 from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.settings import check_settings
+from deeprec_env.simulation.windows import Window, WindowMeter
 from deeprec_env.workload.stream import Traffic
 
 _PLANNED_AHEAD = 256
@@ -26,7 +27,9 @@ _PLANNED_AHEAD = 256
 class Engine(Protocol):
     """What an environment, the summary and a tuner need of an engine. Times are simulated seconds."""
 
-    arrived: int
+    @property
+    def arrived(self) -> int:
+        """Queries that have arrived."""
 
     @property
     def now_s(self) -> float:
@@ -41,6 +44,9 @@ class Engine(Protocol):
 
     def advance(self, until_s: float) -> None:
         """Run up to a time; what happens at it is still to come."""
+
+    def run_window(self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float) -> Window:
+        """Run from `begin_s`, the present, to `end_s` under these settings and measure the window; in turn, no gaps."""
 
     def run_until_completed(self, queries: int) -> None:
         """Run until so many queries have completed."""
@@ -71,6 +77,7 @@ class AsyncioEngine:
         self._scenario, self._traffic = scenario, traffic
         self._batch_size, self._threshold = scenario.control.batch_size, scenario.control.threshold
         self._loop = VirtualTimeLoop()
+        self._meter = WindowMeter(scenario)
         self._logs = [StageLog() for _ in scenario.stages]
         self._pools: list[tuple[Pool, Pool | None]] = []
         for position, (stage, log) in enumerate(zip(scenario.stages, self._logs, strict=True)):
@@ -163,6 +170,12 @@ class AsyncioEngine:
     def advance(self, until_s: float) -> None:
         """Run up to a time; what happens at it is still to come."""
         self._run(until_s, None)
+
+    def run_window(self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float) -> Window:
+        """Run from `begin_s`, the present, to `end_s` under these settings and measure the window; in turn, no gaps."""
+        self.control(batch_size, threshold)
+        self.advance(end_s)
+        return self._meter.close_window(self.records, begin_s, end_s)
 
     def run_until_completed(self, queries: int) -> None:
         """Run until so many queries have completed."""

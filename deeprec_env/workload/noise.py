@@ -40,7 +40,8 @@ def uniform(key: Any, part: Any) -> Any:
 
 
 @compiled
-def _query_keys(noise_key: Any, stage: Any, queries: Any) -> Any:
+def keys_of(noise_key: Any, stage: Any, queries: Any) -> Any:
+    """One hash for each query number at a stage; `noise_key` and `stage` as 64-bit words."""
     stage_key = mix(noise_key + (stage + _ONE) * _GOLDEN)
     keys = np.empty(len(queries), dtype=np.uint64)
     for i in range(len(queries)):
@@ -58,7 +59,7 @@ def _uniforms(keys: Any, parts: Any) -> Any:
 
 def query_keys(noise_key: int, stage: int, queries: Ints) -> Keys:
     """One hash for each query number at a stage."""
-    return np.asarray(_query_keys(np.uint64(noise_key), np.uint64(stage), queries))
+    return np.asarray(keys_of(np.uint64(noise_key), np.uint64(stage), queries))
 
 
 def uniforms(keys: Keys, parts: Ints) -> Floats:

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from deeprec_env.latency import Profile, load_profile
 from deeprec_env.latency.estimate import SPEED_UPS, estimate
+from deeprec_env.latency.normal import normal_quantile
 from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile, write_profile
 from deeprec_env.scenario.parts import LATENCIES
 from tests.conftest import MODEL_PROFILE
@@ -161,3 +163,9 @@ def _profile_of(medians: dict[int, float], batches: list[int]) -> Profile:
         path = Path(folder) / "kairos.csv"
         write_profile(path, {}, ProfileTable({}, tuple(rows)).rows)
         return Profile(kind="profile", profile=str(path), model="m")
+
+
+def test_the_normal_quantile_is_scipys() -> None:
+    u = np.concatenate([U[::40], 10.0 ** -np.arange(1, 17), 1 - 10.0 ** -np.arange(1.0, 16.0)])
+    mine = np.array([normal_quantile(value) for value in u])
+    assert mine == pytest.approx(ndtri(u), rel=1e-13, abs=1e-15)

@@ -14,13 +14,13 @@ from deeprec_env.simulation import AsyncioEngine, Records
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.simulate import ENGINES, make_engine, run
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
-from tests.conftest import day_scenario, queue
+from tests.conftest import OwnLatency, day_scenario, queue
 from tests.simulation.oracle import OracleStage, oracle
 
 latencies = st.one_of(
     # Constant times on a grid make ties normal: completions, entries, arrivals and starts at one instant.
     st.sampled_from([{"kind": "constant", "ms": ms} for ms in (250.0, 500.0, 1000.0)]),
-    st.sampled_from([{"kind": "exponential", "mean_ms": 400.0}]),
+    st.sampled_from([{"kind": "exponential", "mean_ms": 400.0}, OwnLatency()]),
     st.sampled_from([{"kind": "affine", "base_ms": 100.0, "per_item_ms": 50.0, "cv": cv} for cv in (0.0, 0.5)]),
 )
 contentions = st.sampled_from([{}, {"c": [0.9, 0.5, 0.1]}, {"c": [1.0, 0.25, 0.0], "servers": 7}])

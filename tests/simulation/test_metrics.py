@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deeprec_env import InputError, load_scenario, simulate
 from deeprec_env.simulation import AsyncioEngine, write_records
 from deeprec_env.simulation.intervals import quantile_interval
 from deeprec_env.simulation.load import offered_load, pool_work
 from deeprec_env.simulation.records import RECORD_COLUMNS
+from deeprec_env.simulation.samples import merge, percentile
 from deeprec_env.simulation.windows import WindowMeter, measure_window
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
@@ -30,7 +33,7 @@ def small_run() -> tuple[AsyncioEngine, WindowMeter]:
 def test_a_window_holds_what_a_live_server_could_know() -> None:
     engine, meter = small_run()
     engine.advance(1.0)
-    window = meter.close_window(engine, 0.0, 1.0)
+    window = meter.close_window(engine.records, 0.0, 1.0)
     # Completed: 0.4 and 0.7 s. In flight: the third, aged 0.8 s at the end, older than the target.
     assert window.sample == 3
     assert window.p50_s == pytest.approx(0.7)
@@ -41,15 +44,15 @@ def test_a_window_holds_what_a_live_server_could_know() -> None:
     assert window.accelerator_utilisation == 0.0
     assert window.energy_j == pytest.approx(30.0)
     engine.advance(1.4)
-    window = meter.close_window(engine, 1.0, 1.4)
+    window = meter.close_window(engine.records, 1.0, 1.4)
     assert window.sample == 1
     assert window.p95_s == pytest.approx(1.0)
     assert window.energy_j == pytest.approx(10.0 * 0.4 + 20.0 * 0.2)
     engine.advance(1.5)
-    window = meter.close_window(engine, 1.4, 1.5)  # the arrival at its end belongs to the next
+    window = meter.close_window(engine.records, 1.4, 1.5)  # the arrival at its end belongs to the next
     assert (window.sample, window.p95_s, window.violation_rate, window.offered_qps) == (0, 0.0, 0.0, 0.0)
     engine.advance(2.0)
-    assert meter.close_window(engine, 1.5, 2.0).p95_s == pytest.approx(0.4)
+    assert meter.close_window(engine.records, 1.5, 2.0).p95_s == pytest.approx(0.4)
 
 
 def test_windows_add_up_to_the_run_and_do_not_depend_on_what_is_cut_off_before_them() -> None:
@@ -59,7 +62,7 @@ def test_windows_add_up_to_the_run_and_do_not_depend_on_what_is_cut_off_before_t
     windows = []
     for index in range(20):
         engine.advance((index + 1) * 0.1)
-        window = meter.close_window(engine, index * 0.1, (index + 1) * 0.1)
+        window = meter.close_window(engine.records, index * 0.1, (index + 1) * 0.1)
         assert window == measure_window(engine.records(), scenario, index * 0.1, (index + 1) * 0.1)
         windows.append(window)
     engine.drain()
@@ -168,3 +171,14 @@ def test_pipelines_keep_the_best_items_and_add_their_stages() -> None:
     assert result.records.latency_s[0] == pytest.approx(0.05 + 0.5 + 2.0 + 0.01)
     assert np.median(result.records.latency_s) == pytest.approx(2.56)
     assert result.offered_load["cpu"] == pytest.approx(0.01 * 2 * 0.55 / 4)
+
+
+@given(
+    values=st.lists(st.floats(0.0, 1e3), min_size=1, max_size=60),
+    others=st.lists(st.floats(0.0, 1e3), max_size=60),
+    level=st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]),
+)
+def test_percentiles_are_numpys_to_the_bit(values: list[float], others: list[float], level: float) -> None:
+    merged = merge(np.sort(values), np.sort(np.array(others)))
+    assert merged.tolist() == sorted(values + others)
+    assert percentile(merged, level) == np.percentile(values + others, level * 100)

@@ -1,0 +1,171 @@
+"""`DeepRec/Serving-v0`, many at once: environments stepped in compiled code, threads over environments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from deeprec_env.envs.task import ServingTask, as_number
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.stack import NodeStack
+from deeprec_env.simulation.windows import Window
+
+Observations = NDArray[np.float32]
+T = TypeVar("T")
+
+
+class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArray[Any]]):
+    """`num_envs` copies of `ServingEnv` in one object: the same results with the same seeds, several times faster.
+
+    `gymnasium.make_vec("deeprec_env:DeepRec/Serving-v0", num_envs=64, scenario="wnd")`. Spaces, rewards, infos and
+    `reset`'s options are those of `ServingEnv`, batched; `reset(seed=S)` gives S, S + 1, ... to the environments. All
+    episodes are of one length and end in the same step, in which the next (training) ones start
+    (`AutoresetMode.SAME_STEP`): the observations are theirs, and `infos` holds the last ones as `final_obs` and
+    `final_info`. `threads` (default: the cores this process may use) share the environments. The attribute `windows` is
+    the length of an episode; set before `reset`, it makes episodes longer or shorter.
+    """
+
+    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: str | Path | Mapping[str, Any] | Scenario = "dlrm-rmc1",
+        engine: str = "compiled",
+        reward: str = "tail",
+        threads: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        for name, value in (("num_envs", num_envs), ("threads", 1 if threads is None else threads)):
+            if value < 1:
+                raise InputError(name, value, "must be at least 1")
+        if engine != "compiled":
+            raise InputError("engine", engine, "must be compiled, or use vectorization_mode='sync'")
+        if render_mode is not None:
+            raise InputError("render_mode", render_mode, "must be None")
+        self.render_mode = None
+        self._task = task = ServingTask(scenario, reward)
+        self.num_envs, self.scenario = num_envs, task.scenario
+        self.single_action_space, self.single_observation_space = task.action_space, task.observation_space
+        self.action_space = batch_space(task.action_space, num_envs)
+        self.observation_space = batch_space(task.observation_space, num_envs)
+        self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
+        self.windows = task.day_windows
+        sizes, thresholds = task.batch_sizes, task.thresholds
+        # By index on the ladders: the settings, and their places for the observation.
+        self._batch_size = np.array(sizes, dtype=np.int64)
+        self._threshold = np.array([as_number(threshold) for threshold in thresholds])
+        self._batch_place = np.array([task.places(size, thresholds[0])[0] for size in sizes])
+        self._threshold_place = np.array([task.places(sizes[0], threshold)[1] for threshold in thresholds])
+        self._seeds: list[int] | None = None
+        self._split, self._episode, self._step = "train", 0, -1
+        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or len(os.sched_getaffinity(0))))
+        self._parts = [(slice(int(part[0]), int(part[-1]) + 1), NodeStack(self.scenario, len(part))) for part in parts]
+        self._workers: ThreadPoolExecutor | None = None
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Start the next episode in every environment; `seed` S gives S, S + 1, ... to them, a list one to each."""
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        self._split = self._task.split_of(options)
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        if seeds is None and self._seeds is None:
+            seeds = [None] * self.num_envs
+        if seeds is None:
+            self._episode += 1
+        else:
+            if len(seeds) != self.num_envs:
+                raise InputError("seed", seed, f"must be one for each of {self.num_envs} environments")
+            self._seeds = [int(self.np_random.integers(2**31)) if given is None else given for given in seeds]
+            self._episode = 0
+        return self._start()
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[Observations, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Put an action (num_envs, 2) in force in every environment for one window and return what it brought."""
+        if self._step < 0:
+            raise RuntimeError("call reset before step")
+        if not self.action_space.contains(np.asarray(actions, dtype=np.int64)):
+            raise InputError("action", actions, f"must be in {self.action_space}")
+        task, chosen = self._task, np.asarray(actions)
+        batch_size, threshold = self._batch_size[chosen[:, 0]], self._threshold[chosen[:, 1]]
+        begin_s, end_s = self._step * task.interval_s, (self._step + 1) * task.interval_s
+
+        windows = np.concatenate(
+            self._spread(lambda part, nodes: nodes.run_window(batch_size[part], threshold[part], begin_s, end_s))
+        )
+        self._step += 1
+        rewards = np.array([task.reward(Window(*row), task.sla_s) for row in windows.tolist()])
+        columns = Window(*windows.T.copy())
+        places = self._batch_place[chosen[:, 0]], self._threshold_place[chosen[:, 1]]
+        observations = task.observe(columns, places, self._step)
+        infos = self._infos(columns, batch_size.astype(np.float64), threshold)
+        over = self._step >= self.windows
+        if over:
+            self._episode += 1
+            self._split = "train"  # as `reset` without options has it
+            last = {"final_obs": _each(observations), "final_info": infos} | {
+                f"_{name}": np.ones(self.num_envs, dtype=np.bool_) for name in ("final_obs", "final_info")
+            }
+            observations, infos = self._start()
+            infos |= last
+        truncated = np.full(self.num_envs, over)
+        return observations, rewards, np.zeros(self.num_envs, dtype=np.bool_), truncated, infos
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Release the threads."""
+        if self._workers is not None:
+            self._workers.shutdown()
+            self._workers = None
+
+    def _start(self) -> tuple[Observations, dict[str, Any]]:
+        """The next episode of every environment, an idle node with the scenario's settings."""
+        assert self._seeds is not None
+        seeds, task = self._seeds, self._task
+
+        def start(part: slice, nodes: NodeStack) -> None:
+            nodes.start([task.traffic(seed, self._split, self._episode, self.windows) for seed in seeds[part]])
+
+        self._spread(start)
+        self._step = 0
+        control = self.scenario.control
+        columns = Window(*np.zeros((len(Window._fields), self.num_envs)))
+        observations = task.observe(columns, task.places(control.batch_size, control.threshold), 0)
+        size = np.full(self.num_envs, float(control.batch_size))
+        return observations, self._infos(columns, size, np.full(self.num_envs, as_number(control.threshold)))
+
+    def _infos(self, columns: Window, batch_size: Floats, threshold: Floats) -> dict[str, Any]:
+        infos = self._task.info(columns, batch_size, threshold)
+        infos["sla_ms"] = np.full(self.num_envs, infos["sla_ms"])
+        return infos | {f"_{name}": np.ones(self.num_envs, dtype=np.bool_) for name in infos}
+
+    def _spread(self, work: Callable[[slice, NodeStack], T]) -> list[T]:
+        """Results of `work` on each part of the environments, all at the same time."""
+        if self._workers is None and len(self._parts) > 1:
+            self._workers = ThreadPoolExecutor(len(self._parts) - 1)
+        others = [self._workers.submit(work, *part) for part in self._parts[1:]] if self._workers else []
+        return [work(*self._parts[0]), *(other.result() for other in others)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the threads."""
+        return self.__dict__ | {"_workers": None}
+
+
+def _each(observations: Observations) -> NDArray[Any]:
+    """An array of objects, one observation each, as Gymnasium gives final observations."""
+    each = np.empty(len(observations), dtype=object)
+    each[:] = list(observations)
+    return each

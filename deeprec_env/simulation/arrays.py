@@ -1,0 +1,147 @@
+"""A node and its state as arrays, for compiled code."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprec_env.latency.rows import row_of
+from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.scenario.schema import MOST_ITEMS, Scenario
+
+ADMITTED, HELD, OPEN, WAITING = 0, 1, 2, 3
+"""Entries of `NodeState.counts`: queries admitted so far, how many of them are held, how many of the first of these had
+completed at the last window's end, and by stage how many are in `waiting`."""
+
+
+class NodeArrays(NamedTuple):
+    """A node that nothing changes. Pool 2 s is stage s's CPU, pool 2 s + 1 its accelerator (0 servers: none)."""
+
+    servers: Ints  # (pools,)
+    latency: Floats  # (pools, longest row), see `latency.rows`
+    slowdown: Floats  # (pools, most servers + 1), by busy servers
+    contended: NDArray[np.bool_]  # (pools,) whether any slow-down differs from 1
+    idle_w: Floats  # (pools,)
+    busy_w: Floats  # (pools,)
+    keep: Ints  # (stages,) most items that a stage passes on
+    overhead_s: Floats  # (stages,)
+    transfer_s: Floats  # (stages,)
+
+
+class NodeState(NamedTuple):
+    """What a node holds of its queries, in their order, and their requests. Times in seconds, infinite where unknown.
+
+    Room for some queries and requests; how many are held says `counts`. Query q has at stage s the requests
+    `first[s, q]` to `first[s, q + 1]`. Stacked states have one more dimension in front: the node.
+    """
+
+    counts: Ints  # (3 + stages,)
+    free_s: Floats  # (pools, most servers): when each server comes free, a binary heap
+    arrival_s: Floats  # (queries,)
+    items: Ints  # (queries,)
+    batch_size: Ints  # (queries,)
+    threshold: Floats  # (queries,) infinite: never
+    entry_s: Floats  # (stages, queries)
+    leave_s: Floats  # (stages, queries)
+    offloaded: NDArray[np.bool_]  # (stages, queries)
+    first: Ints  # (stages, queries + 1)
+    waiting: Ints  # (stages, queries): those that have arrived but not been served there, ascending
+    base_s: Floats  # (stages, requests)
+    start_s: Floats  # (stages, requests)
+    end_s: Floats  # (stages, requests)
+
+
+_OF_QUERIES = ("arrival_s", "items", "batch_size", "threshold", "entry_s", "leave_s", "offloaded", "first", "waiting")
+_OF_REQUESTS = ("base_s", "start_s", "end_s")
+
+
+def node_arrays(scenario: Scenario) -> NodeArrays:
+    """The scenario's node. Latencies that are no row of numbers have an empty one: see `all_rows`."""
+    pools = [pool for stage in scenario.stages for pool in (stage.cpu, stage.accelerator)]
+    rows = [None if pool is None else row_of(pool.latency) for pool in pools]
+    most = max(pool.servers for pool in pools if pool is not None)
+    latency = np.zeros((len(pools), max(1 if row is None else len(row) for row in rows)))
+    slowdown = np.ones((len(pools), most + 1))
+    for position, (pool, row) in enumerate(zip(pools, rows, strict=True)):
+        if row is not None:
+            latency[position, : len(row)] = row
+        if pool is not None:
+            slowdown[position, : pool.servers + 1] = [pool.slowdown(busy) for busy in range(pool.servers + 1)]
+    return NodeArrays(
+        servers=np.array([0 if pool is None else pool.servers for pool in pools], dtype=np.int64),
+        latency=latency,
+        slowdown=slowdown,
+        contended=(slowdown != 1.0).any(axis=1),
+        idle_w=np.array([0.0 if pool is None else pool.idle_w for pool in pools]),
+        busy_w=np.array([0.0 if pool is None else pool.busy_w for pool in pools]),
+        keep=np.array([stage.keep or MOST_ITEMS for stage in scenario.stages], dtype=np.int64),
+        overhead_s=np.array([stage.overhead_s for stage in scenario.stages]),
+        transfer_s=np.array([stage.transfer_s for stage in scenario.stages]),
+    )
+
+
+def all_rows(scenario: Scenario) -> bool:
+    """Whether every latency of the node is a row of numbers, so that compiled code can plan requests alone."""
+    return all(row_of(pool.latency) is not None for stage in scenario.stages for pool in stage.pools().values())
+
+
+def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int, ...] = ()) -> NodeState:
+    """The state of an idle node with room for so many queries and requests; `nodes` (n,) stacks n of them."""
+    stages, servers = len(node.keep), node.slowdown.shape[1] - 1
+    by_query, by_request = (*nodes, stages, queries), (*nodes, stages, requests)
+    return NodeState(
+        counts=np.zeros((*nodes, WAITING + stages), dtype=np.int64),
+        free_s=np.full((*nodes, 2 * stages, servers), -math.inf),
+        arrival_s=np.empty((*nodes, queries)),
+        items=np.empty((*nodes, queries), dtype=np.int64),
+        batch_size=np.empty((*nodes, queries), dtype=np.int64),
+        threshold=np.empty((*nodes, queries)),
+        entry_s=np.empty(by_query),
+        leave_s=np.empty(by_query),
+        offloaded=np.empty(by_query, dtype=np.bool_),
+        first=np.zeros((*nodes, stages, queries + 1), dtype=np.int64),
+        waiting=np.empty(by_query, dtype=np.int64),
+        base_s=np.empty(by_request),
+        start_s=np.empty(by_request),
+        end_s=np.empty(by_request),
+    )
+
+
+def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests: int) -> NodeState:
+    """A copy that holds the queries from the `query`-th on, all before it served, with room for so many more."""
+    held, stages = int(state.counts[HELD]), len(node.keep)
+    kept = held - query
+    begin, end = state.first[:, query], state.first[:, held]
+    copy = empty_state(node, kept + queries, int((end - begin).max(initial=0)) + requests)
+    copy.counts[:] = state.counts
+    copy.counts[HELD], copy.counts[OPEN] = kept, 0
+    copy.free_s[:] = state.free_s
+    for name in ("arrival_s", "items", "batch_size", "threshold", "entry_s", "leave_s", "offloaded"):
+        getattr(copy, name)[..., :kept] = getattr(state, name)[..., query:held]
+    copy.first[:, : kept + 1] = state.first[:, query : held + 1] - begin[:, None]
+    for stage in range(stages):
+        waiting = int(state.counts[WAITING + stage])
+        copy.waiting[stage, :waiting] = state.waiting[stage, :waiting] - query
+        for name in _OF_REQUESTS:
+            getattr(copy, name)[stage, : end[stage] - begin[stage]] = getattr(state, name)[
+                stage, begin[stage] : end[stage]
+            ]
+    return copy
+
+
+def with_room(state: NodeState, queries: int, requests: int) -> NodeState:
+    """The state with room for at least so many queries and requests: itself, or a copy twice as large."""
+    changes: dict[str, Any] = {}
+    for names, room, wanted in (
+        (_OF_QUERIES, state.arrival_s.shape[-1], queries),
+        (_OF_REQUESTS, state.base_s.shape[-1], requests),
+    ):
+        if wanted > room:
+            more = max(wanted, 2 * room) - room
+            for name in names:
+                array = getattr(state, name)
+                changes[name] = np.concatenate([array, np.zeros((*array.shape[:-1], more), array.dtype)], axis=-1)
+    return state._replace(**changes) if changes else state

@@ -1,0 +1,204 @@
+"""The compiled node: queries are admitted, served stage by stage and forgotten. `NodeState` is its memory.
+
+FCFS needs no event heap: when a query enters a stage, all that happens to it there is decided (`kernels.serve`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from deeprec_env.compiled import compiled
+from deeprec_env.latency.evaluate import request_s
+from deeprec_env.simulation.arrays import ADMITTED, HELD, OPEN, WAITING
+from deeprec_env.simulation.kernels import serve, split
+from deeprec_env.workload.noise import keys_of
+
+
+@compiled
+def limit(threshold: Any, servers: Any) -> Any:
+    """A threshold as `split` takes it: 0 for never, which it is without an accelerator too."""
+    return np.int64(0) if threshold == math.inf or servers == 0 else np.int64(threshold)
+
+
+@compiled
+def requests_needed(node: Any, state: Any, items: Any, batch_size: Any, threshold: Any) -> Any:
+    """Room for requests (of the stage with most) that the state needs to take queries of `items` items more."""
+    stages, held = len(node.keep), state.counts[HELD]
+    most, largest = 0, np.int64(2**62)
+    for stage in range(stages):
+        total = state.first[stage, held]
+        offload_from = limit(threshold, node.servers[2 * stage + 1])
+        for n in items:
+            n = min(n, largest)
+            total += 1 if offload_from > 0 and n >= offload_from else (n + batch_size - 1) // batch_size
+        most = max(most, total)
+        largest = min(largest, node.keep[stage])
+    return most
+
+
+@compiled
+def admit(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, batch_size: Any, threshold: Any) -> None:
+    """Take queries in: split them at every stage (rule 4) and know their requests' base service times (rules 3, 9)."""
+    held, count = state.counts[HELD], len(items)
+    numbers = np.arange(count) + state.counts[ADMITTED]
+    passed_on = items.copy()
+    for stage in range(len(node.keep)):
+        keys = keys_of(noise_key, np.uint64(stage), numbers)
+        offload_from = limit(threshold, node.servers[2 * stage + 1])
+        offloaded, first, request_items, u = split(passed_on, keys, batch_size, offload_from)
+        begin = state.first[stage, held]
+        base_s = state.base_s[stage, begin:]
+        for query in range(count):
+            row = node.latency[2 * stage + 1] if offloaded[query] else node.latency[2 * stage]
+            for request in range(first[query], first[query + 1]):
+                base_s[request] = request_s(row, request_items[request], u[request])
+        take(state, stage, offloaded, first)
+        passed_on = np.minimum(passed_on, node.keep[stage])
+    enter(node, state, arrival_s, items, batch_size, threshold)
+
+
+@compiled
+def take(state: Any, stage: Any, offloaded: Any, first: Any) -> None:
+    """Hold the requests of new queries at a stage, whose base service times are there already."""
+    held, count = state.counts[HELD], len(offloaded)
+    begin = state.first[stage, held]
+    waiting = state.counts[WAITING + stage]
+    for query in range(count):
+        at = held + query
+        state.offloaded[stage, at] = offloaded[query]
+        state.first[stage, at + 1] = begin + first[query + 1]
+        state.entry_s[stage, at] = math.inf
+        state.leave_s[stage, at] = math.inf
+        state.waiting[stage, waiting + query] = at
+    for request in range(begin, begin + first[count]):
+        state.start_s[stage, request] = math.inf
+        state.end_s[stage, request] = math.inf
+    state.counts[WAITING + stage] += count
+
+
+@compiled
+def enter(node: Any, state: Any, arrival_s: Any, items: Any, batch_size: Any, threshold: Any) -> None:
+    """Let new queries, taken at every stage, arrive under the settings in force."""
+    held = state.counts[HELD]
+    for query in range(len(items)):
+        at = held + query
+        state.arrival_s[at] = arrival_s[query]
+        state.items[at] = items[query]
+        state.batch_size[at] = batch_size
+        state.threshold[at] = threshold
+        state.entry_s[0, at] = arrival_s[query] + node.transfer_s[0]
+    state.counts[HELD] += len(items)
+    state.counts[ADMITTED] += len(items)
+
+
+@compiled
+def serve_until(node: Any, state: Any, until_s: Any) -> None:
+    """Serve, stage by stage, the queries that enter before `until_s`, in the order of their entry (rules 5 to 8)."""
+    for stage in range(len(node.keep)):
+        waiting, entry_s = state.waiting[stage], state.entry_s[stage]
+        count = state.counts[WAITING + stage]
+        order = np.empty(count, dtype=np.int64)
+        due = kept = 0
+        sorted_already = True
+        for position in range(count):
+            query = waiting[position]
+            if stage > 0:
+                entry_s[query] = state.leave_s[stage - 1, query] + node.transfer_s[stage]
+            if entry_s[query] < until_s:
+                sorted_already = sorted_already and (due == 0 or entry_s[order[due - 1]] <= entry_s[query])
+                order[due] = query
+                due += 1
+            else:
+                waiting[kept] = query
+                kept += 1
+        state.counts[WAITING + stage] = kept
+        order = order[:due]
+        if not sorted_already:  # `waiting` ascends and the sort is stable, so that ties go by query
+            order = order[np.argsort(entry_s[order], kind="mergesort")]
+        cpu, accelerator = 2 * stage, 2 * stage + 1
+        serve(
+            order,
+            entry_s,
+            state.offloaded[stage],
+            state.first[stage],
+            state.base_s[stage],
+            (state.free_s[cpu, : node.servers[cpu]], node.slowdown[cpu], node.contended[cpu]),
+            (
+                state.free_s[accelerator, : node.servers[accelerator]],
+                node.slowdown[accelerator],
+                node.contended[accelerator],
+            ),
+            node.overhead_s[stage],
+            state.start_s[stage],
+            state.end_s[stage],
+            state.leave_s[stage],
+        )
+
+
+@compiled
+def forget(state: Any, until_s: Any) -> None:
+    """Drop the queries held that completed before `until_s`."""
+    held, leave_s = state.counts[HELD], state.leave_s[-1]
+    place = np.full(held, -1)
+    kept = 0
+    for query in range(held):
+        if leave_s[query] >= until_s:
+            place[query] = kept
+            kept += 1
+    for stage in range(len(state.first)):
+        to = 0
+        for query in range(held):
+            at = place[query]
+            if at < 0:
+                continue
+            for request in range(state.first[stage, query], state.first[stage, query + 1]):
+                state.base_s[stage, to] = state.base_s[stage, request]
+                state.start_s[stage, to] = state.start_s[stage, request]
+                state.end_s[stage, to] = state.end_s[stage, request]
+                to += 1
+            state.first[stage, at + 1] = to
+            state.entry_s[stage, at] = state.entry_s[stage, query]
+            state.leave_s[stage, at] = state.leave_s[stage, query]
+            state.offloaded[stage, at] = state.offloaded[stage, query]
+        for position in range(state.counts[WAITING + stage]):
+            state.waiting[stage, position] = place[state.waiting[stage, position]]
+    for query in range(held):
+        at = place[query]
+        if at >= 0:
+            state.arrival_s[at] = state.arrival_s[query]
+            state.items[at] = state.items[query]
+            state.batch_size[at] = state.batch_size[query]
+            state.threshold[at] = state.threshold[query]
+    state.counts[HELD], state.counts[OPEN] = kept, 0
+
+
+@compiled
+def due(state: Any, arrival_s: Any, until_s: Any) -> Any:
+    """Which queries of the traffic arrive before `until_s` and have not been admitted: from, to."""
+    begin = state.counts[ADMITTED]
+    end = begin
+    while end < len(arrival_s) and arrival_s[end] < until_s:
+        end += 1
+    return begin, end
+
+
+@compiled
+def advance(
+    node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, batch_size: Any, threshold: Any, until_s: Any
+) -> Any:
+    """Run up to `until_s`; or, if there is no room for that, do nothing and return the queries and requests it needs.
+
+    `arrival_s` and `items` are the traffic's, from its first query on. Returns (0, 0) when it has run.
+    """
+    begin, end = due(state, arrival_s, until_s)
+    if end > begin:
+        queries = state.counts[HELD] + end - begin
+        requests = requests_needed(node, state, items[begin:end], batch_size, threshold)
+        if queries > state.arrival_s.shape[0] or requests > state.base_s.shape[1]:
+            return queries, requests
+        admit(node, state, noise_key, arrival_s[begin:end], items[begin:end], batch_size, threshold)
+    serve_until(node, state, until_s)
+    return 0, 0
