@@ -12,6 +12,7 @@ from deeprec_env.simulation.compiled import CompiledEngine
 from deeprec_env.simulation.records import Records
 from deeprec_env.workload import QueryStream, episode_seed
 from deeprec_env.workload.stream import Traffic
+from tests.conftest import OwnLatency
 
 CPU = {"servers": 3, "latency": {"kind": "affine", "base_ms": 0.5, "per_item_ms": 0.02, "cv": 0.5}}
 ACCELERATOR = {"servers": 1, "latency": {"kind": "exponential", "mean_ms": 2.0}}
@@ -19,6 +20,7 @@ CONTENDED = CPU | {"contention": {"c": [0.7, 0.2, 0.4]}}
 NODES: dict[str, Any] = {
     "node": {"node": {"cpu": CPU, "accelerator": ACCELERATOR}},
     "contended": {"node": {"cpu": CONTENDED}},
+    "own latency": {"node": {"cpu": {"servers": 40, "latency": OwnLatency()}, "accelerator": ACCELERATOR}},
     "pipeline": {
         "pipeline": [
             {"name": "filter", "cpu": CPU, "accelerator": ACCELERATOR, "keep": 60, "overhead_s": 0.0002},
@@ -110,6 +112,20 @@ def test_queries_in_flight_go_on_as_they_are(kind: str) -> None:
     if kind != "pipeline":  # there later queries overtake, and take servers of the second stage
         assert quiet.records().completion_s.tobytes() == entered.tobytes()
     assert (quiet.records().completion_s <= entered).all() or kind == "pipeline"
+
+
+@given(kind=st.sampled_from(sorted(NODES)), windows=st.integers(0, 5), qps=st.sampled_from([300.0, 3000.0]))
+def test_a_fork_measures_its_next_windows_as_the_original(kind: str, windows: int, qps: float) -> None:
+    engine, traffic = start(kind, qps)
+    for window in range(windows):
+        engine.run_window(8 + 40 * window, threshold(kind, 300), window * BLOCK_S, (window + 1) * BLOCK_S)
+    fork = engine.fork(rest(traffic, engine.arrived))
+    for window in range(windows, windows + 3):
+        measured = [
+            node.run_window(64, threshold(kind, 200), window * BLOCK_S, (window + 1) * BLOCK_S)
+            for node in (engine, fork)
+        ]
+        assert measured[0] == measured[1]
 
 
 def test_a_future_in_the_past_is_refused() -> None:
