@@ -24,7 +24,7 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]
 ThresholdOption = Annotated[str | None, typer.Option(help="Offload from so many items on, or null for never.")]
-Engine = Annotated[str, typer.Option(help="Simulation engine: asyncio or compiled (the same bytes, faster).")]
+Engine = Annotated[str, typer.Option(help="Simulation engine: compiled or asyncio (the same bytes).")]
 
 
 @app.callback(invoke_without_command=True)
@@ -61,7 +61,7 @@ def simulate_command(
     batch_size: BatchSize = None,
     threshold: ThresholdOption = None,
     queries: Annotated[int, typer.Option(help="Arrivals to simulate.")] = QUERIES,
-    engine: Engine = "asyncio",
+    engine: Engine = "compiled",
     set_: Overrides = None,
     records: Annotated[Path | None, typer.Option(help="Write every query to this CSV file.")] = None,
     split: Annotated[str, typer.Option(help="Stream: train, validation or test.")] = "train",
@@ -69,17 +69,19 @@ def simulate_command(
     seed: Seed = 0,
 ) -> None:
     """Run a scenario and summarise its latencies, rates and energy."""
-    result = simulate(
-        load_scenario(scenario, set_ or ()),
-        qps=qps,
-        batch_size=batch_size,
-        threshold=_threshold(threshold),
-        queries=queries,
-        seed=seed,
-        split=split,
-        engine=engine,
-        records=records,
-    )
+    with console.progress("simulate", queries, quiet=json) as update:
+        result = simulate(
+            load_scenario(scenario, set_ or ()),
+            qps=qps,
+            batch_size=batch_size,
+            threshold=_threshold(threshold),
+            queries=queries,
+            seed=seed,
+            split=split,
+            engine=engine,
+            records=records,
+            progress=lambda done: update("simulate", done),
+        )
     if result.overloaded and not json:
         typer.echo("overloaded: a pool gets more work than it can do, so these latencies grow with the run", err=True)
     _print(result.to_json(), json)

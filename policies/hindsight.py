@@ -24,4 +24,4 @@ class Hindsight(LookAhead):
         traffic = self._traffic
         begin = self._engine.arrived
         end = max(begin, int(np.searchsorted(traffic.arrival_s, until * self._interval_s)))
-        return Traffic(traffic.arrival_s[begin:end], traffic.items[begin:end], traffic.noise_key)
+        return traffic.part(begin, end)

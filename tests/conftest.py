@@ -9,13 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from deeprec_env import Scenario, load_scenario
+from deeprec_env import Scenario, load_scenario, simulate
+from deeprec_env.envs.vector import ServingVectorEnv
 from deeprec_env.scenario.parts import Floats, Ints, LatencyModel
 
 settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("fixed")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile before any worker starts, so that they do not all do it."""
+    if not hasattr(config, "workerinput"):
+        several = ServingVectorEnv(1, day_scenario())
+        several.reset(seed=0)
+        several.step(np.zeros((1, 2), dtype=np.int64))
+        simulate(day_scenario(), queries=1100)
 
 
 @pytest.fixture(scope="session")

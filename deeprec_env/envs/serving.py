@@ -10,10 +10,11 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.envs.task import ServingTask, as_number
+from deeprec_env.envs.task import ServingTask
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.arrays import as_float
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import ENGINES, make_engine
@@ -182,7 +183,7 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
         else:
             batch_size, threshold = self.scenario.control.batch_size, self.scenario.control.threshold
         observation = self._task.observe(window, self._task.places(batch_size, threshold), len(self._actions))
-        return observation, self._task.info(window, float(batch_size), as_number(threshold))
+        return observation, self._task.info(window, float(batch_size), as_float(threshold))
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the engine, which `__setstate__` rebuilds: it follows from scenario, seed and actions."""

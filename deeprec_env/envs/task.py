@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from deeprec_env.envs.rewards import REWARDS
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.simulation.arrays import as_float
 from deeprec_env.workload.diurnal import Diurnal
 from deeprec_env.workload.stream import SPLITS, QueryStream, Traffic, episode_seed
 
@@ -112,16 +112,11 @@ class ServingTask:
         }
 
 
-def as_number(setting: Threshold) -> float:
-    """A setting as a float; never to offload is infinite."""
-    return math.inf if setting is None else float(setting)
-
-
 def _place(value: Any, ladder: tuple[Any, ...]) -> float:
     """Where a setting stands on its ladder, 0 to 1; between its neighbours' places if it is off the ladder."""
     if len(ladder) == 1:
         return 0.0
     if value in ladder:
         return ladder.index(value) / (len(ladder) - 1)
-    below = sum(as_number(rung) < as_number(value) for rung in ladder)
+    below = sum(as_float(rung) < as_float(value) for rung in ladder)
     return below / len(ladder)

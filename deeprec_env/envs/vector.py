@@ -14,10 +14,11 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from deeprec_env.envs.task import ServingTask, as_number
+from deeprec_env.envs.task import ServingTask
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.arrays import as_float
 from deeprec_env.simulation.stack import NodeStack
 from deeprec_env.simulation.windows import Window
 
@@ -65,7 +66,7 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
         sizes, thresholds = task.batch_sizes, task.thresholds
         # By index on the ladders: the settings, and their places for the observation.
         self._batch_size = np.array(sizes, dtype=np.int64)
-        self._threshold = np.array([as_number(threshold) for threshold in thresholds])
+        self._threshold = np.array([as_float(threshold) for threshold in thresholds])
         self._batch_place = np.array([task.places(size, thresholds[0])[0] for size in sizes])
         self._threshold_place = np.array([task.places(sizes[0], threshold)[1] for threshold in thresholds])
         self._seeds: list[int] | None = None
@@ -145,7 +146,7 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
         columns = Window(*np.zeros((len(Window._fields), self.num_envs)))
         observations = task.observe(columns, task.places(control.batch_size, control.threshold), 0)
         size = np.full(self.num_envs, float(control.batch_size))
-        return observations, self._infos(columns, size, np.full(self.num_envs, as_number(control.threshold)))
+        return observations, self._infos(columns, size, np.full(self.num_envs, as_float(control.threshold)))
 
     def _infos(self, columns: Window, batch_size: Floats, threshold: Floats) -> dict[str, Any]:
         infos = self._task.info(columns, batch_size, threshold)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.latency.rows import row_of
 from deeprec_env.scenario.parts import Floats, Ints
-from deeprec_env.scenario.schema import MOST_ITEMS, Scenario
+from deeprec_env.scenario.schema import MOST_ITEMS, Scenario, Threshold
 
 ADMITTED, HELD, OPEN, WAITING = 0, 1, 2, 3
 """Entries of `NodeState.counts`: queries admitted so far, how many of them are held, how many of the first of these had
@@ -81,6 +81,11 @@ def node_arrays(scenario: Scenario) -> NodeArrays:
         overhead_s=np.array([stage.overhead_s for stage in scenario.stages]),
         transfer_s=np.array([stage.transfer_s for stage in scenario.stages]),
     )
+
+
+def as_float(threshold: Threshold) -> float:
+    """A threshold as a float; never to offload is infinite."""
+    return math.inf if threshold is None else float(threshold)
 
 
 def all_rows(scenario: Scenario) -> bool:

@@ -6,6 +6,7 @@ It serves queries as soon as they have entered, and hides from `records` what li
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -13,13 +14,24 @@ import numpy as np
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.schema import Scenario, Threshold
-from deeprec_env.simulation.arrays import ADMITTED, HELD, all_rows, empty_state, node_arrays, tail, with_room
+from deeprec_env.scenario.schema import Scenario, Stage, Threshold
+from deeprec_env.simulation.arrays import (
+    ADMITTED,
+    HELD,
+    NodeArrays,
+    NodeState,
+    all_rows,
+    as_float,
+    empty_state,
+    node_arrays,
+    tail,
+    with_room,
+)
 from deeprec_env.simulation.node import advance, due, enter, requests_needed, take
 from deeprec_env.simulation.plan import plan_stages
 from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.samples import run_window
-from deeprec_env.simulation.settings import check_settings
+from deeprec_env.simulation.settings import check_settings, warn_beyond
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic
 
@@ -72,11 +84,8 @@ class CompiledEngine:
 
     def _set(self, batch_size: int, threshold: Threshold) -> None:
         self._setting = (batch_size, threshold)
-        self._in_force = (batch_size, math.inf if threshold is None else float(threshold))
-        for stage in self._stages:
-            stage.cpu.latency.warn_beyond(min(self._largest, batch_size))
-            if stage.accelerator is not None and threshold is not None and self._largest >= threshold:
-                stage.accelerator.latency.warn_beyond(self._largest)
+        self._in_force = (batch_size, as_float(threshold))
+        warn_beyond(self._scenario, self._largest, batch_size, threshold)
 
     def advance(self, until_s: float) -> None:
         """Run up to a time; what happens at it is still to come."""
@@ -182,13 +191,25 @@ class CompiledEngine:
     def _admit_in_python(self, until_s: float) -> None:
         """Take in the queries that arrive before a time, where some latencies have to be asked in Python."""
         begin, end = due(self._state, self._traffic.arrival_s, until_s)
-        items = self._traffic.items[begin:end]
-        needed = requests_needed(self._node, self._state, items, *self._in_force)
-        held = int(self._state.counts[HELD])
-        self._state = with_room(self._state, held + end - begin, needed)
-        plans = plan_stages(self._stages, self._traffic.noise_key, begin, items, *self._setting)
-        for stage, plan in enumerate(plans):
-            first = int(self._state.first[stage, held])
-            self._state.base_s[stage, first : first + len(plan.base_s)] = plan.base_s
-            take(self._state, stage, plan.offloaded, plan.first)
-        enter(self._node, self._state, self._traffic.arrival_s[begin:end], items, *self._in_force)
+        ahead = self._traffic.part(begin, end)
+        requests = requests_needed(self._node, self._state, ahead.items, *self._in_force)
+        self._state = with_room(self._state, int(self._state.counts[HELD]) + end - begin, requests)
+        admit_in_python(self._node, self._state, self._stages, ahead, *self._setting)
+
+
+def admit_in_python(
+    node: NodeArrays,
+    state: NodeState,
+    stages: Sequence[Stage],
+    traffic: Traffic,
+    batch_size: int,
+    threshold: Threshold,
+) -> None:
+    """`node.admit` of all queries of `traffic`, for latencies that have to be asked in Python."""
+    held = int(state.counts[HELD])
+    plans = plan_stages(stages, traffic.noise_key, int(state.counts[ADMITTED]), traffic.items, batch_size, threshold)
+    for stage, plan in enumerate(plans):
+        begin = int(state.first[stage, held])
+        state.base_s[stage, begin : begin + len(plan.base_s)] = plan.base_s
+        take(state, stage, plan.offloaded, plan.first)
+    enter(node, state, traffic.arrival_s, traffic.items, batch_size, as_float(threshold))

@@ -139,13 +139,13 @@ def serve_until(node: Any, state: Any, until_s: Any) -> None:
 
 
 @compiled
-def forget(state: Any, until_s: Any) -> None:
-    """Drop the queries held that completed before `until_s`."""
-    held, leave_s = state.counts[HELD], state.leave_s[-1]
+def forget(state: Any, keep: Any) -> None:
+    """Drop the queries held that are not to be kept; they have completed."""
+    held = state.counts[HELD]
     place = np.full(held, -1)
     kept = 0
     for query in range(held):
-        if leave_s[query] >= until_s:
+        if keep[query]:
             place[query] = kept
             kept += 1
     for stage in range(len(state.first)):

@@ -14,3 +14,11 @@ def check_settings(scenario: Scenario, batch_size: int, threshold: Threshold) ->
         raise InputError("threshold", threshold, f"must be at least 1 and at most {MOST_ITEMS}, or null for never")
     if threshold is not None and not scenario.has_accelerator:
         raise InputError("threshold", threshold, "must be null: the scenario has no accelerator")
+
+
+def warn_beyond(scenario: Scenario, largest: int, batch_size: int, threshold: Threshold) -> None:
+    """Let latency models warn of requests that they are not made for, where the largest query has `largest` items."""
+    for stage in scenario.stages:
+        stage.cpu.latency.warn_beyond(min(largest, batch_size))
+        if stage.accelerator is not None and threshold is not None and largest >= threshold:
+            stage.accelerator.latency.warn_beyond(largest)

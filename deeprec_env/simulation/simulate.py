@@ -33,22 +33,28 @@ ENGINES = ("asyncio", "compiled")
 SCHEMA_VERSION = 1
 QUERIES = 20_000
 
+MOST_KEPT = 1_000_000
+"""Queries of a run whose every query is kept; of longer ones the compiled engine keeps sketches of the latencies."""
+
 FromScenario = Literal["scenario"]
 Coroutines = Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]]
 
 
 @dataclass(frozen=True)
 class Result:
-    """A run: its summary, and the records of every query.
+    """A run: its summary, and the records of every query (None of a streamed one, longer than `MOST_KEPT`).
 
+    Percentiles of a streamed run are those of sketches, right to about 1e-4 of their value.
     `overloaded`: some pool gets more work than it can do, so that latencies grow for as long as the run lasts. With
     fixed settings the offered load says so; where a coroutine changed them there is no such load (None), and the trend
     of the latencies does.
     """
 
     scenario: Scenario
-    records: Records
+    records: Records | None
+    queries: int
     warmup: int
+    offloaded_fraction: float
     tail: Tail
     usage: Usage
     qps_offered: float
@@ -80,9 +86,10 @@ class Result:
             "overloaded": self.overloaded,
             "qps_offered": self.qps_offered,
             "qps_achieved": usage.qps_achieved,
-            "queries": len(self.records),
+            "queries": self.queries,
+            "streamed": self.records is None,
             "warmup": self.warmup,
-            "offloaded_fraction": float(self.records.offloaded[self.warmup :].mean()),
+            "offloaded_fraction": self.offloaded_fraction,
             "utilisation": usage.utilisation,
             "offered_load": self.offered_load,
             "joules_per_query": usage.joules_per_query,
@@ -120,26 +127,34 @@ def simulate(
     queries: int = QUERIES,
     seed: int = 0,
     split: str = "train",
-    engine: str = "asyncio",
+    engine: str | None = None,
     coroutines: Coroutines = (),
     records: str | Path | None = None,
+    progress: Callable[[int], None] = lambda queries: None,
 ) -> Result:
     """Run a scenario for `queries` arrivals and until all have completed.
 
     `qps` replaces the scenario's arrivals by stationary Poisson; `batch_size` and `threshold` replace its settings.
-    `records` names a CSV file that every query is written to.
-    `coroutines` run beside the node in virtual time, each called with the engine (see `AsyncioEngine`). Raises
-    `InputError` for bad input.
+    `records` names a CSV file that every query is written to. `engine` is "compiled" or "asyncio", which give the same
+    bytes (default: compiled). `coroutines` run beside the node in virtual time, each called with the engine (see
+    `AsyncioEngine`); they need, and by default get, asyncio. Of more than `MOST_KEPT` queries the compiled engine keeps
+    no records, unless they are to be written: it streams them in bounded memory and tells `progress` how many more are
+    done. Raises `InputError` for bad input.
     """
     chosen = with_options(load_scenario(scenario), qps=qps, batch_size=batch_size, threshold=threshold)
     if queries < warmup_queries(queries) + 100:
         raise InputError("queries", queries, "must be at least 1100: the first 1000 are warm-up")
     if records is not None:
         check_records_path(Path(records))
-    traffic = QueryStream(chosen.workload, episode_seed(seed, split)).draw(queries)
-    result = summarise(chosen, traffic, run(chosen, traffic, engine=engine, coroutines=coroutines))
+    seeds = episode_seed(seed, split)
+    engine = engine or ("asyncio" if coroutines else "compiled")
+    if queries > MOST_KEPT and engine == "compiled" and not coroutines and records is None:
+        return _streamed(chosen, seeds, queries, progress)
+    traffic = QueryStream(chosen.workload, seeds).draw(queries)
+    kept = run(chosen, traffic, engine=engine, coroutines=coroutines)
+    result = summarise(chosen, traffic, kept)
     if records is not None:
-        write_records(result.records, result.warmup, Path(records))
+        write_records(kept, result.warmup, Path(records))
     return result
 
 
@@ -163,7 +178,7 @@ def with_options(
     return scenario
 
 
-def run(scenario: Scenario, traffic: Traffic, *, engine: str = "asyncio", coroutines: Coroutines = ()) -> Records:
+def run(scenario: Scenario, traffic: Traffic, *, engine: str = "compiled", coroutines: Coroutines = ()) -> Records:
     """Records of the traffic under the scenario's settings, every query completed."""
     node = make_engine(scenario, traffic, engine, coroutines)
     try:
@@ -173,7 +188,7 @@ def run(scenario: Scenario, traffic: Traffic, *, engine: str = "asyncio", corout
         node.close()
 
 
-def make_engine(scenario: Scenario, traffic: Traffic, engine: str = "asyncio", coroutines: Coroutines = ()) -> Engine:
+def make_engine(scenario: Scenario, traffic: Traffic, engine: str = "compiled", coroutines: Coroutines = ()) -> Engine:
     """An engine of that name, at time 0. They give the same bytes; coroutines need the asyncio engine."""
     if engine not in ENGINES:
         raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
@@ -189,21 +204,53 @@ def make_engine(scenario: Scenario, traffic: Traffic, engine: str = "asyncio", c
 def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
     """The summary of a drained run."""
     warmup = warmup_queries(len(records))
-    qps, control = scenario.workload.arrivals.mean_qps, scenario.control
     loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
     if all((setting == setting[0]).all() for setting in (records.batch_size, records.threshold)):
-        loads = offered_load(scenario, qps, control.batch_size, control.threshold)
-        overloaded = any(load is not None and load >= 1.0 for load in loads.values())
+        loads = _offered_load(scenario)
+        overloaded = _is_over(loads)
     else:
         overloaded = backlog_grows(records, warmup)
     return Result(
         scenario=scenario,
         records=records,
+        queries=len(records),
         warmup=warmup,
+        offloaded_fraction=float(records.offloaded[warmup:].mean()),
         tail=summarise_tail(records, warmup),
         usage=summarise_usage(records, scenario, warmup),
-        qps_offered=qps,
+        qps_offered=scenario.workload.arrivals.mean_qps,
         offered_load=loads,
         overloaded=overloaded,
         streams_sha256=traffic.sha256(),
     )
+
+
+def _streamed(
+    scenario: Scenario, seeds: np.random.SeedSequence, queries: int, progress: Callable[[int], None]
+) -> Result:
+    from deeprec_env.simulation.streaming import stream
+
+    run = stream(scenario, lambda: QueryStream(scenario.workload, seeds), queries, progress)
+    loads = _offered_load(scenario)
+    return Result(
+        scenario=scenario,
+        records=None,
+        queries=queries,
+        warmup=warmup_queries(queries),
+        offloaded_fraction=run.offloaded_fraction,
+        tail=run.tail,
+        usage=run.usage,
+        qps_offered=scenario.workload.arrivals.mean_qps,
+        offered_load=loads,
+        overloaded=_is_over(loads),
+        streams_sha256=run.streams_sha256,
+    )
+
+
+def _offered_load(scenario: Scenario) -> dict[str, float | None]:
+    control = scenario.control
+    return offered_load(scenario, scenario.workload.arrivals.mean_qps, control.batch_size, control.threshold)
+
+
+def _is_over(loads: dict[str, float | None]) -> bool:
+    return any(load is not None and load >= 1.0 for load in loads.values())

@@ -15,6 +15,7 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import HELD, NodeState, all_rows, empty_state, node_arrays, with_room
 from deeprec_env.simulation.node import forget
 from deeprec_env.simulation.samples import run_window
+from deeprec_env.simulation.settings import warn_beyond
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic
 
@@ -73,7 +74,7 @@ def _run_windows(
         if queries > 0:
             return i, queries, requests
         if 2 * windows[i, _BACKLOG] < state.counts[HELD]:  # now and then: more is dropped than kept
-            forget(state, end_s)
+            forget(state, state.leave_s[-1, : state.counts[HELD]] >= end_s)
     return len(noise_keys), 0, 0
 
 
@@ -106,9 +107,7 @@ class NodeStack:
             self._arrival_s[i, :count], self._items[i, :count] = each.arrival_s, each.items
             self._arrival_s[i, count:] = math.inf
         largest = max(int(each.items.max(initial=0)) for each in traffic)
-        for stage in self._scenario.stages:
-            for pool in stage.pools().values():
-                pool.latency.warn_beyond(largest)
+        warn_beyond(self._scenario, largest, largest, 1 if self._scenario.has_accelerator else None)
 
     def run_window(self, batch_size: Ints, threshold: Floats, begin_s: float, end_s: float) -> Floats:
         """Run from `begin_s`, the present, to `end_s`, each node under its own settings (count,), infinite for never.

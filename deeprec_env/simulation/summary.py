@@ -81,9 +81,13 @@ def summarise_usage(records: Records, scenario: Scenario, warmup: int) -> Usage:
     """What the node did between the first counted and the last arrival."""
     begin_s, end_s = float(records.arrival_s[warmup]), float(records.arrival_s[-1])
     completed = int(((records.completion_s > begin_s) & (records.completion_s <= end_s)).sum())
-    utilisation, energy_j = usage(records, scenario, begin_s, end_s)
+    return use_of(completed, end_s - begin_s, *usage(records, scenario, begin_s, end_s))
+
+
+def use_of(completed: int, length_s: float, utilisation: dict[str, float | None], energy_j: float) -> Usage:
+    """Usage over a time in which so many queries completed."""
     return Usage(
-        qps_achieved=completed / (end_s - begin_s),
+        qps_achieved=completed / length_s,
         utilisation=utilisation,
         joules_per_query=energy_j / completed if completed else math.nan,
         qps_per_watt=completed / energy_j if energy_j > 0.0 else None,

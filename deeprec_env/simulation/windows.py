@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -86,13 +86,24 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
 def usage(records: Records, scenario: Scenario, begin_s: float, end_s: float) -> tuple[dict[str, float | None], float]:
     """Utilisation of the busiest pool of each kind (None without one) and energy in joules over [begin_s, end_s)."""
     from deeprec_env.simulation.kernels import busy_seconds
+
+    busy_s = [
+        busy_seconds(log.offloaded, log.first, log.start_s, log.end_s, begin_s, end_s, position == 0)
+        for position, log in enumerate(records.stages)
+    ]
+    return usage_of(scenario, busy_s, end_s - begin_s)
+
+
+def usage_of(
+    scenario: Scenario, busy_s: Sequence[Sequence[float]], length_s: float
+) -> tuple[dict[str, float | None], float]:
+    """As `usage`, from the busy server-seconds of each stage on (CPU, accelerator)."""
     from deeprec_env.simulation.samples import energy_j
 
     utilisation: dict[str, float | None] = {"cpu": None, "accelerator": None}
-    joules, length_s = 0.0, end_s - begin_s
-    for position, (stage, log) in enumerate(zip(scenario.stages, records.stages, strict=True)):
-        busy = busy_seconds(log.offloaded, log.first, log.start_s, log.end_s, begin_s, end_s, position == 0)
-        for (kind, pool), busy_s in zip(stage.pools().items(), busy, strict=False):
-            utilisation[kind] = max(utilisation[kind] or 0.0, busy_s / (pool.servers * length_s))
-            joules += energy_j(pool.idle_w, pool.busy_w, pool.servers, busy_s, length_s)
+    joules = 0.0
+    for stage, by_kind in zip(scenario.stages, busy_s, strict=True):
+        for (kind, pool), busy in zip(stage.pools().items(), by_kind, strict=False):
+            utilisation[kind] = max(utilisation[kind] or 0.0, busy / (pool.servers * length_s))
+            joules += energy_j(pool.idle_w, pool.busy_w, pool.servers, busy, length_s)
     return utilisation, joules

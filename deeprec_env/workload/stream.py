@@ -29,12 +29,32 @@ class Traffic:
     items: Ints
     noise_key: int
 
+    def part(self, begin: int, end: int) -> Traffic:
+        """The queries from `begin` to before `end`."""
+        return Traffic(self.arrival_s[begin:end], self.items[begin:end], self.noise_key)
+
     def sha256(self) -> str:
         """Fingerprint of arrivals, sizes and noise key."""
-        digest = hashlib.sha256()
-        for part in (self.arrival_s.tobytes(), self.items.tobytes(), self.noise_key.to_bytes(8, "little")):
-            digest.update(part)
-        return digest.hexdigest()
+        seen = Fingerprint()
+        seen.add(self.arrival_s)
+        seen.add(self.items)
+        return seen.hexdigest(self.noise_key)
+
+
+class Fingerprint:
+    """SHA-256 of a traffic: all arrivals, then all sizes, both in as many parts as one likes, then the noise key."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, part: Floats | Ints) -> None:
+        """The next part."""
+        self._digest.update(np.ascontiguousarray(part).data)
+
+    def hexdigest(self, noise_key: int) -> str:
+        """The fingerprint; nothing can be added behind it."""
+        self._digest.update(noise_key.to_bytes(8, "little"))
+        return self._digest.hexdigest()
 
 
 def episode_seed(seed: int, split: str = "train", episode: int = 0) -> np.random.SeedSequence:
@@ -64,6 +84,10 @@ class QueryStream:
     def rate_qps(self, times_s: Floats) -> Floats:
         """The true rate in queries a second at some times, the bursts drawn for this stream included."""
         return self._rate(times_s)
+
+    def draw_arrivals(self, count: int) -> Floats:
+        """When the next `count` queries arrive; their sizes are left to be drawn."""
+        return self._times(count)
 
     def draw_until(self, end_s: float) -> Traffic:
         """The next queries, all that arrive before `end_s` (queries of the last block after it are dropped)."""

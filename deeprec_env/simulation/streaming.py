@@ -1,0 +1,211 @@
+"""Runs too long to keep: queries stream through the node in blocks, latencies into quantile sketches.
+
+The sketches are t-digests (Dunning; Apache DataSketches), which merge and hold no randomness.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.arrays import (
+    HELD,
+    NodeArrays,
+    NodeState,
+    all_rows,
+    as_float,
+    empty_state,
+    node_arrays,
+    with_room,
+)
+from deeprec_env.simulation.compiled import admit_in_python
+from deeprec_env.simulation.intervals import BATCHES, batch_sizes, half_width, level_interval
+from deeprec_env.simulation.kernels import busy_seconds
+from deeprec_env.simulation.node import admit, forget, requests_needed, serve_until
+from deeprec_env.simulation.settings import warn_beyond
+from deeprec_env.simulation.summary import Interval, Tail, Usage, use_of, warmup_queries
+from deeprec_env.simulation.windows import usage_of
+from deeprec_env.workload.stream import Fingerprint, QueryStream, Traffic
+
+_BLOCK_REQUESTS = 1_000_000
+"""Requests of a block, about: some 60 MB at work."""
+
+_COMPRESSION = 20_000
+"""Of a sketch: quantiles are right to about 1e-4 of their value, in 0.4 MB."""
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What is left of a streamed run."""
+
+    tail: Tail
+    usage: Usage
+    offloaded_fraction: float
+    streams_sha256: str
+
+
+def stream(
+    scenario: Scenario, open_stream: Callable[[], QueryStream], queries: int, progress: Callable[[int], None]
+) -> Streamed:
+    """Run `queries` queries of a stream, which is opened twice: for its arrivals, then for its queries.
+
+    `progress` is told the queries done since it was last called.
+    """
+    warmup, block = warmup_queries(queries), _block_queries(scenario)
+    sizes = [min(block, queries - begin) for begin in range(0, queries, block)]
+    seen = Fingerprint()
+    begin_s, end_s = _counted_span(open_stream(), sizes, warmup, seen)
+    source, node = open_stream(), _StreamedNode(scenario)
+    latencies, use = _Latencies(queries - warmup), _Use(scenario, begin_s, end_s)
+    arrived = done = 0
+    for size in sizes:
+        traffic = source.draw(size)
+        seen.add(traffic.items)
+        arrived += size
+        node.run(traffic, last=arrived == queries)
+        closed, skip = node.closed(), max(0, warmup - done)
+        latencies.add(node.latency_s(closed)[skip:])
+        use.add(node.state, closed, skip)
+        node.drop(closed)
+        done += closed
+        progress(size)
+    return Streamed(latencies.tail(), use.usage(), use.offloaded / (queries - warmup), seen.hexdigest(source.noise_key))
+
+
+def _counted_span(source: QueryStream, sizes: list[int], warmup: int, seen: Fingerprint) -> tuple[float, float]:
+    """The first counted and the last arrival, between which the node's use is measured."""
+    begin_s = end_s = 0.0
+    done = 0
+    for size in sizes:
+        arrival_s = source.draw_arrivals(size)
+        seen.add(arrival_s)
+        if done <= warmup < done + size:
+            begin_s = float(arrival_s[warmup - done])
+        end_s = float(arrival_s[-1])
+        done += size
+    return begin_s, end_s
+
+
+def _block_queries(scenario: Scenario) -> int:
+    """Queries of about `_BLOCK_REQUESTS` requests."""
+    items, probability = scenario.workload.sizes.probabilities()
+    requests = float(probability @ np.ceil(items / scenario.control.batch_size))
+    return max(1000, math.ceil(_BLOCK_REQUESTS / requests))
+
+
+class _StreamedNode:
+    """A node under fixed settings that holds the queries of one block and those whose completion is not yet known."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario, self._all_rows = scenario, all_rows(scenario)
+        self.node: NodeArrays = node_arrays(scenario)
+        self.state: NodeState = empty_state(self.node, 0, 0)
+
+    def run(self, traffic: Traffic, *, last: bool) -> None:
+        """Let a block arrive, and whatever enters a stage before its last arrival (all, behind the `last` one)."""
+        control = self._scenario.control
+        setting = control.batch_size, as_float(control.threshold)
+        warn_beyond(self._scenario, int(traffic.items.max()), control.batch_size, control.threshold)
+        requests = requests_needed(self.node, self.state, traffic.items, *setting)
+        self.state = with_room(self.state, int(self.state.counts[HELD]) + len(traffic.items), requests)
+        if self._all_rows:
+            admit(self.node, self.state, np.uint64(traffic.noise_key), traffic.arrival_s, traffic.items, *setting)
+        else:
+            admit_in_python(
+                self.node, self.state, self._scenario.stages, traffic, control.batch_size, control.threshold
+            )
+        serve_until(self.node, self.state, math.inf if last else float(traffic.arrival_s[-1]))
+
+    def closed(self) -> int:
+        """How many of the first queries held have a known completion."""
+        unknown = np.flatnonzero(self.state.leave_s[-1, : self.state.counts[HELD]] == math.inf)
+        return int(unknown[0]) if unknown.size else int(self.state.counts[HELD])
+
+    def latency_s(self, closed: int) -> Floats:
+        """Latencies of the first queries held, in order of arrival."""
+        return np.asarray(self.state.leave_s[-1, :closed] - self.state.arrival_s[:closed])
+
+    def drop(self, closed: int) -> None:
+        """Forget the first queries held."""
+        forget(self.state, np.arange(self.state.counts[HELD]) >= closed)
+
+
+class _Use:
+    """Busy time and completions between `begin_s` and `end_s`, and offloaded queries."""
+
+    def __init__(self, scenario: Scenario, begin_s: float, end_s: float) -> None:
+        self._scenario = scenario
+        self.begin_s, self.end_s = begin_s, end_s
+        self.busy_s = np.zeros((len(scenario.stages), 2))
+        self.completed = self.offloaded = 0
+
+    def add(self, state: NodeState, closed: int, skip: int) -> None:
+        """Count the first queries held; the first `skip` of them are no part of the offloaded ones."""
+        for stage in range(len(self.busy_s)):
+            self.busy_s[stage] += busy_seconds(
+                state.offloaded[stage, :closed],
+                state.first[stage, : closed + 1],
+                state.start_s[stage],
+                state.end_s[stage],
+                self.begin_s,
+                self.end_s,
+                stage == 0,
+            )
+        completion_s = state.leave_s[-1, :closed]
+        self.completed += int(((completion_s > self.begin_s) & (completion_s <= self.end_s)).sum())
+        self.offloaded += int(state.offloaded[:, skip:closed].any(axis=0).sum())
+
+    def usage(self) -> Usage:
+        """The summary of it."""
+        length_s = self.end_s - self.begin_s
+        return use_of(self.completed, length_s, *usage_of(self._scenario, self.busy_s.tolist(), length_s))
+
+
+class _Latencies:
+    """Latencies in order of arrival, in as many sketches as there are batches for an interval."""
+
+    def __init__(self, count: int) -> None:
+        from datasketches import tdigest_double  # type: ignore[import-untyped]  # loaded when the first long run starts
+
+        self._left = batch_sizes(count)
+        self._sizes = np.array(self._left)
+        self._sketches = [tdigest_double(_COMPRESSION) for _ in range(BATCHES)]
+        self._sums = np.zeros(BATCHES)
+        self._batch = 0
+
+    def add(self, latency_s: Floats) -> None:
+        """The next latencies."""
+        while latency_s.size:
+            part = latency_s[: self._left[self._batch]]
+            self._sketches[self._batch].update(part)
+            self._sums[self._batch] += float(part.sum())
+            self._left[self._batch] -= len(part)
+            latency_s = latency_s[len(part) :]
+            self._batch += self._left[self._batch] == 0
+
+    def tail(self) -> Tail:
+        """The summary of all of them."""
+        whole = self._sketches[0].__class__(_COMPRESSION)
+        for sketch in self._sketches:
+            whole.merge(sketch)
+        mean_s, half = float(self._sums.sum() / self._sizes.sum()), half_width(self._sums / self._sizes)
+        return Tail(
+            mean_s=mean_s,
+            p50_s=whole.get_quantile(0.5),
+            p95_s=whole.get_quantile(0.95),
+            p99_s=whole.get_quantile(0.99),
+            mean_ci_s=(mean_s - half, mean_s + half),
+            p95_ci_s=self._interval(whole, 0.95),
+            p99_ci_s=self._interval(whole, 0.99),
+        )
+
+    def _interval(self, whole: Any, level: float) -> Interval:
+        value_s = whole.get_quantile(level)
+        above = np.array([1.0 - sketch.get_rank(value_s) for sketch in self._sketches])
+        return level_interval(whole.get_quantile, level, half_width(above))

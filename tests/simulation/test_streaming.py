@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeprec_env import load_scenario, simulate
+from tests.conftest import OwnLatency, day_scenario, pipeline_day, queue
+
+simulation = sys.modules["deeprec_env.simulation.simulate"]  # the package's `simulate` is the function
+
+
+def stationary(data: dict[str, Any], qps: float) -> Any:
+    return load_scenario(data).with_arrivals({"kind": "poisson", "qps": qps})
+
+
+SCENARIOS = {
+    "offload": stationary(day_scenario(control={"batch_size": 64, "threshold": 256}), 500.0),
+    "pipeline": stationary(pipeline_day(), 400.0),
+    "overloaded": stationary(day_scenario(control={"batch_size": 8}), 3000.0),
+    "a latency of one's own": queue(3, OwnLatency(), 4.0, items=2),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_streamed_run_is_the_whole_run_to_the_sketches_precision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = simulate(SCENARIOS[name], queries=40_000, seed=2)
+    assert whole.records is not None
+    kept, latency_ms = whole.to_json(), whole.records.latency_s[whole.warmup :] * 1e3
+    monkeypatch.setattr(simulation, "MOST_KEPT", 1)
+    monkeypatch.setattr("deeprec_env.simulation.streaming._BLOCK_REQUESTS", 9_000)  # many blocks, and a last small one
+    done: list[int] = []
+    result = simulate(SCENARIOS[name], queries=40_000, seed=2, progress=done.append)
+    streamed = result.to_json()
+    assert result.records is None
+    assert sum(done) == 40_000
+    assert len(done) > 3
+    assert streamed.pop("streamed")
+    assert not kept.pop("streamed")
+    assert sorted(streamed) == sorted(kept)
+    for key, value in kept.items():
+        if isinstance(value, float):
+            assert streamed[key] == pytest.approx(value, rel=1e-9), key
+        elif key in ("utilisation", "offered_load"):
+            assert {kind: share or 0.0 for kind, share in streamed[key].items()} == pytest.approx(
+                {kind: share or 0.0 for kind, share in value.items()}, rel=1e-9
+            )
+        elif key != "latency_ms":
+            assert streamed[key] == value, key
+    for key, level in {"p50": 0.5, "p95": 0.95, "p99": 0.99}.items():
+        low, high = np.quantile(latency_ms, (level - 1e-3, level + 1e-3))
+        assert low <= streamed["latency_ms"][key] <= high
+        for mine, exact in zip(
+            streamed["latency_ms"].get(f"{key}_ci", []), kept["latency_ms"].get(f"{key}_ci", []), strict=True
+        ):
+            assert (mine is None) == (exact is None)
+            assert mine is None or mine == pytest.approx(exact, rel=0.02)
+    assert streamed["latency_ms"]["mean"] == pytest.approx(kept["latency_ms"]["mean"], rel=1e-9)
+    assert streamed["latency_ms"]["mean_ci"] == pytest.approx(kept["latency_ms"]["mean_ci"], rel=1e-9)
+    again = simulate(SCENARIOS[name], queries=40_000, seed=2).to_json()
+    assert again["latency_ms"] == streamed["latency_ms"]
+
+
+def test_records_are_kept_where_they_are_to_be_written(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "MOST_KEPT", 1)
+    assert simulate(SCENARIOS["offload"], queries=2000, records=tmp_path / "r.csv").records is not None
+    assert simulate(SCENARIOS["offload"], queries=2000, engine="asyncio").records is not None
