@@ -21,7 +21,7 @@ from policies.plots import write_plots
 from policies.report import print_evaluation
 from policies.tune import TuneOptions, tune
 
-POLICIES = ("static", "deeprecsched", "grid-day")
+POLICIES = ("static", "deeprecsched", "grid-capacity", "grid-day", "load-table", "rate-oracle")
 
 
 def demo(

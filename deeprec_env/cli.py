@@ -116,7 +116,7 @@ def tune(
     method: Annotated[str, typer.Option(help="deeprecsched, deeprecsched-repository, grid-capacity, grid-day, static.")]
     = "deeprecsched",
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = CAPACITY_QUERIES,
-    days: Annotated[int, typer.Option(help="Validation days of grid-day.")] = 2,
+    days: Annotated[int, typer.Option(help="Validation days of grid-day.")] = 16,
     param: Annotated[list[str] | None, typer.Option(help="A parameter of the method: name=value.")] = None,
     engine: Engine = "compiled",
     set_: Overrides = None,
@@ -208,8 +208,8 @@ def train(
 @app.command()
 def evaluate(
     scenario: ScenarioArgument,
-    policies: Annotated[str, typer.Option(help="Names or paths of agents, comma-separated.")]
-    = "static,deeprecsched,grid-capacity,grid-day,random",
+    policies: Annotated[str, typer.Option(help="Names (also hindsight, random), or paths of agents.")]
+    = "static,deeprecsched,grid-capacity,grid-day,load-table,rate-oracle",
     traffic: Annotated[str, typer.Option(help="day: a day built from the scenario's capacity.")] = "day",
     seeds: Annotated[int, typer.Option(help="Test days: seeds SEED .. SEED + SEEDS - 1.")] = 5,
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = CAPACITY_QUERIES,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprec_env.envs.serving import ServingEnv
 from deeprec_env.scenario.schema import Scenario, Threshold
 
 Setting = tuple[int, Threshold]
@@ -26,6 +27,15 @@ class Policy(Protocol):
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], Any]:
         """Indices into the ladders, (2,) for one observation or (n, 2) for n, and the policy's next state."""
+        ...
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """A policy that knows more than the observation holds, as no server could: the references of a comparison."""
+
+    def watch(self, env: ServingEnv) -> None:
+        """Called at the start of every episode; the policy then acts for this one environment."""
         ...
 
 

@@ -15,7 +15,7 @@ from deeprec_env.simulation.simulate import run
 from deeprec_env.simulation.windows import usage
 from deeprec_env.workload.diurnal import Diurnal
 from deeprec_env.workload.stream import QueryStream, episode_seed
-from policies.base import Policy, Setting
+from policies.base import Policy, Setting, Watcher
 
 HOURS = 24
 
@@ -70,8 +70,13 @@ def day_length_s(scenario: Scenario) -> float:
 
 
 def run_policy(env: ServingEnv, policy: Policy, seed: int, split: str) -> Records:
-    """An episode of the split's stream of `seed` under a policy, drained."""
+    """An episode of the split's stream of `seed` under a policy, drained.
+
+    A policy that watches is shown the environment first, at the start of the episode.
+    """
     observation, _ = env.reset(seed=seed, options={"split": split})
+    if isinstance(policy, Watcher):
+        policy.watch(env)
     state, first, over = None, True, False
     while not over:
         action, state = policy.predict(observation, state, np.array([first]), deterministic=True)
@@ -92,15 +97,16 @@ class DayRuns:
         self._known: dict[Setting, list[DayMetrics]] = {}
         self.queries_used = 0
 
-    def fixed(self, setting: Setting) -> list[DayMetrics]:
-        """The days under one setting."""
-        if setting not in self._known:
-            scenario = self._scenario.with_settings(*setting)
-            self._known[setting] = [
-                day_metrics(run(scenario, traffic, engine=self._engine), scenario) for traffic in self._traffic
-            ]
-            self.queries_used += sum(day.queries for day in self._known[setting])
-        return self._known[setting]
+    def __len__(self) -> int:
+        return len(self._traffic)
+
+    def fixed(self, setting: Setting, count: int | None = None) -> list[DayMetrics]:
+        """The first `count` days (None: all) under one setting."""
+        scenario, days = self._scenario.with_settings(*setting), self._known.setdefault(setting, [])
+        for traffic in self._traffic[len(days) : count]:
+            days.append(day_metrics(run(scenario, traffic, engine=self._engine), scenario))
+            self.queries_used += days[-1].queries
+        return days[:count]
 
 
 def day_objective(days: Sequence[DayMetrics], violations: float = 0.001) -> float:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from deeprec_env import console
 from deeprec_env.simulation.simulate import devices
 from policies.evaluate import Evaluation, describe
+from policies.paired import Estimate
 
 COLUMNS = (
-    "policy", "setting", "hourly p95 ms", "day p95 ms", "day p99 ms", "violations %", "goodput qps", "capacity qps",
-    "J/query", "tuning queries", "vs grid-day",
+    "policy", "setting", "hourly p95 ms", "day p95 ms", "day p99 ms", "violations %", "capacity qps",
+    "of grid-capacity's", "J/query", "tuning queries", "vs grid-day", "score",
 )  # fmt: skip
 
 
 def print_evaluation(evaluation: Evaluation, name: str) -> None:
-    """Print the table; the last column is the ratio of the day metric to grid-day's, with its paired interval."""
+    """Print the table: capacity and day metric beside those of grid-capacity and grid-day, paired, with intervals."""
     rows = []
     for policy, result in evaluation.policies.items():
         rows.append(
@@ -24,11 +25,12 @@ def print_evaluation(evaluation: Evaluation, name: str) -> None:
                 f"{result.mean('p95_day_s') * 1e3:.2f}",
                 f"{result.mean('p99_day_s') * 1e3:.2f}",
                 f"{result.mean('violation_rate') * 100:.3f}",
-                f"{result.mean('goodput_qps'):.0f}",
-                f"{result.capacity_qps:.0f}",
+                "-" if result.capacity_qps is None else f"{result.capacity_qps:.0f}",
+                "-" if policy == "grid-capacity" else _figure(evaluation.capacity_ratio(policy)),
                 f"{result.mean('joules_per_query'):.4f}",
                 f"{result.prepared.tuning_queries:,}",
-                _ratio(evaluation, policy),
+                _versus_grid_day(evaluation, policy),
+                _figure(evaluation.score(policy), digits=2),
             ]
         )
     seeds = f"{len(evaluation.seeds)} test days (seeds {evaluation.seeds[0]} to {evaluation.seeds[-1]})"
@@ -42,9 +44,14 @@ def _accelerators(evaluation: Evaluation) -> str:
     return f" with accelerator {', '.join(names)}" if names else ""
 
 
-def _ratio(evaluation: Evaluation, policy: str) -> str:
+def _versus_grid_day(evaluation: Evaluation, policy: str) -> str:
     if policy == "grid-day" or "grid-day" not in evaluation.policies:
         return "-"
-    versus = evaluation.versus(policy, "grid-day")
-    interval = versus["ci"]
-    return f"{versus['ratio']:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    return _figure(evaluation.versus(policy, "grid-day"))
+
+
+def _figure(estimate: Estimate | None, digits: int = 3) -> str:
+    if estimate is None:
+        return "-"
+    value, ci = estimate.value, estimate.ci
+    return f"{value:.{digits}f}" + (f" [{ci[0]:.{digits}f}, {ci[1]:.{digits}f}]" if ci and ci[0] < ci[1] else "")

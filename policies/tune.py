@@ -34,7 +34,7 @@ class TuneOptions:
     """
 
     queries: int = QUERIES
-    days: int = 2
+    days: int = 16
     seed: int = 0
     engine: str = "compiled"
     parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from deeprec_env.envs.task import ServingTask
 from deeprec_env.errors import InputError
+from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import as_float
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import ENGINES, make_engine
 from deeprec_env.simulation.windows import Window
+from deeprec_env.workload.stream import Traffic
 
 Observation = NDArray[np.float32]
 
@@ -143,11 +145,29 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
                 return batch_size, threshold
         raise InputError("action", action, f"must be in {self.action_space}")
 
+    @property
+    def engine(self) -> Engine:
+        """The node itself, in mid-episode, for references that know more than an observation holds."""
+        if self._engine is None:
+            raise RuntimeError("call reset first")
+        return self._engine
+
+    def traffic(self) -> Traffic:
+        """All queries of the episode, those still to come included."""
+        return self._task.traffic(*self._episode_key(), self.windows)
+
+    def rate_qps(self, times_s: Floats) -> Floats:
+        """The true rate of the episode's traffic at some times, bursts included, in queries a second."""
+        return self._task.stream(*self._episode_key()).rate_qps(times_s)
+
+    def _episode_key(self) -> tuple[int, str, int]:
+        if self._seed is None:
+            raise RuntimeError("call reset first")
+        return self._seed, self._split, self._episode
+
     def _start(self) -> None:
         self.close()
-        assert self._seed is not None
-        traffic = self._task.traffic(self._seed, self._split, self._episode, self.windows)
-        self._engine = make_engine(self.scenario, traffic, self._engine_name)
+        self._engine = make_engine(self.scenario, self.traffic(), self._engine_name)
 
     def _advance(self, chosen: tuple[int, int]) -> Window:
         assert self._engine is not None

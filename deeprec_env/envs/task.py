@@ -53,6 +53,10 @@ class ServingTask:
 
     def traffic(self, seed: int, split: str, episode: int, windows: int) -> Traffic:
         """The queries of an episode of so many windows."""
+        return self.stream(seed, split, episode).draw_until(windows * self.interval_s)
+
+    def stream(self, seed: int, split: str, episode: int) -> QueryStream:
+        """The stream that an episode's queries are drawn from, at its start."""
         sequence = episode_seed(seed, split, episode)
         workload = self.scenario.workload
         if split == "train" and isinstance(workload.arrivals, Diurnal):
@@ -62,7 +66,7 @@ class ServingTask:
             capacity = self.scenario.capacity
             factor = peak / PRESET_PEAK if capacity is None else peak * capacity.qps / workload.arrivals.peak_qps
             workload = workload.model_copy(update={"arrivals": workload.arrivals.scaled(factor)})
-        return QueryStream(workload, sequence).draw_until(windows * self.interval_s)
+        return QueryStream(workload, sequence)
 
     def split_of(self, options: Mapping[str, Any] | None) -> str:
         """The split that `reset`'s options ask for; `InputError` if they are not understood."""

@@ -19,6 +19,10 @@ ArrivalTimes = Callable[[int], Floats]
 """Draws the next `count` arrival times in seconds, ascending, going on where the last call ended."""
 
 
+RateOverTime = Callable[[Floats], Floats]
+"""The expected rate in queries a second at each of some times in seconds."""
+
+
 class ArrivalProcess(Component, ABC):
     """When queries arrive."""
 
@@ -30,6 +34,10 @@ class ArrivalProcess(Component, ABC):
     @abstractmethod
     def open(self, gaps: np.random.Generator, bursts: np.random.Generator) -> ArrivalTimes:
         """Start a stream of arrival times, drawn from the two generators and nothing else."""
+
+    def rate(self, bursts: np.random.Generator) -> RateOverTime:
+        """The expected rate of the stream that `open` starts with `bursts` in the same state; here the mean rate."""
+        return lambda times_s: np.full(len(times_s), self.mean_qps)
 
 
 class SizeDistribution(Component, ABC):

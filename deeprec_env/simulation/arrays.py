@@ -115,6 +115,28 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
     )
 
 
+def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests: int) -> NodeState:
+    """A copy that holds the queries from the `query`-th on, all before it served, with room for so many more."""
+    held, stages = int(state.counts[HELD]), len(node.keep)
+    kept = held - query
+    begin, end = state.first[:, query], state.first[:, held]
+    copy = empty_state(node, kept + queries, int((end - begin).max(initial=0)) + requests)
+    copy.counts[:] = state.counts
+    copy.counts[HELD], copy.counts[OPEN] = kept, 0
+    copy.free_s[:] = state.free_s
+    for name in ("arrival_s", "items", "batch_size", "threshold", "entry_s", "leave_s", "offloaded"):
+        getattr(copy, name)[..., :kept] = getattr(state, name)[..., query:held]
+    copy.first[:, : kept + 1] = state.first[:, query : held + 1] - begin[:, None]
+    for stage in range(stages):
+        waiting = int(state.counts[WAITING + stage])
+        copy.waiting[stage, :waiting] = state.waiting[stage, :waiting] - query
+        for name in _OF_REQUESTS:
+            getattr(copy, name)[stage, : end[stage] - begin[stage]] = getattr(state, name)[
+                stage, begin[stage] : end[stage]
+            ]
+    return copy
+
+
 def with_room(state: NodeState, queries: int, requests: int) -> NodeState:
     """The state with room for at least so many queries and requests: itself, or a copy twice as large."""
     changes: dict[str, Any] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from deeprec_env.simulation.arrays import (
     as_float,
     empty_state,
     node_arrays,
+    tail,
     with_room,
 )
 from deeprec_env.simulation.node import advance, due, enter, requests_needed, take
@@ -61,12 +63,17 @@ class CompiledEngine:
     @property
     def arrived(self) -> int:
         """Queries that have arrived."""
-        return int(self._state.counts[HELD])
+        return int(self._state.counts[ADMITTED])
+
+    @property
+    def first_query(self) -> int:
+        """The first query that is still known: of a fork the oldest that was in flight."""
+        return int(self._state.counts[ADMITTED] - self._state.counts[HELD])
 
     @property
     def completed(self) -> int:
         """Queries that have completed."""
-        return int(np.count_nonzero(self._visible(self._state.leave_s[-1, : self.arrived]) < math.inf))
+        return self.first_query + int(np.count_nonzero(self._leave_s() < math.inf))
 
     def control(self, batch_size: int, threshold: Threshold) -> None:
         """Put settings in force for the queries that arrive from now on."""
@@ -111,7 +118,7 @@ class CompiledEngine:
         before_s = self._now_s
         self.advance(math.inf)
         self._drained = True
-        self._now_s = max(before_s, float(self._state.leave_s[-1, : self.arrived].max(initial=-math.inf)))
+        self._now_s = max(before_s, float(self._leave_s().max(initial=-math.inf)))
 
     def run_until_completed(self, queries: int) -> None:
         """Refused: this engine runs from time to time."""
@@ -120,13 +127,38 @@ class CompiledEngine:
     def close(self) -> None:
         """There is nothing to release."""
 
+    def fork(self, future: Traffic) -> CompiledEngine:
+        """The node as it is now, to go on by itself with `future` as the traffic still to come.
+
+        Arrivals of `future` must not lie before `now_s`; its queries are numbered on from `arrived`, and their service
+        noise is by its key. Queries in flight go on as they are. The fork forgets the queries before the oldest in
+        flight, so that it costs no more late in a run than early: its records begin there.
+        """
+        if future.arrival_s.size and future.arrival_s[0] < self._now_s:
+            raise InputError("future", float(future.arrival_s[0]), f"must arrive from {self._now_s} s on")
+        in_flight = np.flatnonzero(self._leave_s() == math.inf)
+        oldest = int(in_flight[0]) if in_flight.size else int(self._state.counts[HELD])
+        queries = len(future.items)
+        fork = copy(self)
+        fork._state = tail(self._node, self._state, oldest, queries, _ROOM * queries)
+        fork._traffic = Traffic(  # the kernels look from the number of the next query on: what was before stays blank
+            np.concatenate([np.zeros(self.arrived), future.arrival_s]),
+            np.concatenate([np.zeros(self.arrived, dtype=np.int64), future.items]),
+            future.noise_key,
+        )
+        fork._noise_key = np.uint64(future.noise_key)
+        fork._largest = max(self._largest, int(future.items.max(initial=0)))
+        fork._window = self._window.copy()
+        fork._drained = False
+        return fork
+
     def records(self, first_query: int = 0) -> Records:
-        """What is known of the queries that have arrived, from `first_query` on."""
-        state, arrived = self._state, self.arrived
-        queries = slice(first_query, arrived)
+        """What is known of the queries that have arrived, from `first_query` on (a fork: from its first, at least)."""
+        state, first_query = self._state, max(first_query, self.first_query)
+        queries = slice(first_query - self.first_query, int(state.counts[HELD]))
         stages = []
         for stage in range(len(self._stages)):
-            first = state.first[stage, first_query : arrived + 1]
+            first = state.first[stage, queries.start : queries.stop + 1]
             requests = slice(int(first[0]), int(first[-1]))
             start_s, end_s = state.start_s[stage, requests], state.end_s[stage, requests]
             begun = start_s < self._now_s if not self._drained else np.True_
@@ -148,6 +180,10 @@ class CompiledEngine:
             tuple(stages),
         )
 
+    def _leave_s(self) -> Floats:
+        """When the queries known have completed, infinite where they have not yet."""
+        return self._visible(self._state.leave_s[-1, : self._state.counts[HELD]])
+
     def _visible(self, times_s: Floats) -> Floats:
         return times_s.copy() if self._drained else np.where(times_s < self._now_s, times_s, math.inf)
 
@@ -156,7 +192,7 @@ class CompiledEngine:
         begin, end = due(self._state, self._traffic.arrival_s, until_s)
         ahead = self._traffic.part(begin, end)
         requests = requests_needed(self._node, self._state, ahead.items, *self._in_force)
-        self._state = with_room(self._state, end, requests)
+        self._state = with_room(self._state, int(self._state.counts[HELD]) + end - begin, requests)
         admit_in_python(self._node, self._state, self._stages, ahead, *self._setting)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats
+from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats, RateOverTime
 from deeprec_env.workload.arrivals import Rate, RunningSum
 
 STEPS = 96 * 8
@@ -70,6 +70,9 @@ class Diurnal(ArrivalProcess):
         unit, days = RunningSum(gaps.standard_exponential), _Days(self, bursts)
         return lambda count: days.times(unit.next(count))
 
+    def rate(self, bursts: np.random.Generator) -> RateOverTime:
+        return _Days(self, bursts).rate_qps
+
     def scaled(self, factor: float) -> Diurnal:
         """The same day at `factor` times its rate."""
         return self.model_copy(update={"qps": self.qps * factor})
@@ -80,6 +83,7 @@ class _Days:
 
     def __init__(self, process: Diurnal, bursts: np.random.Generator) -> None:
         self._process, self._bursts = process, bursts
+        self._width_s = process.day_s / STEPS
         self._expected = 0.0  # queries expected until the end of the last day drawn
         self._knots: Floats = np.zeros(1)
         self._rates: Floats = np.zeros(0)
@@ -90,12 +94,17 @@ class _Days:
                 return work
             self._add_day()
         step = np.searchsorted(self._knots, work, side="right") - 1
-        width = self._process.day_s / STEPS
-        return np.asarray(step * width + (work - self._knots[step]) / self._rates[step])
+        return np.asarray(step * self._width_s + (work - self._knots[step]) / self._rates[step])
+
+    def rate_qps(self, times_s: Floats) -> Floats:
+        step = np.floor(times_s / self._width_s).astype(np.int64)
+        while step.size and len(self._rates) <= step.max():
+            self._add_day()
+        return np.asarray(self._rates[step])
 
     def _add_day(self) -> None:
         rates = self._process.day(self._bursts)
-        gained = self._expected + np.cumsum(rates * (self._process.day_s / STEPS))
+        gained = self._expected + np.cumsum(rates * self._width_s)
         self._knots = np.concatenate([self._knots, gained])
         self._rates = np.concatenate([self._rates, rates])
         self._expected = float(gained[-1])

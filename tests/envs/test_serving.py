@@ -268,3 +268,20 @@ def test_bad_calls_are_refused() -> None:
     env.reset(seed=0)
     with pytest.raises(InputError, match="action"):
         env.step(np.array([13, 0]))
+
+
+def test_references_are_shown_the_node_its_traffic_and_its_rate() -> None:
+    env = make(scenario=day_scenario(), engine="compiled").unwrapped
+    for ask in (lambda: env.engine, env.traffic, lambda: env.rate_qps(np.zeros(1))):
+        with pytest.raises(RuntimeError, match="call reset"):
+            ask()
+    env.reset(seed=3, options={"split": "test"})
+    traffic, middles_s = env.traffic(), (np.arange(96 * 8) + 0.5) * (1.2 / 768)
+    assert traffic.arrival_s[-1] < 1.2
+    assert env.rate_qps(middles_s).mean() == pytest.approx(400.0)
+    for _ in range(12):
+        env.step(np.array([4, 4]))
+    assert env.engine.now_s == 12 * 0.1
+    assert env.finish().arrival_s.tobytes() == traffic.arrival_s.tobytes()
+    env.reset()  # in training the peak is drawn, and the rate follows it
+    assert env.rate_qps(middles_s).mean() != pytest.approx(400.0, rel=1e-3)

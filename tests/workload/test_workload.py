@@ -181,3 +181,26 @@ def test_noise_is_the_counter_hash_written_out_in_whole_numbers() -> None:
         keys = query_keys(key, stage, np.array([query]))
         assert keys.tolist() == [query_key]
         assert uniforms(keys, np.array([part])).tolist() == [(bits + 0.5) * 2.0**-53]
+
+
+def test_the_rate_is_that_of_the_bursts_drawn_for_the_stream() -> None:
+    workload = load_scenario(day_scenario()).workload
+    day = workload.arrivals.model_copy(update={"qps": 40_000.0, "bursts": 6.0})
+    busy = workload.model_copy(update={"arrivals": day})
+    stream = QueryStream(busy, episode_seed(3))
+    middles_s = (np.arange(2 * STEPS) + 0.5) * (day.day_s / STEPS)
+    rates = stream.rate_qps(middles_s)
+    arrival_s = stream.draw_until(2 * day.day_s).arrival_s
+    counts, _ = np.histogram(arrival_s, bins=2 * STEPS, range=(0.0, 2 * day.day_s))
+    expected = rates * (day.day_s / STEPS)
+    assert (rates[:STEPS] != rates[STEPS:]).any()  # each day has its own bursts
+    assert np.mean((counts - expected) ** 2 / expected) == pytest.approx(1.0, abs=0.2)
+    assert QueryStream(busy, episode_seed(3)).rate_qps(middles_s[:5]).tolist() == rates[:5].tolist()
+    untouched = QueryStream(busy, episode_seed(3)).draw(len(arrival_s)).arrival_s
+    assert untouched.tobytes() == arrival_s.tobytes()  # asking does not draw
+
+
+@pytest.mark.parametrize("process", KINDS[:2], ids=lambda process: process.kind)
+def test_a_stationary_rate_is_constant(process: Any) -> None:
+    workload = load_scenario(day_scenario()).workload.model_copy(update={"arrivals": process})
+    assert QueryStream(workload, episode_seed(0)).rate_qps(np.array([0.0, 1.0, 99.0])).tolist() == [50.0] * 3

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeprec_env import InputError, Scenario
+from deeprec_env.envs import ServingEnv
+from deeprec_env.workload.stream import Traffic
+from policies.base import Watcher
+from policies.day import day_metrics, geometric_mean, run_policy
+from policies.hindsight import Hindsight
+from policies.load_table import LoadTablePolicy, find_load_table
+from policies.lookahead import LookAhead
+from policies.rate_oracle import RateOracle
+from tests.policies.test_load_table import crossing_scenario
+
+SPLIT, WHOLE = [0, 0], [1, 0]
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return crossing_scenario()
+
+
+@pytest.fixture(scope="module")
+def table(scenario: Scenario) -> Any:
+    return find_load_table(scenario, queries=2000, seed=0, engine="compiled")
+
+
+def actions(policy: LookAhead, env: ServingEnv, seed: int) -> list[list[int]]:
+    observation, _ = env.reset(seed=seed, options={"split": "validation"})
+    policy.watch(env)
+    chosen, over = [], False
+    while not over:
+        action, _ = policy.predict(observation)
+        observation, _, _, over, _ = env.step(action)
+        chosen.append(action.tolist())
+    return chosen
+
+
+def test_the_oracle_knows_the_rate(scenario: Scenario, table: Any) -> None:
+    for qps, best in ((300.0, SPLIT), (1500.0, WHOLE)):
+        env = ServingEnv(scenario.with_arrivals({"kind": "poisson", "qps": qps}), engine="compiled")
+        env.windows = 6
+        assert actions(RateOracle(table, 0), env, 0) == [best] * 6
+    env = ServingEnv(scenario, engine="compiled")
+    by_window = actions(RateOracle(table, 0), env, 0)
+    rates = env.rate_qps((np.arange(24) + 0.5) * 0.1)
+    assert all(action == WHOLE for action, rate in zip(by_window, rates, strict=True) if rate > 1430)
+    assert all(action == SPLIT for action, rate in zip(by_window, rates, strict=True) if rate < 450)
+
+
+def test_the_references_are_deterministic(scenario: Scenario, table: Any) -> None:
+    env = ServingEnv(scenario, engine="compiled")
+    for make in (lambda: RateOracle(table, 7), lambda: Hindsight(table)):
+        policy = make()
+        first = actions(policy, env, 3)
+        assert actions(policy, env, 3) == first  # the same object, a second episode
+        assert actions(make(), ServingEnv(scenario, engine="compiled"), 3) == first
+
+
+def with_another_future(env: ServingEnv, from_s: float) -> None:
+    """Let the environment's next episode meet the same queries before `from_s`, and half as many larger gaps behind."""
+    drawn = env.traffic
+
+    def traffic() -> Traffic:
+        true = drawn()
+        known = int(np.searchsorted(true.arrival_s, from_s))
+        return Traffic(
+            np.concatenate([true.arrival_s[:known], np.sort(true.arrival_s[known:][::3] * 0.5 + 0.5 * 2.4)]),
+            np.concatenate([true.items[:known], true.items[known:][::3]]),
+            true.noise_key,
+        )
+
+    env.traffic = traffic  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("window", [0, 5, 11, 14])
+def test_the_rate_oracle_does_not_see_the_draws(scenario: Scenario, table: Any, window: int) -> None:
+    costs: dict[str, list[Any]] = {"oracle": [], "hindsight": []}
+    for changed in (False, True):
+        env = ServingEnv(scenario, engine="compiled")
+        if changed:
+            with_another_future(env, window * env.interval_s)
+        observation, _ = env.reset(seed=2, options={"split": "validation"})
+        for _ in range(window):
+            observation, *_ = env.step(np.array(SPLIT))
+        for name, policy in (("oracle", RateOracle(table, 0)), ("hindsight", Hindsight(table))):
+            policy.watch(env)
+            future = policy.future(window, window + 3)
+            action, _ = policy.predict(observation)
+            costs[name].append((action.tolist(), future.sha256()))
+    assert costs["oracle"][0] == costs["oracle"][1]
+    assert costs["hindsight"][0][1] != costs["hindsight"][1][1]
+
+
+def test_hindsight_looks_at_what_will_come(scenario: Scenario, table: Any) -> None:
+    env = ServingEnv(scenario, engine="compiled")
+    env.reset(seed=1, options={"split": "validation"})
+    policy = Hindsight(table)
+    policy.watch(env)
+    for _ in range(10):
+        env.step(np.array(WHOLE))
+    future, true = policy.future(10, 13), env.traffic()
+    arriving = (true.arrival_s >= 1.0) & (true.arrival_s < 1.3)
+    assert future.arrival_s.tolist() == true.arrival_s[arriving].tolist()
+    assert future.items.tolist() == true.items[arriving].tolist()
+    assert future.noise_key == true.noise_key
+
+
+def test_drawn_futures_follow_the_true_rate(scenario: Scenario, table: Any) -> None:
+    env = ServingEnv(scenario, engine="compiled")
+    env.reset(seed=5, options={"split": "validation"})
+    policy = RateOracle(table, 0)
+    policy.watch(env)
+    futures = [policy.future(8, 12) for _ in range(300)]
+    expected = env.rate_qps(0.8 + (np.arange(32) + 0.5) * 0.0125).reshape(4, 8).mean(axis=1) * 0.1
+    arrival_s = np.concatenate([future.arrival_s for future in futures])
+    counts, _ = np.histogram(arrival_s, bins=[0.8, 0.9, 1.0, 1.1, 1.2])
+    assert counts.sum() == len(arrival_s)
+    assert np.abs(counts - 300 * expected).max() < 4 * np.sqrt(300 * expected).max()
+    assert all((np.diff(future.arrival_s) >= 0).all() for future in futures)
+    assert len({future.noise_key for future in futures}) == 300
+
+
+def test_looking_ahead_beats_the_table(scenario: Scenario, table: Any) -> None:
+    env = ServingEnv(scenario, engine="compiled")
+    metrics = {
+        name: geometric_mean(
+            [day_metrics(run_policy(env, policy, seed, "validation"), scenario).p95_hourly_s for seed in range(4)]
+        )
+        for name, policy in (
+            ("table", LoadTablePolicy(table)), ("oracle", RateOracle(table, 0)), ("hindsight", Hindsight(table))
+        )
+    }  # fmt: skip
+    assert metrics["hindsight"] < metrics["oracle"] < metrics["table"]
+
+
+def test_only_the_references_watch_and_they_need_the_compiled_engine(scenario: Scenario, table: Any) -> None:
+    assert isinstance(RateOracle(table, 0), Watcher)
+    assert not isinstance(LoadTablePolicy(table), Watcher)
+    env = ServingEnv(scenario, engine="asyncio")
+    env.reset(seed=0)
+    with pytest.raises(InputError, match=r"engine.*use compiled"):
+        Hindsight(table).watch(env)
+    env.close()
