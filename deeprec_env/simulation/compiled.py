@@ -35,6 +35,9 @@ from deeprec_env.simulation.settings import check_settings, warn_beyond
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic
 
+_REQUESTS = 4
+"""Requests a query that a fork begins with room for."""
+
 
 class CompiledEngine:
     """A node by the compiled recursion. What it cannot do is run coroutines beside the node: asyncio does that."""
@@ -140,7 +143,7 @@ class CompiledEngine:
         oldest = int(in_flight[0]) if in_flight.size else int(self._state.counts[HELD])
         queries = len(future.items)
         fork = copy(self)
-        fork._state = tail(self._node, self._state, oldest, queries, _ROOM * queries)
+        fork._state = tail(self._node, self._state, oldest, queries, _REQUESTS * queries)
         fork._traffic = Traffic(  # the kernels look from the number of the next query on: what was before stays blank
             np.concatenate([np.zeros(self.arrived), future.arrival_s]),
             np.concatenate([np.zeros(self.arrived, dtype=np.int64), future.items]),
