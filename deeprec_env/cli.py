@@ -83,7 +83,11 @@ def simulate_command(
             progress=lambda done: update("simulate", done),
         )
     if result.overloaded and not json:
-        typer.echo("overloaded: a pool gets more work than it can do, so these latencies grow with the run", err=True)
+        pools = ", ".join(
+            f"{work.label} has an offered load of {work.load(result.qps_offered):.3g}"
+            for work in result.overloaded_pools()
+        )
+        typer.echo(f"overloaded: {pools}, so these latencies grow with the run", err=True)
     _print(result.to_json(), json)
 
 

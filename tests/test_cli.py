@@ -78,7 +78,7 @@ def test_simulate_has_the_contracts_keys(
 
 def test_overload_is_said(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
     _, _, err = call(capsys, "simulate", scenario_file, "--qps", 9000, "--queries", 1500)
-    assert "overloaded" in err
+    assert "overloaded: cpu has an offered load of" in err
     assert payload(capsys, "simulate", scenario_file, "--qps", 9000, "--queries", 1500)["verdict"] == "fail"
 
 

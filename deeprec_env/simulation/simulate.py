@@ -14,7 +14,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import HIGHEST_QPS, LOWEST_QPS, Scenario, Threshold
 from deeprec_env.simulation.engine import AsyncioEngine, Engine
-from deeprec_env.simulation.load import offered_load
+from deeprec_env.simulation.load import PoolWork, offered_load, pool_work
 from deeprec_env.simulation.records import Records, check_records_path, write_records
 from deeprec_env.simulation.settings import check_settings
 from deeprec_env.simulation.summary import (
@@ -66,6 +66,12 @@ class Result:
     def verdict(self) -> str:
         """Whether the target is met: pass, fail or undecided (at 95 % confidence); an overloaded run fails."""
         return "fail" if self.overloaded else self.tail.verdict(self.scenario)
+
+    def overloaded_pools(self) -> list[PoolWork]:
+        """The pools whose offered load under the scenario's settings is at least 1."""
+        control = self.scenario.control
+        works = pool_work(self.scenario, control.batch_size, control.threshold)
+        return [work for work in works if work.load(self.qps_offered) >= 1.0]
 
     def to_json(self) -> dict[str, Any]:
         """The summary with the contract's keys, in milliseconds."""
