@@ -92,7 +92,8 @@ def test_anyio_runs_on_the_loop() -> None:
 
 
 def test_timers_fire_in_order_of_time_then_of_their_making_before_the_node_at_that_instant() -> None:
-    loop, seen = VirtualTimeLoop(), []
+    loop = VirtualTimeLoop()
+    seen: list[str] = []
     for name, when in (("b", 2.0), ("a", 1.0), ("c", 2.0), ("d", 2.0)):
         loop.call_at(when, seen.append, name)
     cancelled = loop.call_later(1.5, seen.append, "never")
