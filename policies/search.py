@@ -13,7 +13,7 @@ class CapacityMeter:
     """Capacities of settings of one scenario on validation traffic, and the queries they took. Remembers them."""
 
     def __init__(self, scenario: Scenario, *, queries: int, seed: int, engine: str) -> None:
-        self._scenario, self._queries, self._seed, self._engine = scenario, queries, seed, engine
+        self.scenario, self._queries, self._seed, self._engine = scenario, queries, seed, engine
         self._known: dict[Setting, Capacity] = {}
         self.queries_used = 0
 
@@ -21,23 +21,25 @@ class CapacityMeter:
         """The capacity of a setting."""
         setting = (batch_size, threshold)
         if setting not in self._known:
-            self._known[setting] = self._find(setting, 0.0)
+            self._known[setting] = self.find(setting)
         return self._known[setting]
 
     def above(self, setting: Setting, qps: float) -> float:
         """The capacity of a setting if it exceeds `qps`, else 0, which is quickly known."""
-        return self._find(setting, qps).qps
+        return self.find(setting, at_least=qps).qps
 
-    def _find(self, setting: Setting, at_least: float) -> Capacity:
+    def find(self, setting: Setting, *, effort: int = 1, at_least: float = 0.0) -> Capacity:
+        """The capacity of a setting with `effort` times the meter's queries a rate; 0 if below `at_least`."""
         found = find_capacity(
-            self._scenario,
+            self.scenario,
             batch_size=setting[0],
             threshold=setting[1],
-            queries=self._queries,
+            queries=effort * self._queries,
             seed=self._seed,
             engine=self._engine,
             at_least=at_least,
             p95_only=False,
+            confirm=False,
         )
         self.queries_used += found.queries_used
         return found

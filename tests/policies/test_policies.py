@@ -193,3 +193,23 @@ def test_unknown_names_are_refused(scenario: Scenario) -> None:
     with pytest.raises(InputError, match="queries"):
         TuneOptions(queries=5)
     assert set(METHODS) < set(policy_names())
+
+
+def test_grid_capacity_is_exhaustive_up_to_noise(scenario: Scenario) -> None:
+    """No setting of the ladders carries clearly more; `grid` is another name of it; all its queries are counted."""
+    heard: list[str] = []
+    found = find_setting(scenario, "grid", TuneOptions(queries=20_000), heard.append)
+    assert found == find_setting(scenario, "grid-capacity", TuneOptions(queries=20_000), QUIET)
+    every = {
+        (size, limit): find_capacity(scenario, batch_size=size, threshold=limit, queries=40_000, p95_only=False)
+        for size in scenario.control.batch_sizes
+        for limit in scenario.thresholds
+    }
+    assert every[found.setting].qps >= 0.98 * max(capacity.qps for capacity in every.values())
+    assert 20_000 < found.queries_used < sum(capacity.queries_used for capacity in every.values())
+    assert tune(scenario, "grid", OPTIONS).method == "grid-capacity"
+
+
+def test_no_setting_meets_an_impossible_target(scenario: Scenario) -> None:
+    result = tune(scenario.replace(sla_ms=0.1), "grid", OPTIONS)
+    assert (result.capacity.qps, result.capacity.limited_by) == (0.0, "infeasible")
