@@ -8,12 +8,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 from deeprec_env import console
-from deeprec_env.analysis.capacity import QUERIES as CAPACITY_QUERIES
-from deeprec_env.analysis.capacity import find_capacity
+from deeprec_env.analysis.capacity import (
+    PERCENTILE,
+    PRECISION,
+    QUERIES,
+    SWEEP_QUERIES,
+    TUNING_QUERIES,
+    find_capacity,
+)
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import assignments, load_scenario, preset_names, preset_text
 from deeprec_env.scenario.schema import Threshold
-from deeprec_env.simulation.simulate import QUERIES, SCHEMA_VERSION, FromScenario, simulate
+from deeprec_env.simulation.simulate import QUERIES as RUN_QUERIES
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, FromScenario, simulate
 from deeprec_env.version import __version__
 
 app = console.application("A laboratory for serving neural recommendation models.")
@@ -60,7 +67,7 @@ def simulate_command(
     qps: Annotated[float | None, typer.Option(help="Stationary Poisson at this rate.")] = None,
     batch_size: BatchSize = None,
     threshold: ThresholdOption = None,
-    queries: Annotated[int, typer.Option(help="Arrivals to simulate.")] = QUERIES,
+    queries: Annotated[int, typer.Option(help="Arrivals to simulate.")] = RUN_QUERIES,
     engine: Engine = "compiled",
     set_: Overrides = None,
     records: Annotated[Path | None, typer.Option(help="Write every query to this CSV file.")] = None,
@@ -96,30 +103,70 @@ def capacity(
     scenario: ScenarioArgument,
     batch_size: BatchSize = None,
     threshold: ThresholdOption = None,
-    queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = CAPACITY_QUERIES,
+    percentile: Annotated[float, typer.Option(help="Percentile that the target is for: 50 to 99.9.")] = PERCENTILE,
+    queries: Annotated[
+        int | None,
+        typer.Option(help=f"Most queries of a probed rate (default: {QUERIES}; {SWEEP_QUERIES} in a sweep)."),
+    ] = None,
+    precision: Annotated[
+        float, typer.Option(help="Half-width of the interval, in the value, that will do.")
+    ] = PRECISION,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Map all settings of the ladders: CSV and heat map.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of a sweep (default: runs/capacity/SCENARIO); it goes on with its CSV.")
+    ] = None,
     engine: Engine = "compiled",
     set_: Overrides = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Find the highest stationary Poisson rate that settings carry within the target."""
-    found = find_capacity(
-        load_scenario(scenario, set_ or ()),
-        batch_size=batch_size,
-        threshold=_threshold(threshold),
-        queries=queries,
+    """Find the highest stationary Poisson rate that settings carry within the target, and its interval."""
+    loaded = load_scenario(scenario, set_ or ())
+    if not sweep:
+        if output is not None:
+            raise InputError("output", str(output), "needs --sweep")
+        found = find_capacity(
+            loaded,
+            batch_size=batch_size,
+            threshold=_threshold(threshold),
+            percentile=percentile,
+            queries=queries or QUERIES,
+            precision=precision,
+            seed=seed,
+            engine=engine,
+        )
+        _print(found.to_json(), json)
+        return
+    if batch_size is not None or threshold is not None:
+        raise InputError("sweep", "--batch-size, --threshold", "takes every setting of the ladders, and no other")
+    from deeprec_env.analysis.heatmap import check_plotting
+    from deeprec_env.analysis.sweep import Sweep
+
+    check_plotting()
+    name = Path(scenario).stem
+    mapped = Sweep(
+        loaded,
+        name,
+        output or Path("runs/capacity") / name,
+        percentile=percentile,
+        queries=queries or SWEEP_QUERIES,
+        precision=precision,
         seed=seed,
         engine=engine,
     )
-    _print(found.to_json(), json)
+    with console.progress(f"sweep {name}", mapped.settings, quiet=json) as update:
+        mapped.run(update)
+    _print(mapped.to_json(), json)
 
 
 @app.command()
 def tune(
     scenario: ScenarioArgument,
-    method: Annotated[str, typer.Option(help="deeprecsched, deeprecsched-repository, grid-capacity, grid-day, static.")]
+    method: Annotated[
+        str, typer.Option(help="deeprecsched, deeprecsched-repository, grid-capacity (or grid), grid-day, static.")
+    ]
     = "deeprecsched",
-    queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = CAPACITY_QUERIES,
+    queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     days: Annotated[int, typer.Option(help="Validation days of grid-day.")] = 16,
     param: Annotated[list[str] | None, typer.Option(help="A parameter of the method: name=value.")] = None,
     engine: Engine = "compiled",
@@ -216,7 +263,7 @@ def evaluate(
     = "static,deeprecsched,grid-capacity,grid-day,load-table,rate-oracle",
     traffic: Annotated[str, typer.Option(help="day: a day built from the scenario's capacity.")] = "day",
     seeds: Annotated[int, typer.Option(help="Test days: seeds SEED .. SEED + SEEDS - 1.")] = 5,
-    queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = CAPACITY_QUERIES,
+    queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     engine: Engine = "compiled",
     set_: Overrides = None,
     json: Json = False,

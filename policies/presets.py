@@ -54,9 +54,9 @@ def write_preset(folder: Path, model: str, accelerator: bool) -> None:
     """Find a preset's capacity and write it with its day."""
     name, data = model if accelerator else f"{model}-cpu", base_scenario(model, accelerator)
     base = load_scenario(data)
-    found = tune(base, "grid-capacity", TuneOptions(queries=20_000), lambda what: print(f"{name}: {what}", flush=True))
+    found = tune(base, "grid-capacity", TuneOptions(seed=0), lambda what: print(f"{name}: {what}", flush=True))
     batch_size, threshold = found.tuned.setting
-    command = f"deeprec tune {name} --method grid-capacity --queries 20000"
+    command = f"deeprec tune {name} --method grid-capacity"
     qps = float(f"{found.capacity.qps:.6g}")
     capacity = Capacity(qps=qps, batch_size=batch_size, threshold=threshold, found_by=command)
     day = day_of(base, capacity)

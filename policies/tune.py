@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from deeprec_env.analysis.capacity import QUERIES, Capacity, find_capacity
+from deeprec_env.analysis.capacity import TUNING_QUERIES, Capacity, find_capacity
 from deeprec_env.analysis.day import with_day
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.component import Strict
@@ -20,7 +20,7 @@ from policies.base import Progress, Setting
 from policies.day import DayRuns
 from policies.deeprecsched import ClimbOptions, deeprecsched
 from policies.deeprecsched_repository import LiveTuner, RepositoryOptions, deeprecsched_repository
-from policies.grid_capacity import grid_capacity
+from policies.grid_capacity import MOST_EFFORT, grid_capacity
 from policies.grid_day import grid_day
 from policies.search import CapacityMeter
 from policies.static import static_setting
@@ -33,7 +33,7 @@ class TuneOptions:
     `parameters` are the method's own (`ClimbOptions`, `RepositoryOptions`), by name.
     """
 
-    queries: int = QUERIES
+    queries: int = TUNING_QUERIES
     days: int = 16
     seed: int = 0
     engine: str = "compiled"
@@ -100,6 +100,9 @@ def _day(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
     return Tuned(grid_day(scenario, days, progress), days.queries_used)
 
 
+ALIASES = {"grid": "grid-capacity"}
+"""Other names of methods."""
+
 METHODS: dict[str, Method] = {
     "static": _static,
     "deeprecsched": _paper,
@@ -112,6 +115,7 @@ METHODS: dict[str, Method] = {
 
 def find_setting(scenario: Scenario, method: str, options: TuneOptions, progress: Progress) -> Tuned:
     """The setting that a method finds; `InputError` for an unknown method."""
+    method = ALIASES.get(method, method)
     if method not in METHODS:
         raise InputError("method", method, f"must be one of {', '.join(METHODS)}")
     return METHODS[method](scenario, options, lambda what: progress(f"{method}: {what}"))
@@ -133,6 +137,7 @@ class TuneResult:
             "batch_size": self.tuned.setting[0],
             "threshold": self.tuned.setting[1],
             "qps": self.capacity.qps,
+            "qps_ci": self.capacity.to_json()["qps_ci"],
             "limited_by": self.capacity.limited_by,
             "p95_only_qps": self.capacity.p95_only_qps,
             "offered_load": self.capacity.offered_load,
@@ -148,5 +153,6 @@ def tune(scenario: Scenario, method: str, options: TuneOptions, progress: Progre
     tuned = find_setting(scenario, method, options, progress)
     batch_size, threshold = tuned.setting
     chosen = with_options(scenario, batch_size=batch_size, threshold=threshold)
-    capacity = find_capacity(chosen, queries=options.queries, seed=options.seed, engine=options.engine)
-    return TuneResult(method, tuned, capacity)
+    queries = MOST_EFFORT * options.queries
+    capacity = find_capacity(chosen, queries=queries, seed=options.seed, engine=options.engine)
+    return TuneResult(ALIASES.get(method, method), tuned, capacity)

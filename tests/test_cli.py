@@ -84,13 +84,24 @@ def test_overload_is_said(capsys: pytest.CaptureFixture[str], scenario_file: Pat
 
 def test_capacity_and_tune_have_the_contracts_keys(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
     found = payload(capsys, "capacity", scenario_file, "--batch-size", 64, "--queries", 2000)
-    assert {"qps", "qps_ci", "limited_by", "p95_only_qps"} <= set(found)
+    assert {"qps", "qps_ci", "limited_by", "p95_only_qps", "verdict", "confidence", "variance_inflation"} <= set(found)
+    assert found["qps_ci"][0] <= found["qps"] <= found["qps_ci"][1]
     tuned = payload(capsys, "tune", scenario_file, "--method", "grid-capacity", "--queries", 1500)
     assert {"batch_size", "threshold", "qps", "p95_only_qps", "offered_load", "queries_used"} <= set(tuned)
     assert tuned["qps"] >= 0.95 * found["qps"]
     assert found["devices"] == {"cpu": ["affine"], "accelerator": ["affine"]}
     climbed = payload(capsys, "tune", scenario_file, "--queries", 1500, "--param", "start=32", "--param", "growth=4")
     assert climbed["batch_size"] in (32, 128, 512, 1000)
+
+
+def test_a_sweep_maps_the_ladders(capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path) -> None:
+    ladders = ("--set", "control.batch_sizes=[16, 100]", "--set", "control.thresholds=[400, null]")
+    arguments = ("capacity", scenario_file, "--sweep", "--output", tmp_path / "map", "--queries", 1500, *ladders)
+    found = payload(capsys, *arguments)
+    assert found["settings"] == 4
+    assert found["best"]["batch_size"] in (16, 100)
+    assert Path(found["csv"]).read_text(encoding="utf-8").count("\n") == 6
+    assert payload(capsys, *arguments) == found
 
 
 def test_evaluate_has_the_contracts_keys(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
@@ -132,6 +143,12 @@ def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: 
         (["simulate", "NODE", "--no-such-option"], "--no-such-option"),
         (["simulate"], "scenario"),
         (["tune", "NODE", "--method", "guess"], "method: got 'guess'; must be one of static"),
+        (["capacity", "NODE", "--percentile", "10"], "percentile: got 10.0; must be between 50 and 99.9"),
+        (["capacity", "NODE", "--percentile", "99.9", "--queries", "2000"], "must be at least 10000 to estimate p99.9"),
+        (["capacity", "NODE", "--precision", "0"], "precision: got 0.0; must be between 0 and 1"),
+        (["capacity", "NODE", "--output", "map"], "output: got 'map'; needs --sweep"),
+        (["capacity", "NODE", "--sweep", "--batch-size", "8"], "sweep: got"),
+        (["capacity", "NODE", "--sweep", "--output", "NODE"], "File exists"),
         (["evaluate", "NODE", "--policies", "guess"], "policy: got 'guess'"),
         (["evaluate", "NODE", "--traffic", "flood"], "traffic: got 'flood'; must be day"),
         (["profile", "nfc"], "model: got 'nfc'; must be 'all' or one of dlrm-rmc1"),

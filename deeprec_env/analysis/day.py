@@ -50,7 +50,7 @@ def _cached_capacity(scenario: Scenario, engine: str) -> Capacity:
     path = folder / f"capacity-{key}.json"
     with contextlib.suppress(OSError, ValueError):  # missing, unreadable or damaged: found anew
         return Capacity.model_validate_json(path.read_text(encoding="utf-8"))
-    found = find_capacity(scenario, engine=engine, p95_only=False)
+    found = find_capacity(scenario, engine=engine, p95_only=False, confirm=False)
     if found.qps == 0.0:
         raise InputError("sla_ms", scenario.sla_ms, "is out of reach of these settings even on an idle node")
     capacity = Capacity(

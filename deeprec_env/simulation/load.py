@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Pool, Scenario, Stage, Threshold
@@ -12,12 +13,16 @@ from deeprec_env.scenario.schema import Pool, Scenario, Stage, Threshold
 
 @dataclass(frozen=True)
 class PoolWork:
-    """Mean server-seconds that a query brings to a pool, with contention as when all its servers are busy."""
+    """Mean server-seconds that a query brings to a pool, with contention as when all its servers are busy.
+
+    `visits` is the share of the queries that bring any.
+    """
 
     stage: str
     kind: str
     servers: int
     seconds_per_query: float
+    visits: float
 
     @property
     def label(self) -> str:
@@ -46,10 +51,9 @@ def pool_work(scenario: Scenario, batch_size: int, threshold: Threshold) -> list
         largest = np.array([min(batch_size, int(items.max()))])  # the part that full requests of such a size would take
         seconds = full * _busy_s(stage, stage.cpu, largest)
         seconds += np.where(rest > 0, _busy_s(stage, stage.cpu, np.maximum(rest, 1)), 0.0)
-        work.append(_work(stage, "cpu", stage.cpu, float(probability @ np.where(offloaded, 0.0, seconds))))
+        work.append(_work(stage, "cpu", probability, ~offloaded, seconds))
         if stage.accelerator is not None:
-            seconds = np.where(offloaded, _busy_s(stage, stage.accelerator, items), 0.0)
-            work.append(_work(stage, "accelerator", stage.accelerator, float(probability @ seconds)))
+            work.append(_work(stage, "accelerator", probability, offloaded, _busy_s(stage, stage.accelerator, items)))
         if stage.keep is not None:
             items = np.minimum(items, stage.keep)
     return work
@@ -67,5 +71,6 @@ def _busy_s(stage: Stage, pool: Pool, items: np.ndarray[tuple[int, ...], np.dtyp
     return pool.latency.mean_s(items) * pool.slowdown(pool.servers) + stage.overhead_s
 
 
-def _work(stage: Stage, kind: str, pool: Pool, seconds: float) -> PoolWork:
-    return PoolWork(stage.name, kind, pool.servers, seconds)
+def _work(stage: Stage, kind: str, probability: Floats, visits: NDArray[np.bool_], seconds: Floats) -> PoolWork:
+    mean_s = float(probability @ np.where(visits, seconds, 0.0))
+    return PoolWork(stage.name, kind, stage.pools()[kind].servers, mean_s, float(probability @ visits))

@@ -18,7 +18,7 @@ from policies.evaluate import evaluate
 from policies.policy_capacity import policy_capacities
 from policies.random_policy import RandomPolicy
 from policies.registry import policy_names, prepare
-from policies.search import CapacityMeter, scan_ladders
+from policies.search import CapacityMeter
 from policies.static import static_setting
 from policies.tune import METHODS, TuneOptions, find_setting, tune
 from tests.conftest import day_scenario
@@ -81,16 +81,6 @@ def test_day_metrics_are_over_all_queries_by_the_hour_of_their_arrival(scenario:
     assert metrics.queries == len(records)
 
 
-def test_the_scan_finds_the_best_of_a_separable_objective(scenario: Scenario) -> None:
-    value = {8: 3.0, 32: 1.0, 128: 2.0, 512: 5.0, 1000: 9.0}, {128: 0.3, 512: 0.1, None: 0.2}
-
-    def better(setting: Any, best: float | None) -> float | None:
-        found = value[0].get(setting[0], 99.0) + value[1][setting[1]]
-        return found if best is None or found < best else None
-
-    assert scan_ladders(scenario, (25, None), better) == (32, 512)
-
-
 def test_tuners_beat_static_by_what_they_tune_for(scenario: Scenario) -> None:
     static = tune(scenario, "static", OPTIONS)
     assert static.tuned.queries_used == 0
@@ -143,7 +133,7 @@ def test_capacity_meter_remembers(scenario: Scenario) -> None:
     used = meter.queries_used
     assert meter.capacity(64, None) is first
     assert meter.queries_used == used
-    assert meter.above((64, None), 2 * first.qps) == 0.0
+    assert meter.find((64, None), at_least=2 * first.qps).qps == 0.0
 
 
 def test_evaluation_is_paired_and_complete(scenario: Scenario) -> None:
@@ -226,3 +216,23 @@ def test_unknown_names_are_refused(scenario: Scenario) -> None:
     with pytest.raises(InputError, match="queries"):
         TuneOptions(queries=5)
     assert set(METHODS) < set(policy_names())
+
+
+def test_grid_capacity_is_exhaustive_up_to_noise(scenario: Scenario) -> None:
+    """No setting of the ladders carries clearly more; `grid` is another name of it; all its queries are counted."""
+    heard: list[str] = []
+    found = find_setting(scenario, "grid", TuneOptions(queries=20_000), heard.append)
+    assert found == find_setting(scenario, "grid-capacity", TuneOptions(queries=20_000), QUIET)
+    every = {
+        (size, limit): find_capacity(scenario, batch_size=size, threshold=limit, queries=40_000, p95_only=False)
+        for size in scenario.control.batch_sizes
+        for limit in scenario.thresholds
+    }
+    assert every[found.setting].qps >= 0.98 * max(capacity.qps for capacity in every.values())
+    assert 20_000 < found.queries_used < sum(capacity.queries_used for capacity in every.values())
+    assert tune(scenario, "grid", OPTIONS).method == "grid-capacity"
+
+
+def test_no_setting_meets_an_impossible_target(scenario: Scenario) -> None:
+    result = tune(scenario.replace(sla_ms=0.1), "grid", OPTIONS)
+    assert (result.capacity.qps, result.capacity.limited_by) == (0.0, "infeasible")

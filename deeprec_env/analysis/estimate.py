@@ -1,0 +1,188 @@
+"""The largest rate under tail rules, estimated from independent replications, with its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deeprec_env.analysis.crossing import crossing
+from deeprec_env.analysis.replications import Replications, Streams, TailRule
+from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.load import PoolWork
+
+HIGHEST_LOAD = 0.999
+"""The highest load that is tried. What is above takes a backlog of thousands of queries to tell from 1."""
+
+QUERIES = 1200
+"""Queries of a replication. Short, because a replication in steady state tells most with its first queries."""
+
+_FIRST = 32  # replications to begin with
+_FEWEST = 4
+_LOWEST = 0.01  # of the bound: as good as an empty system
+_CLEAR = 0.3  # relative error of a share up to which its interval can be trusted: fewer clusters are unlike normal
+_COARSE = 5e-4  # of the bound: tolerance of the first round
+_FINE = 0.02  # of the interval: tolerance of the second
+_SPARE = 1.15  # replications above what the first ones say is needed
+_FRESH = 2**20  # first episode of the confirmation, far behind the search's
+
+
+def tail_rules(scenario: Scenario, percentile: float) -> list[TailRule]:
+    """The percentile within the target and, with a `p99_factor`, p99 within its multiple."""
+    rules = [TailRule("sla", scenario.sla_s, 1.0 - percentile / 100.0)]
+    if scenario.p99_factor is not None:
+        rules.append(TailRule("p99", scenario.p99_factor * scenario.sla_s, 0.01))
+    return rules
+
+
+@dataclass(frozen=True)
+class RateEstimate:
+    """A rate with its interval, and the replications it was found with.
+
+    `limited_by` is a rule's name, a pool's label or "infeasible". `highest_qps` is the highest rate that the
+    replications are meant for, `queries` are those of a rate in them.
+    """
+
+    qps: float
+    interval: tuple[float, float] | None
+    limited_by: str
+    replications: int
+    variance_inflation: float | None
+    streams_sha256: str
+    highest_qps: float
+    queries: int = 0
+
+
+class RateEstimator:
+    """Searches the rates up to the bound of a pool; counts the queries.
+
+    The value is where the mean share above the target, over replications of the same traffic at every rate, crosses
+    what the rule allows. Its interval holds the rates at which that share does not differ from what is allowed by more
+    than its error (a test of every rate, inverted). A first round of few replications says how many are needed for an
+    interval within `precision` of the value. A replication has `length` queries or, where fewer than four such fit
+    into the `queries` of a rate, a fourth of them.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        works: Sequence[PoolWork],
+        rules: Sequence[TailRule],
+        bottleneck: PoolWork,
+        *,
+        seed: int,
+        split: str,
+        queries: int,
+        precision: float,
+        engine: str,
+        length: int = QUERIES,
+    ) -> None:
+        self._scenario, self._works, self._rules, self._bottleneck = scenario, works, rules, bottleneck
+        self._seed, self._split, self._engine, self._precision = seed, split, engine, precision
+        self._bound = bottleneck.largest_qps
+        self._most = max(queries // length, _FEWEST)
+        self._length = min(length, queries // self._most)
+        self._spent = 0
+        self._current: Replications | None = None
+
+    @property
+    def queries_used(self) -> int:
+        """Queries run so far."""
+        return self._spent + (self._current.queries_used if self._current else 0)
+
+    @property
+    def first_queries(self) -> int:
+        """Queries of a rate in the first round."""
+        return min(self._most, _FIRST) * self._length
+
+    def find(self, at_least: float = 0.0) -> RateEstimate:
+        """The largest rate that meets all rules; 0 where that is below `at_least`, or where no rate does."""
+        start, stable = max(at_least, _LOWEST * self._bound), HIGHEST_LOAD * self._bound
+        if start >= stable:
+            return RateEstimate(0.0, None, self._bottleneck.label, 0, None, "", stable)
+        first = self._replications(0, min(self._most, _FIRST), stable)
+        if first.excess(start, first.allowed()) > 0.0:
+            limited_by = first.rules[first.worst(start)].name if at_least else "infeasible"
+            return RateEstimate(0.0, None, limited_by, len(first), None, first.fingerprint(), stable)
+        found = self._search(first, (start, stable), start, _COARSE * self._bound)
+        needed = min(math.ceil(_SPARE * len(first) * self._shortfall(first, found)), self._most)
+        if needed <= len(first):
+            return found
+        if (found.variance_inflation or 0.0) > 0.5 * first.streams.counted:  # a replication tells hardly more than once
+            self._length = max(self._length // 3, 1)
+        low, high = found.interval or (start, stable)
+        # The lower the highest rate, the fewer queries make up the backlog: as far above the interval as it needs.
+        highest, tolerance = min(0.5 * (high + self._bound), stable), max(_FINE * (high - low), 1e-6 * self._bound)
+        narrowed = self._search(self._replications(0, needed, highest), (low, high), start, tolerance)
+        if narrowed.qps < highest or highest == stable:
+            return narrowed
+        return self._search(self._replications(0, needed, stable), (low, high), start, tolerance)
+
+    def confirm(self, found: RateEstimate) -> str:
+        """The verdict of as many replications of fresh traffic at the rate found: pass, fail or undecided."""
+        fresh = self._replications(_FRESH, found.replications, found.highest_qps)
+        errors = fresh.half_widths(found.qps)
+        if fresh.excess(found.qps, fresh.allowed(-errors)) <= 0.0:
+            return "pass"
+        return "undecided" if fresh.excess(found.qps, fresh.allowed(errors)) <= 0.0 else "fail"
+
+    def _replications(self, first: int, count: int, highest_qps: float) -> Replications:
+        if self._current:
+            self._spent += self._current.queries_used
+        streams = Streams(self._seed, self._split, first, count, self._length)
+        self._current = Replications(
+            self._scenario, self._works, self._rules, streams, highest_qps=highest_qps, engine=self._engine
+        )
+        return self._current
+
+    def _search(
+        self, replications: Replications, guesses: Sequence[float], start: float, tolerance: float
+    ) -> RateEstimate:
+        """The crossing and the interval's ends, between `start` and the highest rate; `guesses` are tried first."""
+        highest = replications.highest_qps
+
+        def largest(guesses: Sequence[float], moved: Floats | float = 0.0) -> float:
+            allowed = replications.allowed(moved)
+
+            def above(qps: float) -> float:
+                return replications.excess(qps, allowed)
+
+            for guess in guesses:
+                above(guess)
+            too_high = [qps for qps in replications.known if above(qps) > 0.0]
+            if not too_high and above(highest) <= 0.0:
+                return highest
+            high = min(too_high, default=highest)
+            low = max((qps for qps in replications.known if qps < high), default=start)
+            return crossing(above, low, high, tolerance)[0] if above(low) <= 0.0 else 0.0
+
+        qps = largest(guesses)
+        errors = replications.half_widths(qps or start)
+        low_end, high_end = largest((), -errors), largest((), errors)
+        worst = replications.worst(min((rate for rate in replications.known if rate > qps), default=qps))
+        at_bound = qps >= HIGHEST_LOAD * self._bound and self._scenario.p99_factor is not None
+        return RateEstimate(
+            qps,
+            (min(low_end, qps), high_end if high_end < highest else self._bound),
+            self._bottleneck.label if at_bound else self._rules[worst].name,
+            len(replications),
+            replications.variance_inflation(qps, worst) if qps else None,
+            replications.fingerprint(),
+            highest,
+            len(replications) * replications.streams.queries,
+        )
+
+    def _shortfall(self, replications: Replications, found: RateEstimate) -> float:
+        """Variance in that at which the interval is as narrow, and as much to be trusted, as it should be."""
+        low, high = found.interval or (0.0, 0.0)
+        wide = max(high - found.qps, found.qps - low) / (self._precision * found.qps)
+        if low >= HIGHEST_LOAD * self._bound:  # clear of the bound: nothing is to be told
+            return wide**2
+        worst = replications.worst(found.qps)
+        allowed = self._rules[worst].allowed
+        # The half-width of a square root is half the relative error times t (about 2) in the root itself.
+        unclear = float(replications.half_widths(found.qps)[worst]) / math.sqrt(allowed) / _CLEAR
+        # At worst each replication is like one query: no more are needed whatever the first ones say.
+        like_one_query = (1.0 - allowed) / allowed / _CLEAR**2 / len(replications)
+        return max(wide**2, min(unclear**2, like_one_query))

@@ -1,0 +1,165 @@
+"""Independent replications of fixed settings at any rate: the share of queries above each target, with its error."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from deeprec_env.analysis.steady import SteadyRun, sample_pools
+from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.intervals import t_quantile
+from deeprec_env.simulation.load import PoolWork
+from deeprec_env.workload.stream import episode_seed
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+_SAMPLE = 2**19  # episode of the sample of works, behind all replications
+
+
+@dataclass(frozen=True)
+class TailRule:
+    """At most the share `allowed` of the queries may take longer than `limit_s`; `name` is what it is called."""
+
+    name: str
+    limit_s: float
+    allowed: float
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Which traffic: `count` episodes of a seed and split from `first` on, of `queries` queries each."""
+
+    seed: int
+    split: str
+    first: int
+    count: int
+    queries: int
+
+    @property
+    def counted(self) -> int:
+        """Queries of a replication that count: it starts in steady state, so a short warm-up of a fifth does."""
+        return self.queries - self.queries // 5
+
+
+class Replications:
+    """Replications of a scenario's settings, planned once, and the queries that their runs took.
+
+    The bytes are the same whatever the number of threads. `works` are all pools: where one is overloaded all its
+    queries are late in the long run, and count so. Those that can keep up with `highest_qps` begin in steady state.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        works: Sequence[PoolWork],
+        rules: Sequence[TailRule],
+        streams: Streams,
+        *,
+        highest_qps: float,
+        engine: str = "compiled",
+    ) -> None:
+        self.rules, self.streams, self.highest_qps = rules, streams, highest_qps
+        self.queries_used = 0
+        self._works, self._engine = works, engine
+        longest_s = max(rule.limit_s for rule in rules)
+        able = sorted((work for work in works if work.load(highest_qps) < 1.0), key=lambda work: work.largest_qps)
+        sample = episode_seed(streams.seed, streams.split, streams.first + _SAMPLE)
+        pools = sample_pools(scenario, able if len(scenario.stages) == 1 else able[:1], sample)
+        # Only the compiled recursion runs outside Python's lock.
+        self._threads = min(os.cpu_count() or 1, 8) if engine == "compiled" else 1
+        self._known: dict[float, Floats] = {}
+
+        def planned(episode: int) -> SteadyRun:
+            seed = episode_seed(streams.seed, streams.split, episode)
+            return SteadyRun(scenario, pools, seed, streams.queries, highest_qps=highest_qps, longest_s=longest_s)
+
+        self._runs = self._map(planned, range(streams.first, streams.first + streams.count))
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the replications' traffic at one query a second."""
+        return hashlib.sha256("".join(run.planned.unit.sha256() for run in self._runs).encode()).hexdigest()
+
+    def shares(self, qps: float) -> Floats:
+        """Share of the counted queries above each rule's limit at a rate, (replications, rules). Remembered."""
+        if qps not in self._known:
+            overloaded = [work for work in self._works if work.load(qps) >= 1.0]
+
+            def of(run: SteadyRun) -> list[float]:
+                latency_s = run.latency_s(qps, self._engine)
+                for work in overloaded:
+                    latency_s[run.visits(work)] = math.inf
+                counted = latency_s[-self.streams.counted :]
+                return [float((counted > rule.limit_s).mean()) for rule in self.rules]
+
+            self._known[qps] = np.array(self._map(of, self._runs))
+            self.queries_used += sum(len(run) for run in self._runs)
+        return self._known[qps]
+
+    @property
+    def known(self) -> list[float]:
+        """The rates that have been run."""
+        return sorted(self._known)
+
+    def means(self, qps: float) -> Floats:
+        """Mean share above each rule's limit, (rules,)."""
+        return np.asarray(self.shares(qps).mean(axis=0))
+
+    def half_widths(self, qps: float) -> Floats:
+        """Half-width of each rule's interval at a rate for the square root of the mean share, (rules,).
+
+        The square root, because what is counted is rare and comes in clusters, so that its variance is about
+        proportional to its mean: the interval is then as good a distance away from `qps`. From the t interval across
+        replications; 0 where no query is above the limit.
+        """
+        means, count = self.means(qps), len(self)
+        error = self.shares(qps).std(axis=0, ddof=1) / math.sqrt(count)
+        return np.asarray(t_quantile(count - 1) * error / (2.0 * np.sqrt(np.maximum(means, self._least))))
+
+    def allowed(self, moved: Floats | float = 0.0) -> Floats:
+        """The share that each rule allows, moved by so much on the scale of square roots, (rules,)."""
+        roots = np.sqrt([rule.allowed for rule in self.rules])
+        return np.asarray(np.maximum(roots + moved, 0.1 * roots) ** 2)
+
+    def excess(self, qps: float, allowed: Floats) -> float:
+        """Positive where a rule's mean share is above what is allowed: the largest logarithm of their ratio.
+
+        Where tails are exponential it is nearly linear in the rate.
+        """
+        return float(self._ratios(qps, allowed).max())
+
+    def worst(self, qps: float) -> int:
+        """Index of the rule that is met least."""
+        return int(self._ratios(qps, self.allowed()).argmax())
+
+    def variance_inflation(self, qps: float, rule: int) -> float | None:
+        """Variance of a rule's share across replications, in that of as many independent queries (None if 0 / 0)."""
+        share = float(self.means(qps)[rule])
+        if not 0.0 < share < 1.0:
+            return None
+        return float(self.shares(qps)[:, rule].var(ddof=1)) * self.streams.counted / (share * (1.0 - share))
+
+    @property
+    def _least(self) -> float:
+        """Less than one query in all replications."""
+        return 0.5 / (len(self) * self.streams.counted)
+
+    def _ratios(self, qps: float, allowed: Floats) -> Floats:
+        return np.log(np.maximum(self.means(qps), self._least) / allowed)
+
+    def _map(self, function: Callable[[T], U], values: Sequence[T]) -> list[U]:
+        if self._threads == 1:
+            return [function(value) for value in values]
+        with ThreadPoolExecutor(self._threads) as pool:
+            return list(pool.map(function, values))

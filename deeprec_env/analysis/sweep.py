@@ -1,0 +1,166 @@
+"""The capacity of every setting of a scenario's ladders: a CSV that survives an interruption, and a heat map."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deeprec_env.analysis.capacity import Capacity, find_capacity
+from deeprec_env.analysis.heatmap import write_heatmap
+from deeprec_env.errors import InputError
+from deeprec_env.files import check_writable, replacing
+from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions, with_options
+
+COLUMNS = (
+    "batch_size", "threshold", "qps", "qps_low", "qps_high", "limited_by", "busiest_pool", "busiest_load",
+    "variance_inflation", "replications", "queries_used",
+)  # fmt: skip
+"""Columns of capacity.csv: threshold "null" is never; rates in queries a second; an interval of 95 %."""
+
+_NUMBERS = {"batch_size": int, "replications": int, "queries_used": int} | dict.fromkeys(
+    ("qps", "qps_low", "qps_high", "busiest_load", "variance_inflation"), float
+)
+
+Row = dict[str, Any]
+
+
+class Sweep:
+    """Capacities of all batch sizes and thresholds of a scenario, written to `folder`/capacity.csv and .png.
+
+    The CSV is written anew after each setting; a sweep that finds it there, from the same scenario and options, goes on
+    where it ended. Raises `InputError` for a CSV of another sweep.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        name: str,
+        folder: Path,
+        *,
+        percentile: float,
+        queries: int,
+        precision: float,
+        seed: int,
+        engine: str,
+    ) -> None:
+        self._scenario, self._name, self._percentile = scenario, name, percentile
+        self._options: dict[str, Any] = {
+            "percentile": percentile, "queries": queries, "precision": precision, "seed": seed, "engine": engine,
+        }  # fmt: skip
+        self.csv, self.png = folder / "capacity.csv", folder / "capacity.png"
+        self._ladder = [(size, limit) for size in scenario.control.batch_sizes for limit in scenario.thresholds]
+        self._rows: dict[tuple[int, Threshold], Row] = {}
+        # The engines give the same bytes, so that either may go on where the other ended.
+        options = {key: value for key, value in self._options.items() if key != "engine"}
+        self._header = f"# capacity of {name}, {options}, scenario {_fingerprint(scenario)}"
+        find_capacity(
+            scenario, at_least=1e12, p95_only=False, confirm=False, **self._options
+        )  # bad input, before files
+        folder.mkdir(parents=True, exist_ok=True)
+        check_writable("output", self.csv)
+        if self.csv.exists():
+            self._read()
+
+    @property
+    def settings(self) -> int:
+        """Settings of the ladders."""
+        return len(self._ladder)
+
+    def run(self, progress: Callable[[str, int], None] = lambda what, done: None) -> None:
+        """Find what is missing, then draw; `progress` is told what is being done and the settings done since."""
+        progress(f"{self._name}: {len(self._rows)} settings are there", len(self._rows))
+        for setting in self._ladder:
+            if setting in self._rows:
+                continue
+            size, limit = setting
+            progress(f"{self._name}: batch size {size}, threshold {_text(limit)}", 0)
+            found = find_capacity(
+                self._scenario, batch_size=size, threshold=limit, p95_only=False, confirm=False, **self._options
+            )
+            self._rows[setting] = _row(found)
+            self._write()
+            progress(f"{self._name}: batch size {size}, threshold {_text(limit)}", 1)
+        write_heatmap(
+            self.png,
+            {setting: (row["qps"], row["limited_by"]) for setting, row in self._rows.items()},
+            self._scenario.control.batch_sizes,
+            self._scenario.thresholds,
+            title=f"Capacity of {self._name} (p{self._percentile:g} within {self._scenario.sla_ms:g} ms)",
+            footnote="; ".join(f"{kind}: {', '.join(names)}" for kind, names in devices(self._scenario).items()),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The best setting, and where the map is."""
+        best = max(self._ladder, key=lambda setting: self._rows[setting]["qps"])
+        row = self._rows[best]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "settings": self.settings,
+            "best": {
+                "batch_size": best[0],
+                "threshold": best[1],
+                "qps": row["qps"],
+                "qps_ci": [row["qps_low"], row["qps_high"]],
+                "limited_by": row["limited_by"],
+            },
+            "queries_used": sum(row["queries_used"] for row in self._rows.values()),
+            "csv": str(self.csv),
+            "png": str(self.png),
+            "devices": devices(self._scenario),
+            "versions": versions(),
+        }
+
+    def _read(self) -> None:
+        with self.csv.open(encoding="utf-8", newline="") as file:
+            header = file.readline().rstrip("\n")
+            rows = list(csv.DictReader(file))
+        if header != self._header:
+            raise InputError("output", str(self.csv), "holds a sweep of another scenario or other options")
+        try:
+            for row in rows:
+                limit = None if row["threshold"] == "null" else int(row["threshold"])
+                values = {key: _NUMBERS.get(key, str)(row[key]) if row[key] else None for key in COLUMNS}
+                self._rows[int(row["batch_size"]), limit] = values
+        except (KeyError, TypeError, ValueError):
+            raise InputError("output", str(self.csv), "is damaged; remove it to begin anew") from None
+
+    def _write(self) -> None:
+        with replacing(self.csv) as file:
+            file.write(self._header + "\n")
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows[setting] for setting in self._ladder if setting in self._rows)
+
+
+def _row(found: Capacity) -> Row:
+    low, high = found.qps_ci or (None, None)
+    busiest = max(found.offered_load, key=lambda label: found.offered_load[label])
+    return {
+        "batch_size": found.batch_size,
+        "threshold": _text(found.threshold),
+        "qps": found.qps,
+        "qps_low": low,
+        "qps_high": high,
+        "limited_by": found.limited_by,
+        "busiest_pool": busiest,
+        "busiest_load": found.offered_load[busiest],
+        "variance_inflation": found.variance_inflation,
+        "replications": found.replications,
+        "queries_used": found.queries_used,
+    }
+
+
+def _text(threshold: Threshold) -> str:
+    return "null" if threshold is None else str(threshold)
+
+
+def _fingerprint(scenario: Scenario) -> str:
+    """Of all that a capacity depends on: not the arrivals, the settings at the start or a capacity in the file."""
+    latencies = [pool.latency.fingerprint for stage in scenario.stages for pool in stage.pools().values()]
+    plain = with_options(scenario, qps=1.0, batch_size=1, threshold=None)
+    described = plain.model_dump_json(exclude={"capacity"})
+    return hashlib.sha256(" ".join([described, *latencies]).encode()).hexdigest()[:16]
