@@ -40,7 +40,7 @@ class Hyperparams:
 
 
 def load_hyperparams(algo: str, path: Path | None = None) -> Hyperparams:
-    """The hyperparameters of an algorithm for Serving-v0, from the shipped file or another."""
+    """The hyperparameters of an algorithm for Serving-v1, from the shipped file or another."""
     if algo not in ALGORITHMS:
         raise InputError("algo", algo, f"must be one of {', '.join(ALGORITHMS)}")
     name = str(path) if path is not None else f"{algo}.yml"

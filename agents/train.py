@@ -1,4 +1,4 @@
-"""Training an agent on Serving-v0, watched on fixed validation days; interrupted, it goes on from its last checkpoint.
+"""Training an agent on Serving-v1, watched on fixed validation days; interrupted, it goes on from its last checkpoint.
 
 python -m agents.train SCENARIO --algo ppo --timesteps 100000
 """

@@ -14,7 +14,7 @@ from deeprec_env.envs.vector import ServingVectorEnv
 
 
 class ServingVecEnv(VecEnv):
-    """A thin adapter: `ServingVecEnv(gymnasium.make_vec("deeprec_env:DeepRec/Serving-v0", num_envs=8))`."""
+    """A thin adapter: `ServingVecEnv(gymnasium.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=8))`."""
 
     def __init__(self, env: ServingVectorEnv) -> None:
         self.env = env

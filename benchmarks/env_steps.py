@@ -1,4 +1,4 @@
-"""Steps a second of Serving-v0 at about 200 queries a step, beside CartPole-v1 in the same run.
+"""Steps a second of Serving-v1 at about 200 queries a step, beside CartPole-v1 in the same run.
 
     python -m benchmarks.env_steps [--scenario wnd] [--rounds 5] [--json]
 

@@ -4,17 +4,19 @@ import gymnasium as gym
 
 from deeprec_env.envs.serving import ServingEnv
 
-SERVING = "DeepRec/Serving-v0"
+SERVING = "DeepRec/Serving-v1"
+
+_ENTRY_POINTS = {
+    SERVING: ("deeprec_env.envs.serving:ServingEnv", "deeprec_env.envs.vector:ServingVectorEnv"),
+    "DeepRec/Serving-v0": ("deeprec_env.envs.first:serving_env", "deeprec_env.envs.first:serving_vector_env"),
+}
 
 
 def register_environments() -> None:
     """Make the environments known to Gymnasium; a second call does nothing."""
-    if SERVING not in gym.registry:
-        gym.register(
-            SERVING,
-            entry_point="deeprec_env.envs.serving:ServingEnv",
-            vector_entry_point="deeprec_env.envs.vector:ServingVectorEnv",
-        )
+    for name, (single, vector) in _ENTRY_POINTS.items():
+        if name not in gym.registry:
+            gym.register(name, entry_point=single, vector_entry_point=vector)
 
 
 __all__ = ["SERVING", "ServingEnv", "register_environments"]

@@ -1,4 +1,4 @@
-"""`DeepRec/Serving-v0`, many at once: environments stepped in compiled code, threads over environments."""
+"""`DeepRec/Serving-v1`, many at once: environments stepped in compiled code, threads over environments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArray[Any]]):
     """`num_envs` copies of `ServingEnv` in one object: the same results with the same seeds, several times faster.
 
-    `gymnasium.make_vec("deeprec_env:DeepRec/Serving-v0", num_envs=64, scenario="wnd")`. Spaces, rewards, infos and
+    `gymnasium.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=64, scenario="wnd")`. Spaces, rewards, infos and
     `reset`'s options are those of `ServingEnv`, batched; `reset(seed=S)` gives S, S + 1, ... to the environments. All
     episodes are of one length and end in the same step, in which the next (training) ones start
     (`AutoresetMode.SAME_STEP`): the observations are theirs, and `infos` holds the last ones as `final_obs` and

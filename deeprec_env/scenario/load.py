@@ -23,10 +23,15 @@ def preset_names() -> list[str]:
 
 
 def preset_text(name: str) -> str:
-    """The YAML text of a shipped scenario."""
-    if name not in preset_names():
+    """The YAML text of a shipped scenario; "v0/NAME" is that of an earlier version, kept for what refers to it."""
+    if not is_preset(name):
         raise InputError("scenario", name, f"must be one of {', '.join(preset_names())}")
     return (_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def is_preset(name: object) -> bool:
+    """Whether a shipped scenario has that name, of the present version or, behind "v0/", an earlier one."""
+    return str(name).removeprefix("v0/") in preset_names()
 
 
 def load_scenario(
@@ -81,7 +86,7 @@ def _read(source: str | Path | Mapping[str, Any] | Scenario) -> tuple[dict[str, 
         return source.model_dump(mode="json"), "scenario", Path()
     if isinstance(source, Mapping):
         return _copied(source), "scenario", Path()
-    if str(source) in preset_names():
+    if is_preset(source):
         return _parsed(preset_text(str(source)), str(source)), str(source), Path()
     path = Path(source)
     try:

@@ -18,7 +18,7 @@ from policies.tune import TuneOptions
 from tests.conftest import day_scenario
 
 HYPERPARAMS = """
-DeepRec/Serving-v0:
+DeepRec/Serving-v1:
   normalize: "{'norm_obs': True, 'norm_reward': True}"
   n_envs: 2
   n_timesteps: 96
@@ -121,7 +121,7 @@ def test_shipped_hyperparameters_are_in_rl_zoo_format() -> None:
         ("lin_0.001", "exp_0.001", "learning_rate: got 'exp_0.001'; must be a number or lin_NUMBER"),
         ("\"{'net_arch': [8]}\"", "\"__import__('os')\"", "policy_kwargs"),
         ("n_timesteps: 96", "n_timesteps: many", "n_timesteps: got 'many'"),
-        ("DeepRec/Serving-v0", "CartPole-v1", "must hold a mapping under DeepRec/Serving-v0"),
+        ("DeepRec/Serving-v1", "CartPole-v1", "must hold a mapping under DeepRec/Serving-v1"),
     ],
 )
 def test_bad_hyperparameters_are_refused(tmp_path: Path, before: str, after: str, message: str) -> None:

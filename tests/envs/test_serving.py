@@ -14,7 +14,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import deeprec_env
-from deeprec_env import InputError
+from deeprec_env import InputError, load_scenario
 from deeprec_env.envs import SERVING, ServingEnv, register_environments
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.rewards import REWARDS
@@ -158,7 +158,7 @@ def test_a_step_inside_a_running_loop_works() -> None:
 def _spawned(queue: Any) -> None:
     import gymnasium
 
-    env = gymnasium.make("deeprec_env:DeepRec/Serving-v0", scenario="ncf-cpu")
+    env = gymnasium.make("deeprec_env:DeepRec/Serving-v1", scenario="ncf-cpu")
     observation, _ = env.reset(seed=1)
     queue.put((observation.tobytes(), [str(env.step(np.array([5, 0]))) for _ in range(2)]))
 
@@ -285,3 +285,17 @@ def test_references_are_shown_the_node_its_traffic_and_its_rate() -> None:
     assert env.finish().arrival_s.tobytes() == traffic.arrival_s.tobytes()
     env.reset()  # in training the peak is drawn, and the rate follows it
     assert env.rate_qps(middles_s).mean() != pytest.approx(400.0, rel=1e-3)
+
+
+def test_the_first_version_keeps_its_presets() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Gymnasium says that there is a newer version
+        old = gym.make("deeprec_env:DeepRec/Serving-v0", scenario="wnd").unwrapped
+        several = gym.make_vec("deeprec_env:DeepRec/Serving-v0", num_envs=2, scenario="wnd").unwrapped
+    new = gym.make(f"deeprec_env:{SERVING}", scenario="wnd").unwrapped
+    assert isinstance(old, ServingEnv)
+    assert isinstance(new, ServingEnv)
+    assert old.scenario == several.scenario == load_scenario("v0/wnd")
+    assert old.scenario.capacity is not None
+    assert old.scenario.capacity.qps == 3740.12  # as published with v0
+    assert new.scenario == load_scenario("wnd") != old.scenario
