@@ -71,7 +71,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 def _stdout() -> Console:
     """As wide as the terminal; wide enough for every table where there is none."""
-    return Console(width=None if sys.stdout.isatty() else 200)
+    return Console(width=None if sys.stdout.isatty() else 200, markup=False)
 
 
 @contextmanager

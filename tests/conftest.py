@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from deeprec_env import Scenario, load_scenario, simulate
+from deeprec_env import Scenario, find_capacity, load_scenario, simulate
 from deeprec_env.envs.vector import ServingVectorEnv
 from deeprec_env.scenario.parts import Floats, Ints, LatencyModel
 
@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
         several.reset(seed=0)
         several.step(np.zeros((1, 2), dtype=np.int64))
         simulate(day_scenario(), queries=1100)
+        find_capacity(day_scenario(), queries=2000)
 
 
 @pytest.fixture(scope="session")

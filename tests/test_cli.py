@@ -76,6 +76,11 @@ def test_simulate_has_the_contracts_keys(
     assert "latency_ms.p95" in out
 
 
+def test_lists_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
+    _, out, _ = call(capsys, "simulate", scenario_file, "--qps", 100, "--queries", 1500)
+    assert "[affine]" in out  # which is no markup
+
+
 def test_overload_is_said(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
     _, _, err = call(capsys, "simulate", scenario_file, "--qps", 9000, "--queries", 1500)
     assert "overloaded: cpu has an offered load of" in err
