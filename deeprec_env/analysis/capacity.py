@@ -39,13 +39,13 @@ _COUNTED = 0.8  # share of the queries of a rate that count
 class Capacity:
     """The highest rate that meets the rule, and how well it is known.
 
-    `limited_by`: the label of a pool whose offered load reaches 1, "sla" (the percentile), "p99", or "infeasible" with
-    qps 0. `qps_ci` is the interval at `confidence`; a pool's bound is exact, so that it is the upper end where a pool
-    limits. `p95_only_qps` is the highest rate by the percentile alone, blind to overload and to p99. `verdict` (pass,
-    fail, undecided) is that of fresh traffic at `qps`: a capacity is where the rule is just met, so that undecided is
-    what to expect unless a pool is the limit. `variance_inflation` is the variance of the share above the target across
-    replications in that of as many independent queries. `streams_sha256` is that of the replications' traffic at one
-    query a second.
+    `limited_by`: the label of a pool whose offered load reaches 1, "sla" (the percentile), "p99", or "infeasible"
+    with qps 0. `qps_ci` is the interval at `confidence`; a pool's bound is exact, so that it is the upper end where
+    a pool limits. `p95_only_qps` is the highest rate by the percentile alone, blind to overload and to p99.
+    `verdict` (pass, fail, undecided) is that of fresh traffic at `qps`: a capacity is where the rule is just met,
+    so that undecided is what to expect unless a pool is the limit. `queries` are those of a rate, in all
+    `replications`. `variance_inflation` is the variance of the share above the target across replications in that
+    of as many independent queries. `streams_sha256` is that of the replications' traffic at one query a second.
     """
 
     qps: float
@@ -56,6 +56,7 @@ class Capacity:
     percentile: float
     confidence: float
     replications: int
+    queries: int
     variance_inflation: float | None
     queries_used: int
     streams_sha256: str
@@ -80,6 +81,7 @@ class Capacity:
             "offered_load": self.offered_load,
             "variance_inflation": self.variance_inflation,
             "replications": self.replications,
+            "queries": self.queries,
             "queries_used": self.queries_used,
             "devices": self.devices,
             "streams_sha256": self.streams_sha256,
@@ -152,6 +154,7 @@ def find_capacity(
         percentile=percentile,
         confidence=CONFIDENCE,
         replications=found.replications,
+        queries=found.queries,
         variance_inflation=found.variance_inflation,
         queries_used=used,
         streams_sha256=found.streams_sha256,

@@ -24,6 +24,9 @@ _LOWEST = 0.01  # of the bound: as good as an empty system
 _CLEAR = 0.3  # relative error of a share up to which its interval can be trusted: fewer clusters are unlike normal
 _COARSE = 5e-4  # of the bound: tolerance of the first round
 _FINE = 0.02  # of the interval: tolerance of the second
+_END = 2.5  # times the tolerance of the value: that of the interval's ends
+_ROUNDS = 3  # of more replications, at most
+_CORRELATED = 0.7  # share of a replication's queries that its variance inflation is, where shorter ones do as well
 _SPARE = 1.15  # replications above what the first ones say is needed
 _FRESH = 2**20  # first episode of the confirmation, far behind the search's
 
@@ -106,18 +109,26 @@ class RateEstimator:
             limited_by = first.rules[first.worst(start)].name if at_least else "infeasible"
             return RateEstimate(0.0, None, limited_by, len(first), None, first.fingerprint(), stable)
         found = self._search(first, (start, stable), start, _COARSE * self._bound)
-        needed = min(math.ceil(_SPARE * len(first) * self._shortfall(first, found)), self._most)
-        if needed <= len(first):
-            return found
-        if (found.variance_inflation or 0.0) > 0.5 * first.streams.counted:  # a replication tells hardly more than once
+        if (found.variance_inflation or 0.0) > _CORRELATED * first.streams.counted:
             self._length = max(self._length // 3, 1)
+        for _ in range(_ROUNDS):
+            assert self._current is not None
+            needed = min(math.ceil(_SPARE * found.replications * self._shortfall(self._current, found)), self._most)
+            if needed <= _SPARE * found.replications:
+                break
+            found = self._more(found, needed, start, stable)
+        return found
+
+    def _more(self, found: RateEstimate, count: int, start: float, stable: float) -> RateEstimate:
+        """The estimate of more replications, looked for where that of fewer was."""
         low, high = found.interval or (start, stable)
-        # The lower the highest rate, the fewer queries make up the backlog: as far above the interval as it needs.
-        highest, tolerance = min(0.5 * (high + self._bound), stable), max(_FINE * (high - low), 1e-6 * self._bound)
-        narrowed = self._search(self._replications(0, needed, highest), (low, high), start, tolerance)
+        tolerance = max(_FINE * (high - low), 1e-6 * self._bound)
+        # The lower the highest rate, the smaller the backlogs to plan: as far above the interval as it needs.
+        highest = min(0.5 * (high + self._bound), stable)
+        narrowed = self._search(self._replications(0, count, highest), (low, high), start, tolerance)
         if narrowed.qps < highest or highest == stable:
             return narrowed
-        return self._search(self._replications(0, needed, stable), (low, high), start, tolerance)
+        return self._search(self._replications(0, count, stable), (low, high), start, tolerance)
 
     def confirm(self, found: RateEstimate) -> str:
         """The verdict of as many replications of fresh traffic at the rate found: pass, fail or undecided."""
@@ -142,7 +153,7 @@ class RateEstimator:
         """The crossing and the interval's ends, between `start` and the highest rate; `guesses` are tried first."""
         highest = replications.highest_qps
 
-        def largest(guesses: Sequence[float], moved: Floats | float = 0.0) -> float:
+        def largest(guesses: Sequence[float], tolerance: float, moved: Floats | float = 0.0) -> float:
             allowed = replications.allowed(moved)
 
             def above(qps: float) -> float:
@@ -157,9 +168,9 @@ class RateEstimator:
             low = max((qps for qps in replications.known if qps < high), default=start)
             return crossing(above, low, high, tolerance)[0] if above(low) <= 0.0 else 0.0
 
-        qps = largest(guesses)
+        qps = largest(guesses, tolerance)
         errors = replications.half_widths(qps or start)
-        low_end, high_end = largest((), -errors), largest((), errors)
+        low_end, high_end = (largest((), _END * tolerance, moved) for moved in (-errors, errors))
         worst = replications.worst(min((rate for rate in replications.known if rate > qps), default=qps))
         at_bound = qps >= HIGHEST_LOAD * self._bound and self._scenario.p99_factor is not None
         return RateEstimate(

@@ -32,6 +32,7 @@ class PlannedRun:
         self._scenario, self.unit = scenario, unit
         control = scenario.control
         self._plans = plan_stages(scenario.stages, unit.noise_key, 0, unit.items, control.batch_size, control.threshold)
+        self._pools = [(_Servers(stage.cpu), _Servers(stage.accelerator or stage.cpu)) for stage in scenario.stages]
 
     def __len__(self) -> int:
         return len(self.unit.items)
@@ -75,7 +76,7 @@ class PlannedRun:
 
     def _serve(self, arrival_s: Floats) -> Floats:
         leave_s = arrival_s
-        for stage, plan in zip(self._scenario.stages, self._plans, strict=True):
+        for stage, plan, (cpu, accelerator) in zip(self._scenario.stages, self._plans, self._pools, strict=True):
             entry_s = leave_s + stage.transfer_s
             order = np.argsort(entry_s, kind="stable")  # ties go by query
             start_s, end_s, leave_s = np.empty(len(plan.base_s)), np.empty(len(plan.base_s)), np.empty(len(entry_s))
@@ -85,8 +86,8 @@ class PlannedRun:
                 plan.offloaded,
                 plan.first,
                 plan.base_s,
-                _idle(stage.cpu),
-                _idle(stage.accelerator or stage.cpu),
+                cpu.idle(),
+                accelerator.idle(),
                 stage.overhead_s,
                 start_s,
                 end_s,
@@ -108,7 +109,12 @@ def _pool_seconds(visits: Any, first: Any, base_s: Any, slowdown: Any, overhead_
     return query_s, squares
 
 
-def _idle(pool: Pool) -> tuple[Floats, Floats, bool]:
+class _Servers:
     """A pool as the kernel wants it: free times, slow-down by busy servers, whether there is any."""
-    slowdown = np.array([pool.slowdown(busy) for busy in range(pool.servers + 1)])
-    return np.full(pool.servers, -np.inf), slowdown, bool((slowdown != 1.0).any())
+
+    def __init__(self, pool: Pool) -> None:
+        self._slowdown = np.array([pool.slowdown(busy) for busy in range(pool.servers + 1)])
+        self._contended = bool((self._slowdown != 1.0).any())
+
+    def idle(self) -> tuple[Floats, Floats, bool]:
+        return np.full(len(self._slowdown) - 1, -np.inf), self._slowdown, self._contended
