@@ -52,7 +52,11 @@ class PolicyResult:
 
     def mean(self, field: str) -> float:
         """Mean over the days of a field of `DayMetrics`."""
-        return float(np.mean([getattr(day, field) for day in self.days]))
+        return self.estimate(field).value
+
+    def estimate(self, field: str) -> paired.Estimate:
+        """Mean over the days of a field of `DayMetrics`, with its interval."""
+        return paired.mean([getattr(day, field) for day in self.days])
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class Evaluation:
             "p95_day_ms": result.mean("p95_day_s") * 1e3,
             "p99_day_ms": result.mean("p99_day_s") * 1e3,
             "violation_rate": result.mean("violation_rate"),
+            "violation_rate_ci": result.estimate("violation_rate").ci,
             "goodput": 1.0 - result.mean("violation_rate"),
             "goodput_qps": result.mean("goodput_qps"),
             "capacity_qps": result.capacity_qps,

@@ -14,23 +14,23 @@ COLUMNS = (
 
 
 def print_evaluation(evaluation: Evaluation, name: str) -> None:
-    """Print the table: capacity and day metric beside those of grid-capacity and grid-day, paired, with intervals."""
+    """Print the table: capacity and day metric beside those of grid-capacity and grid-day, paired, at 95 %."""
     rows = []
     for policy, result in evaluation.policies.items():
         rows.append(
             [
                 policy,
                 describe(result.prepared),
-                f"{result.mean('p95_hourly_s') * 1e3:.2f}",
+                _spread(result.estimate("p95_hourly_s"), 1e3),
                 f"{result.mean('p95_day_s') * 1e3:.2f}",
                 f"{result.mean('p99_day_s') * 1e3:.2f}",
-                f"{result.mean('violation_rate') * 100:.3f}",
+                _spread(result.estimate("violation_rate"), 1e2),
                 "-" if result.capacity_qps is None else f"{result.capacity_qps:.0f}",
                 "-" if policy == "grid-capacity" else _figure(evaluation.capacity_ratio(policy)),
                 f"{result.mean('joules_per_query'):.4f}",
                 f"{result.prepared.tuning_queries:,}",
                 _versus_grid_day(evaluation, policy),
-                _figure(evaluation.score(policy), digits=2),
+                _figure(evaluation.score(policy), ".2f"),
             ]
         )
     seeds = f"{len(evaluation.seeds)} test days (seeds {evaluation.seeds[0]} to {evaluation.seeds[-1]})"
@@ -50,8 +50,15 @@ def _versus_grid_day(evaluation: Evaluation, policy: str) -> str:
     return _figure(evaluation.versus(policy, "grid-day"))
 
 
-def _figure(estimate: Estimate | None, digits: int = 3) -> str:
+def _figure(estimate: Estimate | None, form: str = ".3g") -> str:
     if estimate is None:
         return "-"
     value, ci = estimate.value, estimate.ci
-    return f"{value:.{digits}f}" + (f" [{ci[0]:.{digits}f}, {ci[1]:.{digits}f}]" if ci and ci[0] < ci[1] else "")
+    return f"{value:{form}}" + (f" [{ci[0]:{form}}, {ci[1]:{form}}]" if ci and ci[0] < ci[1] else "")
+
+
+def _spread(estimate: Estimate, unit: float) -> str:
+    """A mean and the half of its interval, in so many units to one."""
+    if estimate.ci is None:
+        return f"{estimate.value * unit:.2f}"
+    return f"{estimate.value * unit:.2f} ±{(estimate.ci[1] - estimate.value) * unit:.2f}"

@@ -187,6 +187,8 @@ def test_scores_and_capacity_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     assert entries["load-table"]["capacity_qps"] > 0.0
     assert entries["rate-oracle"]["capacity_qps"] is None  # a reference is not a server
     assert entries["rate-oracle"]["capacity_ratio"] is None
+    low, high = entries["grid-day"]["violation_rate_ci"]
+    assert low <= entries["grid-day"]["violation_rate"] <= high
     low, high = entries["grid-day"]["p95_hourly_ci_ms"]
     assert low < entries["grid-day"]["p95_hourly_ms"] < high
 
