@@ -16,23 +16,6 @@ _INNER = LEVELS[1:-1]
 
 
 @compiled
-def request_s(row: Any, items: Any, u: Any) -> Any:
-    """Seconds of a request of `items` items at noise `u` (rule 9)."""
-    kind = row[0]
-    if kind == CONSTANT:
-        return row[1]
-    if kind == EXPONENTIAL:
-        return -row[1] * math.log1p(-u)
-    if kind == AFFINE:
-        mean_s = (row[1] + row[2] * items) * 1e-3
-        sigma = row[3]
-        if sigma == 0.0:
-            return mean_s
-        return mean_s * math.exp(sigma * normal_quantile(u) - sigma * sigma / 2.0)
-    return _profile_s(row, items, u)
-
-
-@compiled
 def _profile_s(row: Any, items: Any, u: Any) -> Any:
     """Linear in the batch, constant before the first, by the last slope behind the last; then linear in the level.
 
@@ -57,9 +40,30 @@ def _profile_s(row: Any, items: Any, u: Any) -> Any:
 
 
 @compiled
+def write_s(row: Any, items: Any, u: Any, seconds: Any) -> None:
+    """Write the seconds of requests of `items` items at noise `u` (rule 9), elementwise."""
+    kind = row[0]
+    if kind == CONSTANT:
+        seconds[:] = row[1]
+    elif kind == EXPONENTIAL:
+        mean_s = row[1]
+        for request in range(len(items)):
+            seconds[request] = -mean_s * math.log1p(-u[request])
+    elif kind == AFFINE:
+        base_ms, per_item_ms, sigma = row[1], row[2], row[3]
+        for request in range(len(items)):
+            mean_s = (base_ms + per_item_ms * items[request]) * 1e-3
+            if sigma > 0.0:
+                mean_s = mean_s * math.exp(sigma * normal_quantile(u[request]) - sigma * sigma / 2.0)
+            seconds[request] = mean_s
+    else:
+        for request in range(len(items)):
+            seconds[request] = _profile_s(row, items[request], u[request])
+
+
+@compiled
 def requests_s(row: Any, items: Any, u: Any) -> Any:
-    """`request_s` elementwise."""
+    """What `write_s` writes, as a new array."""
     seconds = np.empty(len(items))
-    for request in range(len(items)):
-        seconds[request] = request_s(row, items[request], u[request])
+    write_s(row, items, u, seconds)
     return seconds

@@ -156,7 +156,10 @@ class CompiledEngine:
         return fork
 
     def records(self, first_query: int = 0) -> Records:
-        """What is known of the queries that have arrived, from `first_query` on (a fork: from its first, at least)."""
+        """What is known of the queries that have arrived, from `first_query` on (a fork: from its first, at least).
+
+        The arrays may be the engine's own: they are not to be written.
+        """
         state, first_query = self._state, max(first_query, self.first_query)
         queries = slice(first_query - self.first_query, int(state.counts[HELD]))
         stages = []
@@ -164,21 +167,23 @@ class CompiledEngine:
             first = state.first[stage, queries.start : queries.stop + 1]
             requests = slice(int(first[0]), int(first[-1]))
             start_s, end_s = state.start_s[stage, requests], state.end_s[stage, requests]
-            begun = start_s < self._now_s if not self._drained else np.True_
+            if not self._drained:
+                begun = start_s < self._now_s
+                start_s, end_s = np.where(begun, start_s, math.inf), np.where(begun, end_s, math.inf)
             stages.append(
                 StageRecords(
-                    state.offloaded[stage, queries].copy(),
+                    state.offloaded[stage, queries],
                     first - first[0],
-                    np.where(begun, start_s, math.inf),
-                    np.where(begun, end_s, math.inf),
+                    start_s,
+                    end_s,
                 )
             )
         return Records(
             first_query,
-            state.arrival_s[queries].copy(),
-            state.items[queries].copy(),
-            state.batch_size[queries].copy(),
-            state.threshold[queries].copy(),
+            state.arrival_s[queries],
+            state.items[queries],
+            state.batch_size[queries],
+            state.threshold[queries],
             self._visible(state.leave_s[-1, queries]),
             tuple(stages),
         )
@@ -188,7 +193,7 @@ class CompiledEngine:
         return self._visible(self._state.leave_s[-1, : self._state.counts[HELD]])
 
     def _visible(self, times_s: Floats) -> Floats:
-        return times_s.copy() if self._drained else np.where(times_s < self._now_s, times_s, math.inf)
+        return times_s if self._drained else np.where(times_s < self._now_s, times_s, math.inf)
 
     def _admit_in_python(self, until_s: float) -> None:
         """Take in the queries that arrive before a time, where some latencies have to be asked in Python."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from deeprec_env.compiled import compiled
-from deeprec_env.latency.evaluate import request_s
+from deeprec_env.latency.evaluate import write_s
 from deeprec_env.simulation.arrays import ADMITTED, HELD, OPEN, WAITING
 from deeprec_env.simulation.kernels import serve, split
 from deeprec_env.workload.noise import keys_of
@@ -50,11 +50,16 @@ def admit(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, bat
         offload_from = limit(threshold, node.servers[2 * stage + 1])
         offloaded, first, request_items, u = split(passed_on, keys, batch_size, offload_from)
         begin = state.first[stage, held]
-        base_s = state.base_s[stage, begin:]
-        for query in range(count):
+        base_s = state.base_s[stage, begin : begin + first[count]]
+        query = 0
+        while query < count:  # as many consecutive queries as go to the same pool
+            last = query + 1
+            while last < count and offloaded[last] == offloaded[query]:
+                last += 1
             row = node.latency[2 * stage + 1] if offloaded[query] else node.latency[2 * stage]
-            for request in range(first[query], first[query + 1]):
-                base_s[request] = request_s(row, request_items[request], u[request])
+            requests = slice(first[query], first[last])
+            write_s(row, request_items[requests], u[requests], base_s[requests])
+            query = last
         take(state, stage, offloaded, first)
         passed_on = np.minimum(passed_on, node.keep[stage])
     enter(node, state, arrival_s, items, batch_size, threshold)

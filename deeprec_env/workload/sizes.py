@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
 from typing import Annotated, Self
@@ -38,9 +39,18 @@ class _Clipped(SizeDistribution):
         return np.clip(np.rint(self._continuous(rng, count)), self.low, self.high).astype(np.int64)
 
     def probabilities(self) -> tuple[Ints, Floats]:
-        items = np.arange(self.low, self.high + 1, dtype=np.int64)
-        inner = [self._below(size + 0.5) for size in range(self.low, self.high)]
-        return items, np.diff(np.array([0.0, *inner, 1.0]))
+        return _clipped_probabilities(self)
+
+
+@functools.lru_cache(maxsize=64)
+def _clipped_probabilities(sizes: _Clipped) -> tuple[Ints, Floats]:
+    """Remembered: every summary asks for the offered load, which needs them."""
+    items = np.arange(sizes.low, sizes.high + 1, dtype=np.int64)
+    inner = [sizes._below(size + 0.5) for size in range(sizes.low, sizes.high)]
+    probability = np.diff(np.array([0.0, *inner, 1.0]))
+    for shared in (items, probability):
+        shared.setflags(write=False)
+    return items, probability
 
 
 def _normal_below(z: float) -> float:
