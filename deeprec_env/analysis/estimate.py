@@ -23,7 +23,8 @@ _FEWEST = 4
 _LOWEST = 0.01  # of the bound: as good as an empty system
 _CLEAR = 0.3  # relative error of a share up to which its interval can be trusted: fewer clusters are unlike normal
 _COARSE = 5e-4  # of the bound: tolerance of the first round
-_FINE = 0.02  # of the interval: tolerance of the second
+_FINE = 0.02  # of the first round's interval: tolerance of the second
+_WIDEST = 10.0  # times the precision: what counts of that interval at most
 _END = 2.5  # times the tolerance of the value: that of the interval's ends
 _ROUNDS = 3  # of more replications, at most
 _CORRELATED = 0.7  # share of a replication's queries that its variance inflation is, where shorter ones do as well
@@ -122,7 +123,9 @@ class RateEstimator:
     def _more(self, found: RateEstimate, count: int, start: float, stable: float) -> RateEstimate:
         """The estimate of more replications, looked for where that of fewer was."""
         low, high = found.interval or (start, stable)
-        tolerance = max(_FINE * (high - low), 1e-6 * self._bound)
+        # The first interval may be as wide as the search.
+        width = min(high - low, _WIDEST * self._precision * found.qps)
+        tolerance = max(_FINE * width, 1e-6 * self._bound)
         # The lower the highest rate, the smaller the backlogs to plan: as far above the interval as it needs.
         highest = min(0.5 * (high + self._bound), stable)
         narrowed = self._search(self._replications(0, count, highest), (low, high), start, tolerance)
@@ -160,7 +163,8 @@ class RateEstimator:
                 return replications.excess(qps, allowed)
 
             for guess in guesses:
-                above(guess)
+                if guess > 0.0:  # an interval may reach down to no rate at all
+                    above(guess)
             too_high = [qps for qps in replications.known if above(qps) > 0.0]
             if not too_high and above(highest) <= 0.0:
                 return highest

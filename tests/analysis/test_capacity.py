@@ -224,3 +224,12 @@ def test_engines_agree() -> None:
 def test_what_a_search_cannot_do_is_said(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message.replace("(", "\\(")):
         find_capacity(queue(1, EXPONENTIAL, 1.0), **arguments)
+
+
+def test_a_first_interval_as_wide_as_the_search_is_narrowed() -> None:
+    scenario = load_scenario("din", {"p99_factor": None})  # the paper's rule, with an overloaded accelerator
+    found = find_capacity(scenario, batch_size=48, threshold=640, queries=100_000, confirm=False)
+    assert found.qps_ci is not None
+    low, high = found.qps_ci
+    assert low < found.qps <= high
+    assert high - low < 0.05 * found.qps
