@@ -14,6 +14,7 @@ import typer
 
 from agents.train import TrainSettings, train
 from deeprec_env import console
+from deeprec_env.analysis.capacity import TUNING_QUERIES
 from deeprec_env.files import replacing
 from deeprec_env.scenario.load import load_scenario
 from policies.evaluate import evaluate
@@ -29,9 +30,9 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder; a training finished there before is not repeated.")] = Path(
         "runs/demo"
     ),
-    timesteps: Annotated[int, typer.Option(help="Steps of PPO.")] = 30_000,
+    timesteps: Annotated[int, typer.Option(help="Steps of PPO.")] = 50_000,
     seeds: Annotated[int, typer.Option(help="Test days.")] = 5,
-    queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = 4_000,
+    queries: Annotated[int, typer.Option(help="Most queries of a probed rate.")] = TUNING_QUERIES,
 ) -> None:
     """Tune, train, evaluate and plot one preset."""
     begun = time.perf_counter()
