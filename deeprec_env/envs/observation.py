@@ -21,7 +21,7 @@ FIELDS = (
 def observe(
     window: Any,
     places: Any,
-    day_fraction: float,
+    day_fraction: float | None,
     *,
     sla_s: float,
     scale_qps: float,
@@ -29,7 +29,7 @@ def observe(
 ) -> NDArray[np.float32]:
     """The observation after a `Window`, (14,); of a `Window` of arrays (n,), (n, 14).
 
-    `places` are those of batch size and threshold on their ladders, 0 to 1; `day_fraction` is the time of day.
+    `places` are those of batch size and threshold on their ladders, 0 to 1; `day_fraction` is the time of day, None where traffic has none.
     """
     values = np.empty((*np.shape(window.p50_s), len(FIELDS)))
     values[..., 0] = window.p50_s / sla_s
@@ -43,6 +43,11 @@ def observe(
     values[..., 8] = window.accelerator_utilisation
     values[..., 9] = np.log1p(window.backlog / (scale_qps * sla_s))
     values[..., 10], values[..., 11] = places
-    values[..., 12] = math.sin(2.0 * math.pi * day_fraction)
-    values[..., 13] = math.cos(2.0 * math.pi * day_fraction)
+    values[..., 12], values[..., 13] = _clock(day_fraction)
     return np.clip(values, -1.0, HIGHEST, out=values).astype(np.float32)
+
+
+def _clock(day_fraction: float | None) -> tuple[float, float]:
+    if day_fraction is None:
+        return 0.0, 0.0
+    return math.sin(2.0 * math.pi * day_fraction), math.cos(2.0 * math.pi * day_fraction)

@@ -49,7 +49,7 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
     | 7, 8 | cpu_utilisation, accelerator_utilisation | busy share of the busiest pool of the kind (0 without one) |
     | 9 | backlog | ln(1 + queries in flight / (the same x target)) |
     | 10, 11 | batch_size, threshold | position of the settings in force on their ladders, 0 to 1 |
-    | 12, 13 | day_sin, day_cos | sine and cosine of the time of day |
+    | 12, 13 | day_sin, day_cos | sine and cosine of the time of day; both 0 where traffic has no day |
 
     ## Reward
     `reward="tail"` (default): with x = p95 / target and v the violation rate of the window's sample,
@@ -70,8 +70,9 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
     attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or shorter.
 
     ## Version history
-    v1: capacities and days of the presets by an exhaustive search with better statistics (they moved by up to 2.3 %).
-    v0: first version; it is still there, with its presets ("v0/NAME").
+    v1: capacities and days of the presets by an exhaustive search with better statistics (they moved by up to 2.3 %);
+    no clock in the observation where traffic has no day.
+    v0: first version; its presets are still there ("v0/NAME", or `gymnasium.make` of v0).
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012  (an instance variable in the base class)

@@ -41,7 +41,7 @@ class ServingTask:
         self.batch_sizes: tuple[int, ...] = self.scenario.control.batch_sizes
         self.thresholds: tuple[Threshold, ...] = self.scenario.thresholds
         arrivals, self.interval_s = self.scenario.workload.arrivals, self.scenario.control.interval_s
-        self.day_windows = WINDOWS
+        self.day_windows, self._has_day = WINDOWS, isinstance(arrivals, Diurnal)
         if isinstance(arrivals, Diurnal):
             self.day_windows = max(1, round(arrivals.day_s / self.interval_s))
             if abs(self.day_windows * self.interval_s - arrivals.day_s) > 1e-9 * arrivals.day_s:
@@ -87,7 +87,7 @@ class ServingTask:
         return observe(
             window,
             places,
-            step / self.day_windows % 1.0,
+            step / self.day_windows % 1.0 if self._has_day else None,
             sla_s=self.sla_s,
             scale_qps=self.scale_qps,
             mean_items=self.mean_items,

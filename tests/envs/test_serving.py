@@ -235,6 +235,9 @@ def test_traffic_that_is_no_day_runs_for_96_windows() -> None:
     env = ServingEnv(data)
     assert env.windows == 96
     assert env.action_space == gym.spaces.MultiDiscrete([13, 1])
+    env.reset(seed=0)
+    observation, *_ = env.step(np.array([4, 0]))
+    assert observation[-2:].tolist() == [0.0, 0.0]  # there is no time of day
 
 
 def test_windows_must_divide_the_day() -> None:
