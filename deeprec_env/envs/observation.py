@@ -29,7 +29,8 @@ def observe(
 ) -> NDArray[np.float32]:
     """The observation after a `Window`, (14,); of a `Window` of arrays (n,), (n, 14).
 
-    `places` are those of batch size and threshold on their ladders, 0 to 1; `day_fraction` is the time of day, None where traffic has none.
+    `places` are those of batch size and threshold on their ladders, 0 to 1; `day_fraction` is the time of day, None
+    where traffic has none.
     """
     values = np.empty((*np.shape(window.p50_s), len(FIELDS)))
     values[..., 0] = window.p50_s / sla_s

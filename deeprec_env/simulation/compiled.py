@@ -6,7 +6,6 @@ It serves queries as soon as they have entered, and hides from `records` what li
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -14,12 +13,11 @@ import numpy as np
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.schema import Scenario, Stage, Threshold
+from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.simulation.admission import admit_in_python
 from deeprec_env.simulation.arrays import (
     ADMITTED,
     HELD,
-    NodeArrays,
-    NodeState,
     all_rows,
     as_float,
     empty_state,
@@ -27,8 +25,7 @@ from deeprec_env.simulation.arrays import (
     tail,
     with_room,
 )
-from deeprec_env.simulation.node import advance, due, enter, requests_needed, take
-from deeprec_env.simulation.plan import plan_stages
+from deeprec_env.simulation.node import advance, due, requests_needed
 from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.samples import run_window
 from deeprec_env.simulation.settings import check_settings, warn_beyond
@@ -202,21 +199,3 @@ class CompiledEngine:
         requests = requests_needed(self._node, self._state, ahead.items, *self._in_force)
         self._state = with_room(self._state, int(self._state.counts[HELD]) + end - begin, requests)
         admit_in_python(self._node, self._state, self._stages, ahead, *self._setting)
-
-
-def admit_in_python(
-    node: NodeArrays,
-    state: NodeState,
-    stages: Sequence[Stage],
-    traffic: Traffic,
-    batch_size: int,
-    threshold: Threshold,
-) -> None:
-    """`node.admit` of all queries of `traffic`, for latencies that have to be asked in Python."""
-    held = int(state.counts[HELD])
-    plans = plan_stages(stages, traffic.noise_key, int(state.counts[ADMITTED]), traffic.items, batch_size, threshold)
-    for stage, plan in enumerate(plans):
-        begin = int(state.first[stage, held])
-        state.base_s[stage, begin : begin + len(plan.base_s)] = plan.base_s
-        take(state, stage, plan.offloaded, plan.first)
-    enter(node, state, traffic.arrival_s, traffic.items, batch_size, as_float(threshold))

@@ -14,21 +14,17 @@ import numpy as np
 
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.admission import admit_all
 from deeprec_env.simulation.arrays import (
     HELD,
     NodeArrays,
     NodeState,
-    all_rows,
-    as_float,
     empty_state,
     node_arrays,
-    with_room,
 )
-from deeprec_env.simulation.compiled import admit_in_python
 from deeprec_env.simulation.intervals import BATCHES, batch_sizes, half_width, level_interval
 from deeprec_env.simulation.kernels import busy_seconds
-from deeprec_env.simulation.node import admit, forget, requests_needed, serve_until
-from deeprec_env.simulation.settings import warn_beyond
+from deeprec_env.simulation.node import forget, serve_until
 from deeprec_env.simulation.summary import Interval, Tail, Usage, use_of, warmup_queries
 from deeprec_env.simulation.windows import usage_of
 from deeprec_env.workload.stream import Fingerprint, QueryStream, Traffic
@@ -103,23 +99,13 @@ class _StreamedNode:
     """A node under fixed settings that holds the queries of one block and those whose completion is not yet known."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._scenario, self._all_rows = scenario, all_rows(scenario)
+        self._scenario = scenario
         self.node: NodeArrays = node_arrays(scenario)
         self.state: NodeState = empty_state(self.node, 0, 0)
 
     def run(self, traffic: Traffic, *, last: bool) -> None:
         """Let a block arrive, and whatever enters a stage before its last arrival (all, behind the `last` one)."""
-        control = self._scenario.control
-        setting = control.batch_size, as_float(control.threshold)
-        warn_beyond(self._scenario, int(traffic.items.max()), control.batch_size, control.threshold)
-        requests = requests_needed(self.node, self.state, traffic.items, *setting)
-        self.state = with_room(self.state, int(self.state.counts[HELD]) + len(traffic.items), requests)
-        if self._all_rows:
-            admit(self.node, self.state, np.uint64(traffic.noise_key), traffic.arrival_s, traffic.items, *setting)
-        else:
-            admit_in_python(
-                self.node, self.state, self._scenario.stages, traffic, control.batch_size, control.threshold
-            )
+        self.state = admit_all(self._scenario, self.node, self.state, traffic)
         serve_until(self.node, self.state, math.inf if last else float(traffic.arrival_s[-1]))
 
     def closed(self) -> int:
