@@ -261,7 +261,8 @@ def evaluate(
     scenario: ScenarioArgument,
     policies: Annotated[str, typer.Option(help="Names (also hindsight, random), or paths of agents.")]
     = "static,deeprecsched,grid-capacity,grid-day,load-table,rate-oracle",
-    traffic: Annotated[str, typer.Option(help="day: a day built from the scenario's capacity.")] = "day",
+    traffic: Annotated[str, typer.Option(help="day: built from the scenario's capacity; flash: with flash crowds.")]
+    = "day",
     seeds: Annotated[int, typer.Option(help="Test days: seeds SEED .. SEED + SEEDS - 1.")] = 5,
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     engine: Engine = "compiled",
@@ -274,13 +275,17 @@ def evaluate(
     from policies.report import print_evaluation
     from policies.tune import TuneOptions
 
-    if traffic != "day":
-        raise InputError("traffic", traffic, "must be day")
     options = TuneOptions(queries=queries, engine=engine)
     with console.progress("evaluate", None, quiet=json) as update:
         loaded, names = load_scenario(scenario, set_ or ()), [name for name in policies.split(",") if name]
         evaluation = evaluate_policies(
-            loaded, names, seed=seed, seeds=seeds, options=options, progress=lambda what: update(what, 1)
+            loaded,
+            names,
+            seed=seed,
+            seeds=seeds,
+            options=options,
+            traffic=traffic,
+            progress=lambda what: update(what, 1),
         )
     if json:
         console.print_json(evaluation.to_json())

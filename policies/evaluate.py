@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deeprec_env.analysis.day import with_day
+from deeprec_env.analysis.day import with_day, with_flash
 from deeprec_env.envs.serving import ServingEnv
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
@@ -21,6 +21,9 @@ from policies.paired import Estimate
 from policies.policy_capacity import SPLIT, capacity_queries, policy_capacities
 from policies.registry import check_name, policy_names, prepare
 from policies.tune import TuneOptions
+
+TRAFFICS = ("day", "flash")
+"""Traffic that policies can be evaluated on."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +137,16 @@ def evaluate(
     seeds: int = 5,
     options: TuneOptions = TuneOptions(),
     labels: Sequence[str] | None = None,
+    traffic: str = "day",
     progress: Progress = lambda what: None,
 ) -> Evaluation:
     """Evaluate policies (names, or paths of trained agents) on the test days of seeds `seed` .. `seed + seeds - 1`.
 
-    The scenario gets the day of its capacity if its arrivals are no day. Tuning uses validation traffic alone.
+    The scenario gets the day of its capacity if its arrivals are no day; with `traffic` "flash", flash crowds on it.
+    Tuning uses validation traffic alone.
     """
+    if traffic not in TRAFFICS:
+        raise InputError("traffic", traffic, f"must be one of {', '.join(TRAFFICS)}")
     if seeds < 1:
         raise InputError("seeds", seeds, "must be at least 1")
     names = list(labels or policies)
@@ -152,6 +159,8 @@ def evaluate(
     for policy in policies:
         check_name(policy, options.engine)
     scenario = with_day(scenario, engine=options.engine)
+    if traffic == "flash":
+        scenario = with_flash(scenario)
     chosen = tuple(range(seed, seed + seeds))
     results: dict[str, PolicyResult] = {}
     for name, policy in zip(names, policies, strict=True):

@@ -155,7 +155,7 @@ def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: 
         (["capacity", "NODE", "--sweep", "--batch-size", "8"], "sweep: got"),
         (["capacity", "NODE", "--sweep", "--output", "NODE"], "File exists"),
         (["evaluate", "NODE", "--policies", "guess"], "policy: got 'guess'"),
-        (["evaluate", "NODE", "--traffic", "flood"], "traffic: got 'flood'; must be day"),
+        (["evaluate", "NODE", "--traffic", "flood"], "traffic: got 'flood'; must be one of day, flash"),
         (["profile", "nfc"], "model: got 'nfc'; must be 'all' or one of dlrm-rmc1"),
         (["profile", "ncf", "--batches", "0"], "batches"),
         (["train", "NODE", "--algo", "alchemy"], "algo: got 'alchemy'; must be one of ppo"),

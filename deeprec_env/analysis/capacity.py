@@ -117,6 +117,8 @@ def find_capacity(
     `InputError` for bad input.
     """
     chosen = with_options(load_scenario(scenario), qps=1.0, batch_size=batch_size, threshold=threshold)
+    workload = chosen.workload
+    chosen = chosen.replace(workload=workload.model_copy(update={"sizes": workload.sizes.stationary()}))
     _check(chosen, percentile, queries, precision, engine)
     size, limit = chosen.control.batch_size, chosen.control.threshold
     works = pool_work(chosen, size, limit)

@@ -13,7 +13,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.files import replacing
 from deeprec_env.scenario.schema import Capacity, Scenario
 from deeprec_env.version import __version__
-from deeprec_env.workload.diurnal import Diurnal
+from deeprec_env.workload.diurnal import Diurnal, Flash
 
 WINDOWS = 96
 QUERIES_PER_WINDOW = 200
@@ -42,9 +42,18 @@ def day_of(scenario: Scenario, capacity: Capacity) -> Scenario:
     return scenario.with_arrivals(arrivals).replace(control=control, capacity=capacity)
 
 
+def with_flash(scenario: Scenario) -> Scenario:
+    """A scenario with a day, with flash crowds on it."""
+    day = scenario.workload.arrivals
+    assert isinstance(day, Diurnal)
+    return scenario.with_arrivals(Flash(kind="flash", qps=day.qps, day_s=day.day_s, trough=day.trough, peak=day.peak))
+
+
 def _cached_capacity(scenario: Scenario, engine: str) -> Capacity:
     latencies = [pool.latency.fingerprint for stage in scenario.stages for pool in stage.pools().values()]
-    described = scenario.model_dump_json(exclude={"capacity"}) + " ".join(latencies)
+    described = (
+        scenario.model_dump_json(exclude={"capacity"}) + scenario.workload.sizes.fingerprint + " ".join(latencies)
+    )
     key = hashlib.sha256(f"{__version__} {described}".encode()).hexdigest()[:24]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeprec-env"
     path = folder / f"capacity-{key}.json"

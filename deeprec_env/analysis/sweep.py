@@ -163,4 +163,6 @@ def _fingerprint(scenario: Scenario) -> str:
     latencies = [pool.latency.fingerprint for stage in scenario.stages for pool in stage.pools().values()]
     plain = with_options(scenario, qps=1.0, batch_size=1, threshold=None)
     described = plain.model_dump_json(exclude={"capacity"})
-    return hashlib.sha256(" ".join([described, *latencies]).encode()).hexdigest()[:16]
+    return hashlib.sha256(" ".join([described, scenario.workload.sizes.fingerprint, *latencies]).encode()).hexdigest()[
+        :16
+    ]

@@ -45,7 +45,20 @@ class SizeDistribution(Component, ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, count: int) -> Ints:
-        """The next `count` sizes, each at least 1."""
+        """`count` sizes, each at least 1, independent of what was drawn before."""
+
+    def open(self, rng: np.random.Generator) -> Callable[[int], Ints]:
+        """Start a stream of sizes: draws the next `count`, whatever the blocks. Sizes with an order override it."""
+        return lambda count: self.draw(rng, count)
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that differs where sizes differ."""
+        return self.model_dump_json()
+
+    def stationary(self) -> SizeDistribution:
+        """Sizes of the same long-run probabilities without any order in time: itself, where there is none."""
+        return self
 
     @abstractmethod
     def probabilities(self) -> tuple[Ints, Floats]:

@@ -1,4 +1,4 @@
-"""Stationary arrival processes: Poisson and gamma."""
+"""Stationary arrival processes: Poisson, Poisson in whole milliseconds, and gamma."""
 
 from __future__ import annotations
 
@@ -60,3 +60,22 @@ class Gamma(ArrivalProcess):
         shape = 1.0 / (self.cv * self.cv)
         unit = RunningSum(lambda count: gaps.standard_gamma(shape, count) / shape)
         return lambda count: unit.next(count) / self.qps
+
+
+@ARRIVALS.register("poisson-ms")
+class PoissonMs(ArrivalProcess):
+    """Gaps of a whole number of milliseconds, drawn from a Poisson distribution of mean 1000 / qps.
+
+    What DeepRecSys's and RecPipe's code does. It is no Poisson process: the squared coefficient of variation of a gap
+    is 1 / mean gap in milliseconds, so that slow arrivals are nearly regular. It is here to reproduce old numbers.
+    """
+
+    qps: Rate
+
+    @property
+    def mean_qps(self) -> float:
+        return self.qps
+
+    def open(self, gaps: np.random.Generator, bursts: np.random.Generator) -> ArrivalTimes:
+        milliseconds = RunningSum(lambda count: gaps.poisson(1e3 / self.qps, count).astype(np.float64))
+        return lambda count: milliseconds.next(count) * 1e-3

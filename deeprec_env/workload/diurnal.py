@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -33,6 +33,9 @@ class Diurnal(ArrivalProcess):
     burst_factor: Annotated[float, Field(ge=1)] = 1.6
     burst_s: Annotated[float, Field(gt=0)] | None = None
 
+    DAY_IN_BURSTS: ClassVar[float] = 96.0
+    """Length of the day in mean bursts, where `burst_s` does not say: a burst is a control window of the presets."""
+
     @model_validator(mode="after")
     def _is_ordered(self) -> Self:
         if not self.trough <= self.peak <= self.ceiling:
@@ -58,7 +61,7 @@ class Diurnal(ArrivalProcess):
     def day(self, bursts: np.random.Generator) -> Floats:
         """Rate in queries a second of each of the `STEPS` steps of the next day."""
         lifted = self.shape()
-        mean_steps = STEPS * (self.burst_s or self.day_s / 96) / self.day_s
+        mean_steps = STEPS * (self.burst_s or self.day_s / self.DAY_IN_BURSTS) / self.day_s
         for _ in range(int(bursts.poisson(self.bursts))):
             start = int(bursts.integers(STEPS))
             end = start + max(1, round(bursts.standard_exponential() * mean_steps))
@@ -76,6 +79,20 @@ class Diurnal(ArrivalProcess):
     def scaled(self, factor: float) -> Diurnal:
         """The same day at `factor` times its rate."""
         return self.model_copy(update={"qps": self.qps * factor})
+
+
+@ARRIVALS.register("flash")
+class Flash(Diurnal):
+    """A day with flash crowds: fewer and longer bursts that lift the rate far over capacity, for overload's own sake.
+
+    As `Diurnal`, whose scaling to the mean rate lowers the day between the crowds a little.
+    """
+
+    ceiling: Annotated[float, Field(gt=0)] = 1.5
+    bursts: Annotated[float, Field(ge=0)] = 3.0
+    burst_factor: Annotated[float, Field(ge=1)] = 5.0
+
+    DAY_IN_BURSTS: ClassVar[float] = 32.0
 
 
 class _Days:

@@ -84,10 +84,10 @@ class Production(Lognormal):
 
 @SIZES.register("normal")
 class Normal(_Clipped):
-    """round(Normal(mean, std)), clipped to [low, high]."""
+    """round(Normal(mean, std)), clipped to [low, high]; by default DeepRecSys's repository's N(165, 16)."""
 
-    mean: Annotated[float, Field(gt=0)]
-    std: Annotated[float, Field(gt=0)]
+    mean: Annotated[float, Field(gt=0)] = 165.0
+    std: Annotated[float, Field(gt=0)] = 16.0
 
     def _continuous(self, rng: np.random.Generator, count: int) -> Floats:
         return rng.normal(self.mean, self.std, count)

@@ -74,12 +74,12 @@ class QueryStream:
         arrivals, sizes, bursts, noise = fresh.spawn(4)
         self.noise_key = int(noise.generate_state(1, np.uint64)[0])
         self._times = workload.arrivals.open(np.random.default_rng(arrivals), np.random.default_rng(bursts))
-        self._sizes, self._size_rng = workload.sizes, np.random.default_rng(sizes)
+        self._sizes = workload.sizes.open(np.random.default_rng(sizes))
         self._rate = workload.arrivals.rate(np.random.default_rng(bursts))
 
     def draw(self, count: int) -> Traffic:
         """The next `count` queries."""
-        return Traffic(self._times(count), self._sizes.draw(self._size_rng, count), self.noise_key)
+        return Traffic(self._times(count), self._sizes(count), self.noise_key)
 
     def rate_qps(self, times_s: Floats) -> Floats:
         """The true rate in queries a second at some times, the bursts drawn for this stream included."""

@@ -80,7 +80,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("node.cpu.latency.speed", 3, "node.cpu.latency.speed", "unknown key"),
         ("workload.arrivals.qps", -5, "workload.arrivals.qps", "greater than or equal to 0.000000001"),
         ("workload.arrivals.qps", math.nan, "workload.arrivals.qps", "finite"),
-        ("workload.arrivals.kind", "posson", "workload.arrivals", "must be one of diurnal, gamma, poisson"),
+        ("workload.arrivals.kind", "posson", "workload.arrivals", "must be one of diurnal, flash, gamma"),
         ("workload.arrivals", 3, "workload.arrivals", "a mapping with a kind"),
         ("workload.arrivals.trough", 2.0, "workload.arrivals", "trough 2.0 <= peak 0.9"),
         ("workload.sizes.sigma", 0, "workload.sizes.sigma", "greater than 0"),

@@ -33,6 +33,9 @@ KINDS = [
     arrivals(kind="poisson", qps=50.0),
     arrivals(kind="gamma", qps=50.0, cv=3.0),
     arrivals(kind="diurnal", qps=50.0, day_s=10.0),
+    arrivals(kind="flash", qps=50.0, day_s=10.0),
+    arrivals(kind="mmpp", qps=50.0, burst_s=0.2, calm_s=0.8),
+    arrivals(kind="poisson-ms", qps=50.0),
 ]
 
 

@@ -1,0 +1,87 @@
+"""Numbers and times from text files, with the line of whatever is wrong."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.parts import Floats
+
+Cell = tuple[int, str]
+"""Line number, from 1, and text."""
+
+
+def read_cells(path: str, column: str | None) -> list[Cell]:
+    """The column of that name in a CSV file with a header or, without a name, each line of a text file.
+
+    Empty lines are left out. Raises `InputError` for a file that can't be read or holds nothing, and for a column that
+    is not there.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            if column is None:
+                cells = [(number, line.strip()) for number, line in enumerate(file, start=1)]
+            else:
+                reader = csv.DictReader(file)
+                if column not in (reader.fieldnames or ()):
+                    raise InputError("column", column, f"{path} holds {', '.join(reader.fieldnames or ())}")
+                cells = [(reader.line_num, (row[column] or "").strip()) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError("path", path, f"must be a readable text file ({error})") from None
+    cells = [cell for cell in cells if cell[1]]
+    if not cells:
+        raise InputError("path", path, "must hold at least one value")
+    return cells
+
+
+def numbers(path: str, cells: list[Cell]) -> Floats:
+    """The cells as finite numbers; `InputError` names the first line that is none."""
+    try:
+        values = np.array([float(text) for _, text in cells])
+    except ValueError:
+        values = np.array([_number(text) for _, text in cells])
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        raise wrong_cell(path, cells[int(wrong[0])], "must be a finite number")
+    return values
+
+
+def seconds(path: str, cells: list[Cell]) -> Floats:
+    """The cells as times in seconds from the first on: numbers of seconds, or dates with times (ISO 8601).
+
+    Raises `InputError` where they are neither, or go back.
+    """
+    if math.isnan(_number(cells[0][1])):
+        moments = np.array([_moment(path, cell) for cell in cells], dtype="datetime64[ns]")
+        times_s = (moments - moments[0]).astype(np.int64) * 1e-9
+    else:
+        times = numbers(path, cells)
+        times_s = times - times[0]
+    backwards = np.flatnonzero(np.diff(times_s) < 0.0)
+    if backwards.size:
+        raise wrong_cell(path, cells[int(backwards[0]) + 1], "must not be earlier than the line before")
+    return np.asarray(times_s, dtype=np.float64)
+
+
+def wrong_cell(path: str, cell: Cell, allowed: str) -> InputError:
+    """The error of one line of a file."""
+    number, text = cell
+    return InputError("path", f"{path}, line {number}: {text}", allowed)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _moment(path: str, cell: Cell) -> np.datetime64:
+    try:
+        return np.datetime64(cell[1], "ns")
+    except ValueError:
+        raise wrong_cell(path, cell, "must be a number of seconds or a date with a time") from None
