@@ -59,9 +59,9 @@ def _target(axes: Axes, evaluation: Evaluation, *, horizontal: bool) -> None:
 
 
 def _draw_day(axes: Axes, evaluation: Evaluation) -> None:
-    for name, result in evaluation.policies.items():
+    for index, (name, result) in enumerate(evaluation.policies.items()):
         hourly = np.nanmean([day.hourly_p95_s for day in result.days], axis=0) * 1e3
-        axes.plot(np.arange(HOURS) + 0.5, hourly, marker="o", markersize=3, label=name)
+        axes.plot(np.arange(HOURS) + 0.5, hourly, marker="o", markersize=3, label=name, color=f"C{index}")
     _target(axes, evaluation, horizontal=True)
     axes.set(xlabel="hour of the simulated day", ylabel="p95 latency (ms)", yscale="log", xlim=(0, HOURS))
     axes.set_title(f"p95 of each hour, mean over {len(evaluation.seeds)} test days")
@@ -70,20 +70,20 @@ def _draw_day(axes: Axes, evaluation: Evaluation) -> None:
 def _draw_rates(axes: Axes, evaluation: Evaluation, queries: int) -> None:
     capacities = {name: result.capacity_qps for name, result in evaluation.policies.items()}
     rates = [load * max((qps or 0.0 for qps in capacities.values()), default=0.0) for load in LOADS]
-    for name, result in evaluation.policies.items():
+    for index, (name, result) in enumerate(evaluation.policies.items()):
         if capacities[name]:  # the references have none: they are too slow to be run at many rates
             meter = RateMeter(result.prepared, seed=evaluation.seeds[0], queries=queries)
             p95_ms = [meter.probe(qps).p95_s * 1e3 for qps in rates]
-            axes.plot(rates, p95_ms, marker="o", markersize=3, label=name)
+            axes.plot(rates, p95_ms, marker="o", markersize=3, label=name, color=f"C{index}")
     _target(axes, evaluation, horizontal=True)
     axes.set(xlabel="stationary Poisson rate (queries/s)", ylabel="p95 latency (ms)", yscale="log")
     axes.set_title("p95 against the rate")
 
 
 def _draw_cdf(axes: Axes, evaluation: Evaluation) -> None:
-    for name, result in evaluation.policies.items():
+    for index, (name, result) in enumerate(evaluation.policies.items()):
         quantiles_ms = np.mean([day.latency_quantiles_s for day in result.days], axis=0) * 1e3
-        axes.plot(quantiles_ms, LATENCY_LEVELS, label=name)
+        axes.plot(quantiles_ms, LATENCY_LEVELS, label=name, color=f"C{index}")
     _target(axes, evaluation, horizontal=False)
     axes.set(xlabel="query latency (ms)", ylabel="share of queries", xscale="log", ylim=(0, 1))
     axes.set_title(f"Latencies of the day, quantiles averaged over {len(evaluation.seeds)} test days")
