@@ -226,7 +226,7 @@ def train(
     algo: Annotated[str, typer.Option(help="Algorithm: ppo.")] = "ppo",
     timesteps: Annotated[int | None, typer.Option(help="Environment steps (default: the hyperparameters').")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder (default: runs/train/SCENARIO-ALGO-SEED).")] = None,
-    reward: Annotated[str, typer.Option(help="tail or goodput.")] = "tail",
+    reward: Annotated[str, typer.Option(help="tail, goodput or efficiency.")] = "tail",
     hyperparams: Annotated[Path | None, typer.Option(help="YAML in RL Zoo format (default: the shipped one).")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,
     engine: Engine = "compiled",

@@ -53,7 +53,8 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
 
     ## Reward
     `reward="tail"` (default): with x = p95 / target and v the violation rate of the window's sample,
-    (1 - x if x <= 1 else -ln x) - 5 v. `reward="goodput"`: 1 - v. Both are 0 for an empty sample.
+    (1 - x if x <= 1 else -ln x) - 5 v. `reward="goodput"`: 1 - v. `reward="efficiency"`: 1 - v - 0.5 e with e the
+    window's energy in that of all pools fully busy. All are 0 for an empty sample.
 
     ## Starting state
     An empty node with the scenario's settings; the first observation is of an empty window. `reset(seed=S)` starts the
@@ -66,8 +67,8 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
 
     ## Arguments
     `scenario`: preset name, YAML file or mapping. `engine`: "compiled" or "asyncio", which give the same bytes.
-    `reward`: "tail" or "goodput". Pickling and copying work in mid-episode: the copy replays the actions so far. The
-    attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or shorter.
+    `reward`: "tail", "goodput" or "efficiency". Pickling and copying work in mid-episode: the copy replays the actions
+    so far. The attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or shorter.
 
     ## Version history
     v1: capacities and days of the presets by an exhaustive search with better statistics (they moved by up to 2.3 %);
@@ -122,7 +123,7 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise RuntimeError("the episode is over: call reset")
         window = self._advance(self._checked(action))
         observation, info = self._result(window)
-        reward = self._task.reward(window, self._task.sla_s)
+        reward = self._task.reward(window)
         return observation, reward, False, len(self._actions) >= self.windows, info
 
     def finish(self) -> Records:

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.observation import FIELDS, HIGHEST, observe
-from deeprec_env.envs.rewards import REWARDS
+from deeprec_env.envs.rewards import REWARDS, Scale
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario, Threshold
 from deeprec_env.simulation.arrays import as_float
+from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.diurnal import Diurnal
 from deeprec_env.workload.stream import SPLITS, QueryStream, Traffic, episode_seed
 
@@ -35,9 +36,11 @@ class ServingTask:
     def __init__(self, scenario: str | Path | Mapping[str, Any] | Scenario, reward: str) -> None:
         if reward not in REWARDS:
             raise InputError("reward", reward, f"must be one of {', '.join(REWARDS)}")
-        self.reward = REWARDS[reward]
+        self._reward = REWARDS[reward]
         self.scenario = load_scenario(scenario)
         self.sla_s = self.scenario.sla_s
+        pools = [pool for stage in self.scenario.stages for pool in stage.pools().values()]
+        self._scale = Scale(self.sla_s, sum(pool.busy_w for pool in pools))
         self.batch_sizes: tuple[int, ...] = self.scenario.control.batch_sizes
         self.thresholds: tuple[Threshold, ...] = self.scenario.thresholds
         arrivals, self.interval_s = self.scenario.workload.arrivals, self.scenario.control.interval_s
@@ -77,6 +80,10 @@ class ServingTask:
         if split not in SPLITS:
             raise InputError("split", split, f"must be one of {', '.join(SPLITS)}")
         return str(split)
+
+    def reward(self, window: Window) -> float:
+        """The reward of a window."""
+        return self._reward(window, self._scale)
 
     def places(self, batch_size: int, threshold: Threshold) -> tuple[float, float]:
         """Where settings stand on the ladders, 0 to 1."""

@@ -109,7 +109,7 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
             self._spread(lambda part, nodes: nodes.run_window(batch_size[part], threshold[part], begin_s, end_s))
         )
         self._step += 1
-        rewards = np.array([task.reward(Window(*row), task.sla_s) for row in windows.tolist()])
+        rewards = np.array([task.reward(Window(*row)) for row in windows.tolist()])
         columns = Window(*windows.T.copy())
         places = self._batch_place[chosen[:, 0]], self._threshold_place[chosen[:, 1]]
         observations = task.observe(columns, places, self._step)

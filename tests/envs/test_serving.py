@@ -17,7 +17,7 @@ import deeprec_env
 from deeprec_env import InputError, load_scenario
 from deeprec_env.envs import SERVING, ServingEnv, register_environments
 from deeprec_env.envs.observation import FIELDS
-from deeprec_env.envs.rewards import REWARDS
+from deeprec_env.envs.rewards import REWARDS, Scale
 from deeprec_env.simulation import Records
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import QueryStream, episode_seed
@@ -113,10 +113,30 @@ def test_rewards_are_their_formulas() -> None:
     def window(p95_s: float, violations: float, sample: int = 10) -> Window:
         return Window(0, 1, 0, p95_s, 0, violations, sample, 1, 1, 1, 0.5, 0, 0, 0)
 
-    assert REWARDS["tail"](window(0.25, 0.0), 1.0) == 0.75
-    assert REWARDS["tail"](window(math.e, 0.5), 1.0) == pytest.approx(-1.0 - 2.5)
-    assert REWARDS["goodput"](window(2.0, 0.25), 1.0) == 0.75
-    assert [reward(window(0.0, 0.0, 0), 1.0) for reward in REWARDS.values()] == [0.0, 0.0]
+    scale = Scale(sla_s=1.0, full_w=8.0)
+    assert REWARDS["tail"](window(0.25, 0.0), scale) == 0.75
+    assert REWARDS["tail"](window(math.e, 0.5), scale) == pytest.approx(-1.0 - 2.5)
+    assert REWARDS["goodput"](window(2.0, 0.25), scale) == 0.75
+    assert REWARDS["efficiency"](window(2.0, 0.25)._replace(energy_j=4.0), scale) == 0.5  # half of full power for 1 s
+    assert REWARDS["efficiency"](window(2.0, 0.25), Scale(1.0, 0.0)) == 0.75
+    assert [reward(window(0.0, 0.0, 0), scale) for reward in REWARDS.values()] == [0.0] * len(REWARDS)
+
+
+def test_efficiency_rewards_what_the_node_saves() -> None:
+    rewards = []
+    for never in (True, False):
+        env = make(reward="efficiency")
+        env.reset(seed=1, options={"split": "test"})
+        threshold = len(env.thresholds) - 1 if never else 0  # everything on the accelerator, or nothing
+        total, energy_j = 0.0, 0.0
+        for _ in range(env.windows):
+            _, reward, _, _, info = env.step(np.array([6, threshold]))
+            full_j = (60 + 200) * env.interval_s
+            served = 1.0 - info["violation_rate"] - 0.5 * info["energy_j"] / full_j
+            assert reward == pytest.approx(served if info["completed_qps"] else 0.0)
+            total, energy_j = total + reward, energy_j + info["energy_j"]
+        rewards.append((energy_j, total))
+    assert rewards[0][0] < rewards[1][0]
 
 
 def test_rewards_in_the_environment_follow_the_info() -> None:
