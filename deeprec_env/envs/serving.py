@@ -68,7 +68,8 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
     ## Arguments
     `scenario`: preset name, YAML file or mapping. `engine`: "compiled" or "asyncio", which give the same bytes.
     `reward`: "tail", "goodput" or "efficiency". Pickling and copying work in mid-episode: the copy replays the actions
-    so far. The attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or shorter.
+    so far. The attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or
+    shorter.
 
     ## Version history
     v1: capacities and days of the presets by an exhaustive search with better statistics (they moved by up to 2.3 %);
