@@ -70,7 +70,7 @@ def simulate_command(
     queries: Annotated[int, typer.Option(help="Arrivals to simulate.")] = RUN_QUERIES,
     engine: Engine = "compiled",
     set_: Overrides = None,
-    records: Annotated[Path | None, typer.Option(help="Write every query to this CSV file.")] = None,
+    records: Annotated[Path | None, typer.Option(help="Write every query to this file: *.csv or *.parquet.")] = None,
     split: Annotated[str, typer.Option(help="Stream: train, validation or test.")] = "train",
     json: Json = False,
     seed: Seed = 0,

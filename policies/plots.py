@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeprec_env.errors import InputError
+from deeprec_env.files import replacing_path
 from deeprec_env.simulation.simulate import devices
 from policies.day import HOURS, LATENCY_LEVELS
 from policies.evaluate import Evaluation
@@ -40,10 +41,9 @@ def write_plots(evaluation: Evaluation, folder: Path, *, queries: int) -> list[s
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
         figure.text(0.995, 0.005, _accelerator(evaluation), ha="right", fontsize=7, color="0.4")
-        temporary = folder / f".{name}"
-        figure.savefig(temporary, dpi=120)
+        with replacing_path(folder / name) as temporary:
+            figure.savefig(temporary, dpi=120, format="png")
         plt.close(figure)
-        temporary.replace(folder / name)
         names.append(name)
     return names
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from deeprec_env.errors import InputError
+from deeprec_env.files import replacing_path
 from deeprec_env.scenario.schema import Threshold
 
 _MARKS = {"sla": "", "p99": "*", "infeasible": ""}
@@ -60,9 +61,8 @@ def write_heatmap(
     figure.colorbar(colours, label="capacity (queries/s)")
     note = f"red frame: best setting; * limited by p99, {_POOL} by a pool's load, others by the target\n{footnote}"
     figure.supxlabel(note, fontsize=7, color="0.35")
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=120, format="png")
-    temporary.replace(path)
+    with replacing_path(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
 
 
 def _short(qps: float) -> str:

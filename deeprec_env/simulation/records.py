@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.errors import InputError
-from deeprec_env.files import check_writable, replacing
+from deeprec_env.files import check_writable, replacing, replacing_path
 from deeprec_env.scenario.parts import Floats, Ints
 
 RECORD_COLUMNS = (
@@ -68,25 +70,40 @@ class Records:
 
 def check_records_path(path: Path) -> None:
     """Raise `InputError` if records can't be written there; called before the simulation starts."""
-    if path.suffix != ".csv":
-        raise InputError("records", str(path), "must be a file named *.csv")
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError("records", str(path), "must be a file named *.csv or *.parquet")
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise InputError("records", str(path), "needs pyarrow: pip install 'deeprec-env[parquet]'")
     check_writable("records", path)
 
 
 def write_records(records: Records, warmup: int, path: Path) -> None:
-    """One line a query, floats by repr; `warmup` is true for the first `warmup` queries, which summaries leave out."""
+    """One row a query, as CSV (floats by repr) or Parquet.
+
+    `warmup` is true for the first `warmup` queries, which summaries leave out.
+    """
     check_records_path(path)
-    columns = (
-        records.arrival_s.tolist(),
-        records.items.tolist(),
-        records.batch_size.tolist(),
-        records.threshold.tolist(),
-        records.offloaded.tolist(),
-        records.completion_s.tolist(),
-        records.latency_s.tolist(),
+    query = records.first_query + np.arange(len(records))
+    columns: tuple[NDArray[Any], ...] = (
+        query,
+        records.arrival_s,
+        records.items,
+        records.batch_size,
+        records.threshold,
+        records.offloaded,
+        records.completion_s,
+        records.latency_s,
+        query < warmup,
     )
+    if path.suffix == ".parquet":
+        import pyarrow as pa  # loaded when the first Parquet file is written
+        from pyarrow import parquet
+
+        named = zip(RECORD_COLUMNS, columns, strict=True)
+        with replacing_path(path) as temporary:
+            parquet.write_table(pa.table({name: np.ascontiguousarray(column) for name, column in named}), temporary)
+        return
     with replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(RECORD_COLUMNS)
-        for query, row in enumerate(zip(*columns, strict=True), start=records.first_query):
-            writer.writerow([query, *row, query < warmup])
+        writer.writerows(zip(*(column.tolist() for column in columns), strict=True))

@@ -139,9 +139,21 @@ def test_records_are_one_line_a_query_by_repr(tmp_path: Path) -> None:
     assert [float(row["completion_s"]) for row in rows] == result.records.completion_s.tolist()
     assert [row["warmup"] for row in rows] == ["True"] * 1000 + ["False"] * 200
     assert {row["offloaded"] for row in rows} == {"True", "False"}
-    for bad in (tmp_path, tmp_path / "no" / "r.csv", tmp_path / "records.parquet"):
+    for bad in (tmp_path, tmp_path / "no" / "r.csv", tmp_path / "records.txt"):
         with pytest.raises(InputError, match="records"):
             write_records(result.records, result.warmup, bad)
+
+
+def test_records_as_parquet_hold_the_same(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    result = simulate(day_scenario(), queries=1200, threshold=300, records=tmp_path / "records.parquet")
+    write_records(result.records, result.warmup, tmp_path / "records.csv")
+    table = parquet.read_table(tmp_path / "records.parquet")
+    assert tuple(table.column_names) == RECORD_COLUMNS
+    with (tmp_path / "records.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    assert [[str(value) for value in row.values()] for row in table.to_pylist()] == rows
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["records.csv", "records.parquet"]
 
 
 def test_a_run_too_short_to_summarise_is_refused() -> None:
