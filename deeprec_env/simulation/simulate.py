@@ -141,11 +141,11 @@ def simulate(
     """Run a scenario for `queries` arrivals and until all have completed.
 
     `qps` replaces the scenario's arrivals by stationary Poisson; `batch_size` and `threshold` replace its settings.
-    `records` names a CSV or Parquet file that every query is written to. `engine` is "compiled" or "asyncio", which give the same
-    bytes (default: compiled). `coroutines` run beside the node in virtual time, each called with the engine (see
-    `AsyncioEngine`); they need, and by default get, asyncio. Of more than `MOST_KEPT` queries the compiled engine keeps
-    no records, unless they are to be written: it streams them in bounded memory and tells `progress` how many more are
-    done. Raises `InputError` for bad input.
+    `records` names a CSV or Parquet file that every query is written to. `engine` is "compiled" or "asyncio", which
+    give the same bytes (default: compiled). `coroutines` run beside the node in virtual time, each called with the
+    engine (see `AsyncioEngine`); they need, and by default get, asyncio. Of more than `MOST_KEPT` queries the compiled
+    engine keeps no records, unless they are to be written: it streams them in bounded memory and tells `progress` how
+    many more are done. Raises `InputError` for bad input.
     """
     chosen = with_options(load_scenario(scenario), qps=qps, batch_size=batch_size, threshold=threshold)
     if queries < warmup_queries(queries) + 100:
