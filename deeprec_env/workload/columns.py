@@ -5,11 +5,21 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator, ValidationInfo
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
+
+
+def _beside_the_scenario(path: str, info: ValidationInfo) -> str:
+    return str((Path((info.context or {}).get("base_dir", ".")) / path).resolve())
+
+
+FilePath = Annotated[str, AfterValidator(_beside_the_scenario)]
+"""The path of a file, given relative to the scenario file."""
 
 Cell = tuple[int, str]
 """Line number, from 1, and text."""

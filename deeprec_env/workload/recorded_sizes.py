@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 from typing import Self
 
 import numpy as np
-from pydantic import PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import PrivateAttr, model_validator
 
 from deeprec_env.scenario.parts import SIZES, Floats, Ints, SizeDistribution
-from deeprec_env.workload.columns import numbers, read_cells, wrong_cell
+from deeprec_env.workload.columns import FilePath, numbers, read_cells, wrong_cell
 
 MOST = 10**6
 """Largest size that a file may hold."""
@@ -51,16 +50,11 @@ class SizesFile(_Listed):
     `column` of that name. Numbers are rounded to whole items.
     """
 
-    path: str
+    path: FilePath
     column: str | None = None
     replay: bool = False
 
     _recorded: Ints = PrivateAttr()
-
-    @field_validator("path")
-    @classmethod
-    def _resolve(cls, path: str, info: ValidationInfo) -> str:
-        return str((Path((info.context or {}).get("base_dir", ".")) / path).resolve())
 
     @model_validator(mode="after")
     def _read(self) -> Self:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Self
 
 import numpy as np
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats
-from deeprec_env.workload.columns import read_cells, seconds
+from deeprec_env.workload.columns import FilePath, read_cells, seconds
 
 Scale = Annotated[float, Field(gt=0)]
 
@@ -26,18 +25,13 @@ class Trace(ArrivalProcess):
     Sizes of the same file: `sizes: {kind: file, path: ..., column: ..., replay: true}`.
     """
 
-    path: str
+    path: FilePath
     column: str | None = None
     time_scale: Scale = 1.0
     rate_scale: Scale = 1.0
 
     _times_s: Floats = PrivateAttr()
     _period_s: float = PrivateAttr()
-
-    @field_validator("path")
-    @classmethod
-    def _resolve(cls, path: str, info: ValidationInfo) -> str:
-        return str((Path((info.context or {}).get("base_dir", ".")) / path).resolve())
 
     @model_validator(mode="after")
     def _read(self) -> Self:
