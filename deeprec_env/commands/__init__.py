@@ -1,0 +1,1 @@
+"""The subcommands of `deeprec`, one subject a file."""

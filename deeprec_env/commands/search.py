@@ -1,0 +1,117 @@
+"""`deeprec capacity` and `deeprec tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deeprec_env import console
+from deeprec_env.analysis.capacity import (
+    PERCENTILE,
+    PRECISION,
+    QUERIES,
+    SWEEP_QUERIES,
+    TUNING_QUERIES,
+    find_capacity,
+)
+from deeprec_env.commands.options import (
+    BatchSize,
+    Engine,
+    Json,
+    Overrides,
+    ScenarioArgument,
+    Seed,
+    ThresholdOption,
+    print_result,
+    threshold_of,
+)
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.load import assignments, load_scenario
+
+
+def capacity(
+    scenario: ScenarioArgument,
+    batch_size: BatchSize = None,
+    threshold: ThresholdOption = None,
+    percentile: Annotated[float, typer.Option(help="Percentile that the target is for: 50 to 99.9.")] = PERCENTILE,
+    queries: Annotated[
+        int | None,
+        typer.Option(help=f"Most queries of a probed rate (default: {QUERIES}; {SWEEP_QUERIES} in a sweep)."),
+    ] = None,
+    precision: Annotated[
+        float, typer.Option(help="Half-width of the interval, in the value, that will do.")
+    ] = PRECISION,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Map all settings of the ladders: CSV and heat map.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of a sweep (default: runs/capacity/SCENARIO); it goes on with its CSV.")
+    ] = None,
+    engine: Engine = "compiled",
+    set_: Overrides = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Find the highest stationary Poisson rate that settings carry within the target, and its interval."""
+    loaded = load_scenario(scenario, set_ or ())
+    if not sweep:
+        if output is not None:
+            raise InputError("output", str(output), "needs --sweep")
+        found = find_capacity(
+            loaded,
+            batch_size=batch_size,
+            threshold=threshold_of(threshold),
+            percentile=percentile,
+            queries=queries or QUERIES,
+            precision=precision,
+            seed=seed,
+            engine=engine,
+        )
+        print_result(found.to_json(), json)
+        return
+    if batch_size is not None or threshold is not None:
+        raise InputError("sweep", "--batch-size, --threshold", "takes every setting of the ladders, and no other")
+    from deeprec_env.analysis.heatmap import check_plotting
+    from deeprec_env.analysis.sweep import Sweep
+
+    check_plotting()
+    name = Path(scenario).stem
+    mapped = Sweep(
+        loaded,
+        name,
+        output or Path("runs/capacity") / name,
+        percentile=percentile,
+        queries=queries or SWEEP_QUERIES,
+        precision=precision,
+        seed=seed,
+        engine=engine,
+    )
+    with console.progress(f"sweep {name}", mapped.settings, quiet=json) as update:
+        mapped.run(update)
+    print_result(mapped.to_json(), json)
+
+
+def tune(
+    scenario: ScenarioArgument,
+    method: Annotated[
+        str, typer.Option(help="deeprecsched, deeprecsched-repository, grid-capacity (or grid), grid-day, static.")
+    ]
+    = "deeprecsched",
+    queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
+    days: Annotated[int, typer.Option(help="Validation days of grid-day.")] = 16,
+    param: Annotated[list[str] | None, typer.Option(help="A parameter of the method: name=value.")] = None,
+    engine: Engine = "compiled",
+    set_: Overrides = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:  # fmt: skip
+    """Search for the best settings of a scenario."""
+    from policies.tune import TuneOptions
+    from policies.tune import tune as tune_scenario
+
+    parameters = dict(assignments("--param", param or ()))
+    options = TuneOptions(queries=queries, days=days, seed=seed, engine=engine, parameters=parameters)
+    with console.progress(method, None, quiet=json) as update:
+        loaded = load_scenario(scenario, set_ or ())
+        result = tune_scenario(loaded, method, options, lambda what: update(what, 1))
+    print_result(result.to_json(), json)
