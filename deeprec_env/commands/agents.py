@@ -11,7 +11,11 @@ from deeprec_env import console
 from deeprec_env.analysis.capacity import TUNING_QUERIES
 from deeprec_env.commands.options import Engine, Json, Overrides, ScenarioArgument, Seed, print_result
 from deeprec_env.errors import InputError
+from deeprec_env.plugins import plugin_names
 from deeprec_env.scenario.load import load_scenario
+
+_OTHERS = "".join(f", {name}" for name in plugin_names("deeprec_env.policies"))
+_POLICIES_HELP = f"Names (also hindsight, random{_OTHERS}), module:function, or paths of agents."
 
 
 def train(
@@ -51,7 +55,7 @@ def train(
 
 def evaluate(
     scenario: ScenarioArgument,
-    policies: Annotated[str, typer.Option(help="Names (also hindsight, random), or paths of agents.")]
+    policies: Annotated[str, typer.Option(help=_POLICIES_HELP)]
     = "static,deeprecsched,grid-capacity,grid-day,load-table,rate-oracle",
     traffic: Annotated[str, typer.Option(help="day: built from the scenario's capacity; flash: with flash crowds.")]
     = "day",
