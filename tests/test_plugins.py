@@ -188,6 +188,13 @@ def test_a_broken_policy_is_one_line_that_names_it(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("broken")
+def test_a_schema_needs_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = call(capsys, "schema")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "kind: got 'failing'; entry point 'failing_package:Arrivals'" in err
+
+
+@pytest.mark.usefixtures("broken")
 def test_broken_ones_harm_nobody_else(capsys: pytest.CaptureFixture[str]) -> None:
     assert "missing-module" in LATENCIES.kinds()
     affine: dict[str, Any] = {"kind": "affine", "base_ms": 1, "per_item_ms": 0.01}  # ours: not to be replaced
