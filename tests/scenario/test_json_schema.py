@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 
 from deeprec_env import InputError, load_scenario
 from deeprec_env.scenario import preset_names, preset_text
@@ -21,19 +21,20 @@ PRESETS = [*preset_names(), *(f"v0/{name}" for name in preset_names())]
 QUEUES = sorted((ROOT / "tests" / "queues").glob("*.yaml"))
 
 
-@pytest.fixture(scope="module")
-def schema() -> Draft202012Validator:
-    Draft202012Validator.check_schema(scenario_schema())
-    return Draft202012Validator(scenario_schema())
+@pytest.fixture(scope="module", params=[Draft202012Validator, Draft7Validator], ids=["2020-12", "draft-7"])
+def schema(request: pytest.FixtureRequest) -> Any:
+    """What it says it is, and the older draft that editors read."""
+    request.param.check_schema(scenario_schema())
+    return request.param(scenario_schema())
 
 
 @pytest.mark.parametrize("text", [preset_text(name) for name in PRESETS], ids=PRESETS)
-def test_presets_are_valid(schema: Draft202012Validator, text: str) -> None:
+def test_presets_are_valid(schema: Any, text: str) -> None:
     schema.validate(yaml.safe_load(text))
 
 
 @pytest.mark.parametrize("path", QUEUES, ids=lambda path: path.stem)
-def test_the_queues_of_the_tests_are_valid(schema: Draft202012Validator, path: Path) -> None:
+def test_the_queues_of_the_tests_are_valid(schema: Any, path: Path) -> None:
     schema.validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
@@ -54,7 +55,7 @@ SIZE_KINDS: list[dict[str, Any]] = [
         *(changed("workload.sizes", sizes) for sizes in SIZE_KINDS),
     ],
 )
-def test_what_loads_is_valid(schema: Draft202012Validator, data: dict[str, Any]) -> None:
+def test_what_loads_is_valid(schema: Any, data: dict[str, Any]) -> None:
     load_scenario(data)
     schema.validate(json.loads(json.dumps(data)))
 
@@ -100,7 +101,7 @@ def without(key: str) -> dict[str, Any]:
         pipeline_day() | {"node": day_scenario()["node"]},
     ],
 )
-def test_what_the_schema_refuses_the_loader_refuses(schema: Draft202012Validator, data: dict[str, Any]) -> None:
+def test_what_the_schema_refuses_the_loader_refuses(schema: Any, data: dict[str, Any]) -> None:
     assert not schema.is_valid(data)
     with pytest.raises(InputError):
         load_scenario(data)
@@ -119,7 +120,7 @@ def test_every_kind_is_in_the_schema_with_its_fields_and_what_they_mean() -> Non
             assert branch["additionalProperties"] is False
 
 
-def test_a_class_of_ones_own_is_left_to_the_loader(schema: Draft202012Validator) -> None:
+def test_a_class_of_ones_own_is_left_to_the_loader(schema: Any) -> None:
     schema.validate(changed("node.cpu.latency", {"kind": "my_module:Latency", "anything": 3}))
 
 
