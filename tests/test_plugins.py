@@ -73,7 +73,7 @@ def test_the_documented_package_is_used_by_name(
     installed: Path, mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = payload(capsys, "simulate", mine, "--batch-size", 1000, *OPTIONS)
-    assert result["devices"] == {"cpu": ["square-root"]}
+    assert result["devices"] == {"cpu": ["root"]}
     assert result["qps_offered"] == pytest.approx(400)
     assert result["latency_ms"]["p50"] == pytest.approx(5.0)  # 0.5 ms x the square root of 100
     names = ["by-backlog", "my_serving:by_backlog"]
@@ -97,7 +97,7 @@ def test_errors_list_what_is_installed(installed: Path, capsys: pytest.CaptureFi
 
 def test_a_file_in_the_working_directory_will_do(site: Path, mine: Path) -> None:
     text = mine.read_text(encoding="utf-8")
-    for kind, name in (("regular", "Regular"), ("two-sizes", "TwoSizes"), ("square-root", "SquareRoot")):
+    for kind, name in (("regular", "Regular"), ("two-sizes", "TwoSizes"), ("root", "SquareRoot")):
         text = text.replace(f"kind: {kind}", f'kind: "my_serving:{name}"')
     (site / "mine.yaml").write_text(text, encoding="utf-8")
     assert "my_serving:SquareRoot" in deeprec("simulate", "mine.yaml", *OPTIONS, cwd=site)
