@@ -31,7 +31,7 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise InputError("render_mode", render_mode, f"must be None or one of {', '.join(RENDER_MODES)}")
-        self._picture = Picture(task.scenario) if render_mode == "rgb_array" else None
+        self._picture = Picture(task.scenario, task.interval_s) if render_mode == "rgb_array" else None
         self.render_mode = render_mode
         self._task = task
         self._engine_name = engine
@@ -88,7 +88,7 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         if self.render_mode == "ansi":
             return describe(self.scenario, self._frames, self.windows)
         if self._picture is None:  # of a copy
-            self._picture = Picture(self.scenario)
+            self._picture = Picture(self.scenario, self.interval_s)
         return self._picture.draw(self._frames, self.windows)
 
     def close(self) -> None:

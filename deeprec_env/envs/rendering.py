@@ -48,7 +48,7 @@ def describe(scenario: Scenario, frames: Sequence[Frame], windows: int) -> str:
 class Picture:
     """Six curves over an episode. One figure is drawn again and again, only its lines change."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, interval_s: float) -> None:
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
@@ -78,18 +78,18 @@ class Picture:
             "p95_ms": latency.plot([], [], color="tab:blue", linewidth=1.2, label="p95")[0],
             "backlog": flight.plot([], [], color="tab:blue", linewidth=1.2)[0],
             "cpu": busy.plot([], [], color="tab:blue", linewidth=1.2, label="CPU")[0],
-            "batch_size": batch_size.plot([], [], color="tab:blue", drawstyle="steps-post", linewidth=1.2)[0],
-            "threshold": threshold.plot([], [], color="tab:blue", drawstyle="steps-post", linewidth=1.2)[0],
+            "batch_size": batch_size.plot([], [], color="tab:blue", drawstyle="steps-pre", linewidth=1.2)[0],
+            "threshold": threshold.plot([], [], color="tab:blue", drawstyle="steps-pre", linewidth=1.2)[0],
         }
         if scenario.has_accelerator:
             self._lines["accelerator"] = busy.plot([], [], color="tab:orange", linewidth=1.2, label="accelerator")[0]
-        busy.set_ylim(0, 105)
-        latency.set_ylim(0, 2 * scenario.sla_ms)
+        busy.set(ylim=(0, 130), yticks=range(0, 101, 25))
+        latency.set(yscale="log", ylim=(scenario.sla_ms / 100, 10 * scenario.sla_ms))
         for axes in (rates, latency, busy):
-            axes.legend(loc="upper left", fontsize=8, framealpha=0.6)
+            axes.legend(loc="upper left", fontsize=8, framealpha=0.6, ncols=2)
         _mark_rungs(batch_size, [str(size) for size in self._batch_sizes])
         _mark_rungs(threshold, [_name(rung) for rung in self._thresholds])
-        self._interval_s = scenario.control.interval_s
+        self._interval_s, self._lowest_ms = interval_s, scenario.sla_ms / 100
         self._title = figure.suptitle(" ", fontsize=11)
         self._laid_out: tuple[float, ...] = ()
 
@@ -113,7 +113,7 @@ class Picture:
         curves: dict[str, list[float]] = {
             "offered_qps": [frame.window.offered_qps for frame in frames],
             "completed_qps": [frame.window.completed_qps for frame in frames],
-            "p95_ms": [frame.window.p95_s * 1e3 for frame in frames],
+            "p95_ms": [max(frame.window.p95_s * 1e3, self._lowest_ms) for frame in frames],
             "backlog": [frame.window.backlog for frame in frames],
             "cpu": [frame.window.cpu_utilisation * 100 for frame in frames],
             "batch_size": [self._batch_sizes.index(frame.batch_size) for frame in frames],
@@ -125,12 +125,12 @@ class Picture:
 
 
 def _make_room(axes: Any) -> None:
-    """Let the axis of values end above the highest of its lines; it only grows, by halves, so that it stands still."""
+    """Let the axis of values end above the highest of its lines; it grows by halves, to stand still mostly."""
     highest = max((float(np.max(line.get_ydata())) for line in axes.lines if len(line.get_ydata())), default=0.0)
     top = axes.get_ylim()[1]
-    while top < highest:
+    while top < 1.2 * highest:
         top *= 1.5
-    axes.set_ylim(0, top)
+    axes.set_ylim(top=top)
 
 
 def _mark_rungs(axes: Any, names: Sequence[str]) -> None:
