@@ -12,7 +12,7 @@ import numpy as np
 
 from deeprec_env.compiled import compiled
 from deeprec_env.latency.evaluate import write_s
-from deeprec_env.simulation.arrays import ADMITTED, HELD, OPEN, WAITING
+from deeprec_env.simulation.arrays import ADMITTED, BEFORE, HELD, OPEN, WAITING
 from deeprec_env.simulation.kernels import serve, split
 from deeprec_env.workload.noise import keys_of
 
@@ -182,8 +182,8 @@ def forget(state: Any, keep: Any) -> None:
 
 @compiled
 def due(state: Any, arrival_s: Any, until_s: Any) -> Any:
-    """Which queries of the traffic arrive before `until_s` and have not been admitted: from, to."""
-    begin = state.counts[ADMITTED]
+    """Which queries of the traffic at hand arrive before `until_s` and have not been admitted: from, to."""
+    begin = state.counts[ADMITTED] - state.counts[BEFORE]
     end = begin
     while end < len(arrival_s) and arrival_s[end] < until_s:
         end += 1
@@ -196,7 +196,7 @@ def advance(
 ) -> Any:
     """Run up to `until_s`; or, if there is no room for that, do nothing and return the queries and requests it needs.
 
-    `arrival_s` and `items` are the traffic's, from its first query on. Returns (0, 0) when it has run.
+    `arrival_s` and `items` are the traffic at hand. Returns (0, 0) when it has run.
     """
     begin, end = due(state, arrival_s, until_s)
     if end > begin:
