@@ -22,9 +22,9 @@ from deeprec_env import console
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import empty_state, node_arrays
+from deeprec_env.simulation.dispatch import dispatch
 from deeprec_env.simulation.load import pool_work
 from deeprec_env.simulation.node import admit, serve_until
-from deeprec_env.simulation.plan import plan_stages
 from deeprec_env.simulation.simulate import ENGINES, make_engine, run, summarise
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
@@ -69,7 +69,7 @@ def run_kernel(scenario: Scenario, traffic: Traffic, *, noise: bool, contended: 
     """Wall seconds of the compiled recursion alone; with `noise`, of splitting and drawing service times before it."""
     node = node_arrays(scenario)._replace(contended=np.array([contended, False]))
     state = empty_state(node, len(traffic.items), int(np.ceil(traffic.items / BATCH_SIZE).sum()))
-    arguments = (np.uint64(traffic.noise_key), traffic.arrival_s, traffic.items, BATCH_SIZE, np.inf)
+    arguments = (np.uint64(traffic.noise_key), traffic.arrival_s, traffic.items, (BATCH_SIZE, np.inf, 0))
     for array in state:
         array.fill(0)  # touches the memory, which is not the kernel's to pay
     state.free_s.fill(-np.inf)
@@ -82,8 +82,8 @@ def run_kernel(scenario: Scenario, traffic: Traffic, *, noise: bool, contended: 
 
 def run_simpy(scenario: Scenario, traffic: Traffic) -> tuple[float, list[float]]:
     """Wall seconds and completion times of SimPy: a process a request, a resource of 32 servers."""
-    (plan,) = plan_stages(scenario.stages, traffic.noise_key, 0, traffic.items, BATCH_SIZE, None)
-    arrivals, first, base_s = traffic.arrival_s.tolist(), plan.first.tolist(), plan.base_s.tolist()
+    (requests,) = dispatch(scenario, traffic.noise_key, 0, traffic.items, BATCH_SIZE, None)
+    arrivals, first, base_s = traffic.arrival_s.tolist(), requests.first.tolist(), requests.base_s.tolist()
     completions = [0.0] * len(arrivals)
     environment = simpy.Environment()
     servers = simpy.Resource(environment, SERVERS)

@@ -9,6 +9,7 @@ from policies.base import Setting
 
 
 def static_setting(scenario: Scenario) -> Setting:
-    """B = largest query / cores (1000 / 40 = 25) of the first stage, T = never (DeepRecSys, section 5)."""
+    """B = largest query / cores (1000 / 40 = 25) of the first stage that has any, T = never (DeepRecSys, section 5)."""
     items, _ = scenario.workload.sizes.probabilities()
-    return math.ceil(int(items[-1]) / scenario.stages[0].cpu.servers), None
+    cores = next((stage.cpu.servers for stage in scenario.stages if stage.cpu is not None), 1)
+    return math.ceil(int(items[-1]) / cores), None

@@ -63,6 +63,8 @@ class Capacity:
     devices: dict[str, list[str]]
     batch_size: int | None = None
     threshold: Threshold = None
+    plan: str | None = None
+    quality: float | None = None
     offered_load: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -71,6 +73,7 @@ class Capacity:
             "schema_version": SCHEMA_VERSION,
             "batch_size": self.batch_size,
             "threshold": self.threshold,
+            **({} if self.plan is None else {"plan": self.plan, "quality": self.quality}),
             "percentile": self.percentile,
             "qps": self.qps,
             "qps_ci": None if self.qps_ci is None else list(self.qps_ci),
@@ -94,6 +97,7 @@ def find_capacity(
     *,
     batch_size: int | None = None,
     threshold: Threshold | FromScenario = "scenario",
+    plan: int | str | None = None,
     percentile: float = PERCENTILE,
     queries: int = QUERIES,
     precision: float = PRECISION,
@@ -104,7 +108,7 @@ def find_capacity(
     p95_only: bool = True,
     confirm: bool = True,
 ) -> Capacity:
-    """The highest stationary Poisson rate that fixed settings carry, and its 95 % interval.
+    """The highest stationary Poisson rate that fixed settings (`plan`: a name or index) carry, and its 95 % interval.
 
     The rule: every pool's offered load below 1, the percentile (p50 to p99.9) within the target, p99 within
     `p99_factor` times the target; with `p99_factor` null the percentile alone (the paper's rule). Independent
@@ -116,12 +120,12 @@ def find_capacity(
     it spares itself the search by the percentile alone (None then) or the confirmation ("undecided" then). Raises
     `InputError` for bad input.
     """
-    chosen = with_options(load_scenario(scenario), qps=1.0, batch_size=batch_size, threshold=threshold)
+    chosen = with_options(load_scenario(scenario), qps=1.0, batch_size=batch_size, threshold=threshold, plan=plan)
     workload = chosen.workload
     chosen = chosen.replace(workload=workload.model_copy(update={"sizes": workload.sizes.stationary()}))
     _check(chosen, percentile, queries, precision, engine)
     size, limit = chosen.control.batch_size, chosen.control.threshold
-    works = pool_work(chosen, size, limit)
+    works = pool_work(chosen, size, limit, chosen.plan)
 
     from deeprec_env.analysis.estimate import RateEstimator, tail_rules  # compiled code: loaded when it is needed
 
@@ -163,6 +167,8 @@ def find_capacity(
         devices=devices(chosen),
         batch_size=size,
         threshold=limit,
+        plan=chosen.plans[chosen.plan].name if chosen.plans else None,
+        quality=chosen.plans[chosen.plan].quality if chosen.plans else None,
         offered_load={work.label: work.load(found.qps) for work in works},
     )
 

@@ -50,7 +50,7 @@ def with_flash(scenario: Scenario) -> Scenario:
 
 
 def _cached_capacity(scenario: Scenario, engine: str) -> Capacity:
-    latencies = [pool.latency.fingerprint for stage in scenario.stages for pool in stage.pools().values()]
+    latencies = [latency.fingerprint for latency in scenario.latencies]
     described = (
         scenario.model_dump_json(exclude={"capacity"}) + scenario.workload.sizes.fingerprint + " ".join(latencies)
     )

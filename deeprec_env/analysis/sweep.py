@@ -160,7 +160,7 @@ def _text(threshold: Threshold) -> str:
 
 def _fingerprint(scenario: Scenario) -> str:
     """Of all that a capacity depends on: not the arrivals, the settings at the start or a capacity in the file."""
-    latencies = [pool.latency.fingerprint for stage in scenario.stages for pool in stage.pools().values()]
+    latencies = [latency.fingerprint for latency in scenario.latencies]
     plain = with_options(scenario, qps=1.0, batch_size=1, threshold=None)
     described = plain.model_dump_json(exclude={"capacity"})
     return hashlib.sha256(" ".join([described, scenario.workload.sizes.fingerprint, *latencies]).encode()).hexdigest()[

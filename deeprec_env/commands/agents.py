@@ -23,7 +23,10 @@ DAY_POLICIES = "static,deeprecsched,grid-capacity,grid-day,load-table,rate-oracl
 """Policies compared on days by default."""
 
 _OTHERS = "".join(f", {name}" for name in plugin_names("deeprec_env.policies"))
-_POLICIES_HELP = f"Names (also hindsight, random{_OTHERS}), module:function, or paths of agents (default: all but hindsight, random; five in capacity)."
+_POLICIES_HELP = (
+    f"Names (also hindsight, random{_OTHERS}), module:function, or paths of agents "
+    "(default: all but hindsight, random; five in capacity)."
+)
 
 
 def train(

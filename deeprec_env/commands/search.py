@@ -21,6 +21,7 @@ from deeprec_env.commands.options import (
     Engine,
     Json,
     Overrides,
+    PlanOption,
     ScenarioArgument,
     Seed,
     ThresholdOption,
@@ -29,12 +30,14 @@ from deeprec_env.commands.options import (
 )
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import assignments, load_scenario
+from deeprec_env.simulation.simulate import with_options
 
 
 def capacity(
     scenario: ScenarioArgument,
     batch_size: BatchSize = None,
     threshold: ThresholdOption = None,
+    plan: PlanOption = None,
     percentile: Annotated[float, typer.Option(help="Percentile that the target is for: 50 to 99.9.")] = PERCENTILE,
     queries: Annotated[
         int | None,
@@ -61,6 +64,7 @@ def capacity(
             loaded,
             batch_size=batch_size,
             threshold=threshold_of(threshold),
+            plan=plan,
             percentile=percentile,
             queries=queries or QUERIES,
             precision=precision,
@@ -71,6 +75,8 @@ def capacity(
         return
     if batch_size is not None or threshold is not None:
         raise InputError("sweep", "--batch-size, --threshold", "takes every setting of the ladders, and no other")
+    if plan is not None:
+        loaded = with_options(loaded, plan=plan)
     from deeprec_env.analysis.heatmap import check_plotting
     from deeprec_env.analysis.sweep import Sweep
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
@@ -27,6 +34,23 @@ class Strict(BaseModel):
                     raise PydanticCustomError(
                         "unknown_key", "unknown key; allowed keys: {allowed}", {"key": str(key), "allowed": allowed}
                     )
+        return data
+
+
+class Sparse(Strict):
+    """A part some of whose keys came `later`: at their defaults they are left out of dumps.
+
+    So the text of a scenario that does without them, and what is remembered under its hash, stay as they were.
+    """
+
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        for name in self.later:
+            if name in data and getattr(self, name) == type(self).model_fields[name].default:
+                del data[name]
         return data
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from itertools import accumulate, pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from deeprec_env.scenario.component import Strict
-from deeprec_env.scenario.parts import AnyArrivals, AnyLatency, AnySizes
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.component import Sparse, Strict
+from deeprec_env.scenario.parts import AnyArrivals, AnyLatency, AnySizes, LatencyModel
+from deeprec_env.scenario.quality import quality_of, quality_path
 
 MOST_ITEMS = 10**9
 """Bound of batch sizes, thresholds and server counts: what is above is a slip."""
@@ -18,6 +21,9 @@ NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
 Threshold = Count | None
 """Offload threshold in items; None: never offload."""
+
+PoolKind = Literal["cpu", "accelerator"]
+KINDS: tuple[PoolKind, ...] = ("cpu", "accelerator")
 
 LOWEST_QPS, HIGHEST_QPS = 1e-9, 1e12
 
@@ -67,22 +73,32 @@ class Pool(Strict):
         return c0 + c1 * u + c2 * u * u
 
 
-class Stage(Strict):
-    """A model on its pools. `keep` items go on to the next stage (None: all).
+class Stage(Sparse):
+    """A model on its pools, a CPU or an accelerator or both. `keep` items go on to the next stage (None: all).
 
-    `overhead_s` occupies the server with every request; `transfer_s` delays a query's entry into the stage.
+    With an accelerator alone every query goes whole to it, whatever the threshold. Queries of a `whole` stage are never
+    split. `overhead_s` occupies the server with every request; `transfer_s` delays a query's entry into the stage.
     """
 
+    later: ClassVar[tuple[str, ...]] = ("whole",)
+
     name: str
-    cpu: Pool
+    cpu: Pool | None = None
     accelerator: Pool | None = None
     keep: Count | None = None
     overhead_s: NonNegative = 0.0
     transfer_s: NonNegative = 0.0
+    whole: bool = False
 
-    def pools(self) -> dict[str, Pool]:
-        """The stage's pools by name: "cpu" and, if it has one, "accelerator"."""
-        return {"cpu": self.cpu} | ({"accelerator": self.accelerator} if self.accelerator else {})
+    @model_validator(mode="after")
+    def _has_servers(self) -> Self:
+        if self.cpu is None and self.accelerator is None:
+            raise ValueError("needs cpu, accelerator or both")
+        return self
+
+    def pools(self) -> dict[PoolKind, Pool]:
+        """The stage's pools by name: "cpu", "accelerator" or both, in this order."""
+        return {kind: pool for kind, pool in zip(KINDS, (self.cpu, self.accelerator), strict=True) if pool is not None}
 
 
 class Node(Strict):
@@ -92,11 +108,42 @@ class Node(Strict):
     accelerator: Pool | None = None
 
 
-class Control(Strict):
-    """The settings in force at the start, and the ladders from which an agent chooses, once every `interval_s`."""
+class Plan(Strict):
+    """A way through a pipeline, chosen at run time: at most `items` of a query enter each stage, 0 skip it.
+
+    `latency`: by the names of stage and pool, another latency (another model on the same servers). `quality`: how good
+    the ranking is (NDCG, say), for reports and for whoever weighs it against latency; the node takes no notice of it.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    items: tuple[Annotated[int, Field(ge=0, le=MOST_ITEMS)], ...]
+    latency: dict[str, dict[PoolKind, AnyLatency]] = {}  # noqa: RUF012  (pydantic copies it)
+    quality: float | None = None
+
+    @model_validator(mode="after")
+    def _narrows(self) -> Self:
+        visited = [n for n in self.items if n > 0]
+        if not visited:
+            raise ValueError("items must hold at least one stage's items above 0")
+        grown = next((after for before, after in pairwise(visited) if after > before), None)
+        if grown is not None:
+            raise ValueError(
+                f"items {list(self.items)} must not grow from stage to stage: {grown} can't be kept of less"
+            )
+        return self
+
+
+class Control(Sparse):
+    """The settings in force at the start, and the ladders from which an agent chooses, once every `interval_s`.
+
+    `plan`: name or index of one of the scenario's plans.
+    """
+
+    later: ClassVar[tuple[str, ...]] = ("plan",)
 
     batch_size: Count = 25
     threshold: Threshold = None
+    plan: int | str = 0
     batch_sizes: tuple[Count, ...] = BATCH_SIZES
     thresholds: tuple[Threshold, ...] | None = Field(default=None, validate_default=False)
     interval_s: Positive = 0.1
@@ -118,8 +165,14 @@ class Capacity(Strict):
     found_by: str
 
 
-class Scenario(Strict):
-    """An experiment: workload, node or pipeline, target on p95 and control ladders."""
+class Scenario(Sparse):
+    """An experiment: workload, node or pipeline, target on p95 and control ladders.
+
+    A pipeline may have `plans`. The quality of those that don't say it is that in `quality_table`, the name of a
+    shipped table or the path of a CSV (see `scenario.quality`).
+    """
+
+    later: ClassVar[tuple[str, ...]] = ("plans", "quality_table")
 
     schema_version: Literal[1] = 1
     sla_ms: Positive
@@ -127,8 +180,15 @@ class Scenario(Strict):
     workload: Workload
     node: Node | None = None
     pipeline: tuple[Stage, ...] | None = None
+    plans: tuple[Plan, ...] | None = None
+    quality_table: str | None = None
     control: Control = Control()
     capacity: Capacity | None = None
+
+    @field_validator("quality_table")
+    @classmethod
+    def _beside_the_scenario(cls, table: str | None, info: ValidationInfo) -> str | None:
+        return None if table is None else quality_path(table, (info.context or {}).get("base_dir", "."))
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -145,6 +205,39 @@ class Scenario(Strict):
                 raise ValueError(f"control.threshold {given} needs an accelerator; without one only null is allowed")
         return self
 
+    @model_validator(mode="after")
+    def _plans_fit(self) -> Self:
+        if self.plans is not None:
+            if self.pipeline is None:
+                raise InputError("plans", self.plan_names, "need a pipeline")
+            if not self.plans or len(set(self.plan_names)) < len(self.plans):
+                raise InputError("plans", self.plan_names, "must hold at least one plan, each with its own name")
+            for stage in self.pipeline:
+                if stage.keep is not None:
+                    raise InputError(f"pipeline.{stage.name}.keep", stage.keep, "must not stand beside plans' items")
+            for plan in self.plans:
+                self._check_plan(plan, self.pipeline)
+            if self.quality_table is not None:
+                rated = [_rated(plan, self.quality_table) for plan in self.plans]
+                object.__setattr__(self, "plans", tuple(rated))  # frozen for everyone else
+        elif self.quality_table is not None:
+            raise InputError("quality_table", self.quality_table, "needs plans")
+        self.plan_index(self.control.plan, "control.plan")
+        return self
+
+    @staticmethod
+    def _check_plan(plan: Plan, pipeline: tuple[Stage, ...]) -> None:
+        if len(plan.items) != len(pipeline):
+            raise InputError(f"plans.{plan.name}.items", list(plan.items), f"must hold {len(pipeline)}, one a stage")
+        stages = {stage.name: stage for stage in pipeline}
+        for name, latencies in plan.latency.items():
+            if name not in stages:
+                raise InputError(f"plans.{plan.name}.latency", name, f"must be one of {', '.join(stages)}")
+            for kind in latencies:
+                if kind not in stages[name].pools():
+                    allowed = ", ".join(stages[name].pools())
+                    raise InputError(f"plans.{plan.name}.latency.{name}", kind, f"must be one of {allowed}")
+
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The stages in series; a node is one stage."""
@@ -152,6 +245,50 @@ class Scenario(Strict):
             return self.pipeline
         assert self.node is not None
         return (Stage(name="node", cpu=self.node.cpu, accelerator=self.node.accelerator),)
+
+    @cached_property
+    def planned_stages(self) -> tuple[tuple[Stage, ...], ...]:
+        """By plan: the stages with its latencies. Without plans there is one way, index 0."""
+        if self.plans is None:
+            return (self.stages,)
+        return tuple(tuple(_with_latencies(stage, plan) for stage in self.stages) for plan in self.plans)
+
+    @cached_property
+    def planned_items(self) -> tuple[tuple[int, ...], ...]:
+        """By plan and stage: the most items of a query that enter it, 0 where it is skipped."""
+        if self.plans is None:
+            kept = [stage.keep or MOST_ITEMS for stage in self.stages]
+            return (tuple(accumulate([MOST_ITEMS, *kept[:-1]], min)),)
+        return tuple(plan.items for plan in self.plans)
+
+    @property
+    def latencies(self) -> list[LatencyModel]:
+        """Every latency, stage by stage, and those of plans behind them."""
+        found = [pool.latency for stage in self.stages for pool in stage.pools().values()]
+        for plan in self.plans or ():
+            found += [latency for of_stage in plan.latency.values() for latency in of_stage.values()]
+        return found
+
+    @property
+    def plan_names(self) -> list[str]:
+        """Names of the plans; none without plans."""
+        return [plan.name for plan in self.plans or ()]
+
+    @property
+    def plan(self) -> int:
+        """Index of the plan in force at the start; 0 without plans."""
+        return self.plan_index(self.control.plan)
+
+    def plan_index(self, plan: int | str, field: str = "plan") -> int:
+        """The index of a plan, given by its name or index; `InputError` if there is none."""
+        names = self.plan_names
+        if isinstance(plan, str) and plan in names:
+            return names.index(plan)
+        number = int(plan) if str(plan).isdecimal() else -1
+        if not 0 <= number < max(1, len(names)):
+            allowed = f"must be an index from 0 to {len(names) - 1}, or one of {', '.join(names)}"
+            raise InputError(field, plan, allowed if names else "must be 0: the scenario has no plans")
+        return number
 
     @cached_property
     def has_accelerator(self) -> bool:
@@ -165,10 +302,10 @@ class Scenario(Strict):
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
-        """The ladder of thresholds: the file's, else the default one, else (without an accelerator) None alone."""
+        """The ladder of thresholds: the file's, else the default one, else (no stage has both pools) None alone."""
         if self.control.thresholds is not None:
             return self.control.thresholds
-        return THRESHOLDS if self.has_accelerator else (None,)
+        return THRESHOLDS if any(len(stage.pools()) == 2 for stage in self.stages) else (None,)
 
     def replace(self, **changes: Any) -> Scenario:
         """A copy with some fields changed, validated again."""
@@ -178,7 +315,23 @@ class Scenario(Strict):
         """A copy with another arrival process (a component or a mapping with its kind)."""
         return self.replace(workload=Workload(arrivals=arrivals, sizes=self.workload.sizes))
 
-    def with_settings(self, batch_size: int, threshold: Threshold) -> Scenario:
-        """A copy with other settings at the start."""
-        control = self.control.model_dump() | {"batch_size": batch_size, "threshold": threshold}
-        return self.replace(control=control)
+    def with_settings(self, batch_size: int, threshold: Threshold, plan: int | str | None = None) -> Scenario:
+        """A copy with other settings at the start; the plan stays without a `plan`."""
+        changes = {"batch_size": batch_size, "threshold": threshold} | ({} if plan is None else {"plan": plan})
+        return self.replace(control=self.control.model_dump() | changes)
+
+
+def _with_latencies(stage: Stage, plan: Plan) -> Stage:
+    """The stage with a plan's latencies."""
+    latencies = plan.latency.get(stage.name, {})
+    changed: dict[str, Any] = {
+        kind: pool.model_copy(update={"latency": latencies[kind]})
+        for kind, pool in stage.pools().items()
+        if kind in latencies
+    }
+    return stage.model_copy(update=changed)
+
+
+def _rated(plan: Plan, table: str) -> Plan:
+    """The plan with its quality, from the table where it has none of its own."""
+    return plan if plan.quality is not None else plan.model_copy(update={"quality": quality_of(table, plan.name)})

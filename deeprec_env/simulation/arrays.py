@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.latency.rows import row_of
 from deeprec_env.scenario.parts import Floats, Ints
-from deeprec_env.scenario.schema import MOST_ITEMS, Scenario, Threshold
+from deeprec_env.scenario.schema import KINDS, Scenario, Threshold
 
 ADMITTED, HELD, OPEN, BEFORE, WAITING = 0, 1, 2, 3, 4
 """Entries of `NodeState.counts`: queries admitted so far, how many of them are held, how many of the first of these had
@@ -22,12 +22,13 @@ class NodeArrays(NamedTuple):
     """A node that nothing changes. Pool 2 s is stage s's CPU, pool 2 s + 1 its accelerator (0 servers: none)."""
 
     servers: Ints  # (pools,)
-    latency: Floats  # (pools, longest row), see `latency.rows`
+    latency: Floats  # (plans, pools, longest row), see `latency.rows`
     slowdown: Floats  # (pools, most servers + 1), by busy servers
     contended: NDArray[np.bool_]  # (pools,) whether any slow-down differs from 1
     idle_w: Floats  # (pools,)
     busy_w: Floats  # (pools,)
-    keep: Ints  # (stages,) most items that a stage passes on
+    entering: Ints  # (plans, stages) most items of a query that enter a stage, 0: it is skipped
+    whole: NDArray[np.bool_]  # (stages,) whether queries are never split
     overhead_s: Floats  # (stages,)
     transfer_s: Floats  # (stages,)
 
@@ -45,6 +46,7 @@ class NodeState(NamedTuple):
     items: Ints  # (queries,)
     batch_size: Ints  # (queries,)
     threshold: Floats  # (queries,) infinite: never
+    plan: Ints  # (queries,)
     entry_s: Floats  # (stages, queries)
     leave_s: Floats  # (stages, queries)
     offloaded: NDArray[np.bool_]  # (stages, queries)
@@ -55,20 +57,29 @@ class NodeState(NamedTuple):
     end_s: Floats  # (stages, requests)
 
 
-_OF_QUERIES = ("arrival_s", "items", "batch_size", "threshold", "entry_s", "leave_s", "offloaded", "first", "waiting")
+_OF_QUERIES = (
+    "arrival_s", "items", "batch_size", "threshold", "plan", "entry_s", "leave_s", "offloaded", "first", "waiting",
+)  # fmt: skip
 _OF_REQUESTS = ("base_s", "start_s", "end_s")
 
 
 def node_arrays(scenario: Scenario) -> NodeArrays:
     """The scenario's node. Latencies that are no row of numbers have an empty one: see `all_rows`."""
     pools = [pool for stage in scenario.stages for pool in (stage.cpu, stage.accelerator)]
-    rows = [None if pool is None else row_of(pool.latency) for pool in pools]
+    rows = {
+        (plan, 2 * position + KINDS.index(kind)): row
+        for plan, stages in enumerate(scenario.planned_stages)
+        for position, stage in enumerate(stages)
+        for kind, pool in stage.pools().items()
+        if (row := row_of(pool.latency)) is not None
+    }
+    longest = max((len(row) for row in rows.values()), default=1)
+    latency = np.zeros((len(scenario.planned_stages), len(pools), longest))
+    for (plan, position), row in rows.items():
+        latency[plan, position, : len(row)] = row
     most = max(pool.servers for pool in pools if pool is not None)
-    latency = np.zeros((len(pools), max(1 if row is None else len(row) for row in rows)))
     slowdown = np.ones((len(pools), most + 1))
-    for position, (pool, row) in enumerate(zip(pools, rows, strict=True)):
-        if row is not None:
-            latency[position, : len(row)] = row
+    for position, pool in enumerate(pools):
         if pool is not None:
             slowdown[position, : pool.servers + 1] = [pool.slowdown(busy) for busy in range(pool.servers + 1)]
     return NodeArrays(
@@ -78,7 +89,8 @@ def node_arrays(scenario: Scenario) -> NodeArrays:
         contended=(slowdown != 1.0).any(axis=1),
         idle_w=np.array([0.0 if pool is None else pool.idle_w for pool in pools]),
         busy_w=np.array([0.0 if pool is None else pool.busy_w for pool in pools]),
-        keep=np.array([stage.keep or MOST_ITEMS for stage in scenario.stages], dtype=np.int64),
+        entering=np.array(scenario.planned_items, dtype=np.int64),
+        whole=np.array([stage.whole for stage in scenario.stages]),
         overhead_s=np.array([stage.overhead_s for stage in scenario.stages]),
         transfer_s=np.array([stage.transfer_s for stage in scenario.stages]),
     )
@@ -89,14 +101,19 @@ def as_float(threshold: Threshold) -> float:
     return math.inf if threshold is None else float(threshold)
 
 
+def compiled_setting(batch_size: int, threshold: Threshold, plan: int) -> tuple[int, float, int]:
+    """A setting as compiled code takes it."""
+    return batch_size, as_float(threshold), plan
+
+
 def all_rows(scenario: Scenario) -> bool:
     """Whether every latency of the node is a row of numbers, so that compiled code can plan requests alone."""
-    return all(row_of(pool.latency) is not None for stage in scenario.stages for pool in stage.pools().values())
+    return all(row_of(latency) is not None for latency in scenario.latencies)
 
 
 def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int, ...] = ()) -> NodeState:
     """The state of an idle node with room for so many queries and requests; `nodes` (n,) stacks n of them."""
-    stages, servers = len(node.keep), node.slowdown.shape[1] - 1
+    stages, servers = len(node.overhead_s), node.slowdown.shape[1] - 1
     by_query, by_request = (*nodes, stages, queries), (*nodes, stages, requests)
     return NodeState(
         counts=np.zeros((*nodes, WAITING + stages), dtype=np.int64),
@@ -105,6 +122,7 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
         items=np.empty((*nodes, queries), dtype=np.int64),
         batch_size=np.empty((*nodes, queries), dtype=np.int64),
         threshold=np.empty((*nodes, queries)),
+        plan=np.empty((*nodes, queries), dtype=np.int64),
         entry_s=np.empty(by_query),
         leave_s=np.empty(by_query),
         offloaded=np.empty(by_query, dtype=np.bool_),
@@ -118,14 +136,14 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
 
 def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests: int) -> NodeState:
     """A copy that holds the queries from the `query`-th on, all before it served, with room for so many more."""
-    held, stages = int(state.counts[HELD]), len(node.keep)
+    held, stages = int(state.counts[HELD]), len(node.overhead_s)
     kept = held - query
     begin, end = state.first[:, query], state.first[:, held]
     copy = empty_state(node, kept + queries, int((end - begin).max(initial=0)) + requests)
     copy.counts[:] = state.counts
     copy.counts[HELD], copy.counts[OPEN] = kept, 0
     copy.free_s[:] = state.free_s
-    for name in ("arrival_s", "items", "batch_size", "threshold", "entry_s", "leave_s", "offloaded"):
+    for name in ("arrival_s", "items", "batch_size", "threshold", "plan", "entry_s", "leave_s", "offloaded"):
         getattr(copy, name)[..., :kept] = getattr(state, name)[..., query:held]
     copy.first[:, : kept + 1] = state.first[:, query : held + 1] - begin[:, None]
     for stage in range(stages):

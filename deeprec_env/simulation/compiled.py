@@ -20,7 +20,7 @@ from deeprec_env.simulation.arrays import (
     BEFORE,
     HELD,
     all_rows,
-    as_float,
+    compiled_setting,
     empty_state,
     node_arrays,
     tail,
@@ -42,19 +42,19 @@ class CompiledEngine:
 
     def __init__(self, scenario: Scenario, traffic: Traffic) -> None:
         self._scenario, self._traffic = scenario, traffic
-        self._stages = scenario.stages
         self._noise_key = np.uint64(traffic.noise_key)
         self._largest = int(traffic.items.max(initial=0))
         self._node = node_arrays(scenario)
         self._all_rows = all_rows(scenario)
         queries, start = len(traffic.arrival_s), scenario.control
         idle = empty_state(self._node, 0, 0)
-        requests = requests_needed(self._node, idle, traffic.items, start.batch_size, as_float(start.threshold))
+        in_force = compiled_setting(start.batch_size, start.threshold, scenario.plan)
+        requests = requests_needed(self._node, idle, traffic.items, in_force)
         self._state = empty_state(self._node, queries, requests)  # what all queries need under the first settings
         self._window = np.empty(len(Window._fields))
         self._now_s = 0.0
         self._drained = False
-        self._set(scenario.control.batch_size, scenario.control.threshold)
+        self._set(start.batch_size, start.threshold, scenario.plan)
 
     @property
     def now_s(self) -> float:
@@ -76,16 +76,17 @@ class CompiledEngine:
         """Queries that have completed."""
         return self.first_query + int(np.count_nonzero(self._leave_s() < math.inf))
 
-    def control(self, batch_size: int, threshold: Threshold) -> None:
-        """Put settings in force for the queries that arrive from now on."""
-        check_settings(self._scenario, batch_size, threshold)
-        if (batch_size, threshold) != self._setting:
-            self._set(batch_size, threshold)
+    def control(self, batch_size: int, threshold: Threshold, plan: int | None = None) -> None:
+        """Put settings in force for the queries that arrive from now on; `plan` is an index, None the scenario's."""
+        plan = self._scenario.plan if plan is None else plan
+        check_settings(self._scenario, batch_size, threshold, plan)
+        if (batch_size, threshold, plan) != self._setting:
+            self._set(batch_size, threshold, plan)
 
-    def _set(self, batch_size: int, threshold: Threshold) -> None:
-        self._setting = (batch_size, threshold)
-        self._in_force = (batch_size, as_float(threshold))
-        warn_beyond(self._scenario, self._largest, batch_size, threshold)
+    def _set(self, batch_size: int, threshold: Threshold, plan: int) -> None:
+        self._setting = (batch_size, threshold, plan)
+        self._in_force = compiled_setting(batch_size, threshold, plan)
+        warn_beyond(self._scenario, self._largest, batch_size, threshold, plan)
 
     def expect(self, ahead: Traffic) -> None:
         """Let `ahead` be the arrivals still to come, instead of those before."""
@@ -106,9 +107,11 @@ class CompiledEngine:
             pass
         self._now_s = until_s
 
-    def run_window(self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float) -> Window:
+    def run_window(
+        self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float, plan: int | None = None
+    ) -> Window:
         """Run from `begin_s`, the present, to `end_s` under these settings and measure the window; in turn, no gaps."""
-        self.control(batch_size, threshold)
+        self.control(batch_size, threshold, plan)
         if not self._all_rows:
             self._admit_in_python(end_s)
         while self._grow(run_window(*self._arguments(), begin_s, end_s, self._scenario.sla_s, self._window)):
@@ -118,7 +121,7 @@ class CompiledEngine:
 
     def _arguments(self) -> tuple[Any, ...]:
         traffic = self._traffic
-        return self._node, self._state, self._noise_key, traffic.arrival_s, traffic.items, *self._in_force
+        return self._node, self._state, self._noise_key, traffic.arrival_s, traffic.items, self._in_force
 
     def _grow(self, needed: tuple[int, int]) -> bool:
         """Make room for queries and requests, where there is too little of it."""
@@ -163,7 +166,7 @@ class CompiledEngine:
         state, first_query = self._state, max(first_query, self.first_query)
         queries = slice(first_query - self.first_query, int(state.counts[HELD]))
         stages = []
-        for stage in range(len(self._stages)):
+        for stage in range(len(self._scenario.stages)):
             first = state.first[stage, queries.start : queries.stop + 1]
             requests = slice(int(first[0]), int(first[-1]))
             start_s, end_s = state.start_s[stage, requests], state.end_s[stage, requests]
@@ -186,6 +189,7 @@ class CompiledEngine:
             state.threshold[queries],
             self._visible(state.leave_s[-1, queries]),
             tuple(stages),
+            state.plan[queries] if self._scenario.plans else None,
         )
 
     def _leave_s(self) -> Floats:
@@ -199,6 +203,6 @@ class CompiledEngine:
         """Take in the queries that arrive before a time, where some latencies have to be asked in Python."""
         begin, end = due(self._state, self._traffic.arrival_s, until_s)
         ahead = self._traffic.part(begin, end)
-        requests = requests_needed(self._node, self._state, ahead.items, *self._in_force)
+        requests = requests_needed(self._node, self._state, ahead.items, self._in_force)
         self._state = with_room(self._state, int(self._state.counts[HELD]) + end - begin, requests)
-        admit_in_python(self._node, self._state, self._stages, ahead, *self._setting)
+        admit_in_python(self._scenario, self._node, self._state, ahead, *self._setting)

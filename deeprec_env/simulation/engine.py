@@ -12,6 +12,7 @@ import anyio
 import numpy as np
 
 from deeprec_env.errors import InputError
+from deeprec_env.scenario import schema
 from deeprec_env.scenario.schema import Scenario, Threshold
 from deeprec_env.simulation.loop import ARRIVAL, ENTRY, Event, VirtualTimeLoop
 from deeprec_env.simulation.pool import Pool, StageLog
@@ -20,8 +21,8 @@ from deeprec_env.simulation.settings import check_ahead, check_settings
 from deeprec_env.simulation.windows import Window, WindowMeter
 from deeprec_env.workload.stream import Traffic
 
-_PLANNED_AHEAD = 256
-"""Queries planned at once; a change of settings plans those that have not arrived again."""
+_DISPATCHED_AHEAD = 256
+"""Queries dispatched at once; a change of settings dispatches those that have not arrived again."""
 
 
 class Engine(Protocol):
@@ -39,8 +40,8 @@ class Engine(Protocol):
     def completed(self) -> int:
         """Queries that have completed."""
 
-    def control(self, batch_size: int, threshold: Threshold) -> None:
-        """Put settings in force for the queries that arrive from now on."""
+    def control(self, batch_size: int, threshold: Threshold, plan: int | None = None) -> None:
+        """Put settings in force for the queries that arrive from now on; `plan` is an index, None the scenario's."""
 
     def expect(self, ahead: Traffic) -> None:
         """Let `ahead` be the arrivals still to come, instead of those before.
@@ -51,7 +52,9 @@ class Engine(Protocol):
     def advance(self, until_s: float) -> None:
         """Run up to a time; what happens at it is still to come."""
 
-    def run_window(self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float) -> Window:
+    def run_window(
+        self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float, plan: int | None = None
+    ) -> Window:
         """Run from `begin_s`, the present, to `end_s` under these settings and measure the window; in turn, no gaps."""
 
     def run_until_completed(self, queries: int) -> None:
@@ -71,7 +74,8 @@ class AsyncioEngine:
     """A node in virtual time: the reference for every other engine.
 
     It is also what a coroutine of the user's is given: it may read `now_s`, `arrived`, `completed`, `in_flight`,
-    `batch_size`, `threshold`, `waiting` and `busy`, set `batch_size` and `threshold`, and `await anyio.sleep(...)`.
+    `batch_size`, `threshold`, `plan`, `waiting` and `busy`, set the first three of these, and
+    `await anyio.sleep(...)`.
     """
 
     def __init__(
@@ -83,25 +87,27 @@ class AsyncioEngine:
         self._scenario = scenario
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
         self._batch_size, self._threshold = scenario.control.batch_size, scenario.control.threshold
+        self._plan = scenario.plan
         self._loop = VirtualTimeLoop()
         self._meter = WindowMeter(scenario)
         self._logs = [StageLog() for _ in scenario.stages]
-        self._pools: list[tuple[Pool, Pool | None]] = []
+        self._pools: list[dict[schema.PoolKind, Pool]] = []
         for position, (stage, log) in enumerate(zip(scenario.stages, self._logs, strict=True)):
 
             def leave(query: int, position: int = position) -> None:
                 self._leave(position, query)
 
-            cpu = Pool(2 * position, self._loop, stage.cpu, stage.overhead_s, log, leave)
-            accelerator = None
-            if stage.accelerator is not None:
-                accelerator = Pool(2 * position + 1, self._loop, stage.accelerator, stage.overhead_s, log, leave)
-            self._pools.append((cpu, accelerator))
+            pools: dict[schema.PoolKind, Pool] = {}
+            for kind, pool in stage.pools().items():
+                number = 2 * position + schema.KINDS.index(kind)
+                pools[kind] = Pool(number, self._loop, pool, stage.overhead_s, log, leave)
+            self._pools.append(pools)
         self._transfer_s = [stage.transfer_s for stage in scenario.stages]
-        self._arrival_s: list[float] = []  # of planned queries; so are the next four
+        self._arrival_s: list[float] = []  # of dispatched queries; so are the next five
         self._items: list[int] = []
         self._batch_sizes: list[int] = []
         self._thresholds: list[float] = []
+        self._plans: list[int] = []
         self._completion_s: list[float] = []
         self.arrived = 0
         self.finished: list[int] = []  # queries in the order of their completion
@@ -144,7 +150,7 @@ class AsyncioEngine:
 
     @batch_size.setter
     def batch_size(self, batch_size: int) -> None:
-        self.control(batch_size, self._threshold)
+        self.control(batch_size, self._threshold, self._plan)
 
     @property
     def threshold(self) -> Threshold:
@@ -153,14 +159,24 @@ class AsyncioEngine:
 
     @threshold.setter
     def threshold(self, threshold: Threshold) -> None:
-        self.control(self._batch_size, threshold)
+        self.control(self._batch_size, threshold, self._plan)
 
-    def control(self, batch_size: int, threshold: Threshold) -> None:
-        """Put settings in force for the queries that arrive from now on."""
-        check_settings(self._scenario, batch_size, threshold)
-        if (batch_size, threshold) != (self._batch_size, self._threshold):
-            self._batch_size, self._threshold = batch_size, threshold
-            self._forget_plans()
+    @property
+    def plan(self) -> int:
+        """Index of the plan in force; settable, by its name too."""
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: int | str) -> None:
+        self.control(self._batch_size, self._threshold, self._scenario.plan_index(plan))
+
+    def control(self, batch_size: int, threshold: Threshold, plan: int | None = None) -> None:
+        """Put settings in force for the queries that arrive from now on; `plan` is an index, None the scenario's."""
+        plan = self._scenario.plan if plan is None else plan
+        check_settings(self._scenario, batch_size, threshold, plan)
+        if (batch_size, threshold, plan) != (self._batch_size, self._threshold, self._plan):
+            self._batch_size, self._threshold, self._plan = batch_size, threshold, plan
+            self._forget_dispatched()
 
     def stretch_gaps(self, factor: float) -> None:
         """Make every gap of the arrivals still to come `factor` times as long."""
@@ -173,7 +189,7 @@ class AsyncioEngine:
         check_ahead(ahead, self.now_s)
         self._traffic, self._before = ahead, self.arrived
         self._generation += 1
-        self._forget_plans()
+        self._forget_dispatched()
         self._push_arrival()
 
     # Running
@@ -182,9 +198,11 @@ class AsyncioEngine:
         """Run up to a time; what happens at it is still to come."""
         self._run(until_s, None)
 
-    def run_window(self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float) -> Window:
+    def run_window(
+        self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float, plan: int | None = None
+    ) -> Window:
         """Run from `begin_s`, the present, to `end_s` under these settings and measure the window; in turn, no gaps."""
-        self.control(batch_size, threshold)
+        self.control(batch_size, threshold, plan)
         self.advance(end_s)
         return self._meter.close_window(self.records, begin_s, end_s)
 
@@ -244,6 +262,7 @@ class AsyncioEngine:
             np.array(self._thresholds[queries], dtype=np.float64),
             np.array(self._completion_s[queries], dtype=np.float64),
             tuple(stages),
+            np.array(self._plans[queries], dtype=np.int64) if self._scenario.plans else None,
         )
 
     # The life of a query
@@ -253,7 +272,7 @@ class AsyncioEngine:
         if query == len(self._arrival_s):
             if query == self._known:
                 return
-            self._plan()
+            self._dispatch()
         heappush(self._loop.events, (self._arrival_s[query], ARRIVAL, query, self._generation, self._arrive))
 
     def _arrive(self, event: Event) -> None:
@@ -261,10 +280,10 @@ class AsyncioEngine:
             return
         query = event[2]
         if query == len(self._arrival_s):  # the settings have changed since it was pushed
-            self._plan()
+            self._dispatch()
         self.arrived += 1
         self._push_arrival()
-        self._enter(0, query)
+        self._enter(self._next_stage(0, query), query)
 
     def _enter(self, position: int, query: int) -> None:
         if self._transfer_s[position] > 0.0:
@@ -277,53 +296,67 @@ class AsyncioEngine:
         self._queue(event[3], event[2])
 
     def _queue(self, position: int, query: int) -> None:
-        cpu, accelerator = self._pools[position]
-        pool = accelerator if self._logs[position].offloaded[query] else cpu
-        assert pool is not None
-        pool.enter(query)
+        self._pools[position]["accelerator" if self._logs[position].offloaded[query] else "cpu"].enter(query)
+
+    def _next_stage(self, position: int, query: int) -> int:
+        """The first stage from `position` on that a query has work for: its plan skips the others."""
+        while position < len(self._logs):
+            first = self._logs[position].first
+            if first[query + 1] > first[query]:
+                break
+            position += 1
+        return position
 
     def _leave(self, position: int, query: int) -> None:
-        if position + 1 < len(self._pools):
-            due_s = self._loop.now + self._transfer_s[position + 1]
-            heappush(self._loop.events, (due_s, ENTRY, query, position + 1, self._entry_due))
+        following = self._next_stage(position + 1, query)
+        if following < len(self._pools):
+            due_s = self._loop.now + self._transfer_s[following]
+            heappush(self._loop.events, (due_s, ENTRY, query, following, self._entry_due))
             return
         self._completion_s[query] = self._loop.now
         self.finished.append(query)
         if len(self.finished) == self._stop_at:
             self._loop.halt()
 
-    # Plans
+    # Dispatch
 
-    def _plan(self) -> None:
+    def _dispatch(self) -> None:
         begin = len(self._arrival_s)
-        end = min(begin + _PLANNED_AHEAD, self._known)
-        planned = self._traffic.part(begin - self._before, end - self._before)
-        from deeprec_env.simulation.plan import plan_stages  # Numba is loaded when the first query arrives
+        end = min(begin + _DISPATCHED_AHEAD, self._known)
+        ahead = self._traffic.part(begin - self._before, end - self._before)
+        from deeprec_env.simulation.dispatch import dispatch  # Numba is loaded when the first query arrives
 
-        plans = plan_stages(
-            self._scenario.stages, planned.noise_key, begin, planned.items, self._batch_size, self._threshold
-        )
-        for log, plan in zip(self._logs, plans, strict=True):
-            requests = len(plan.base_s)
-            log.offloaded += plan.offloaded.tolist()
-            log.first += (plan.first[1:] + log.first[-1]).tolist()
-            log.left += np.diff(plan.first).tolist()
-            log.base_s += plan.base_s.tolist()
+        setting = (self._batch_size, self._threshold, self._plan)
+        dispatched = dispatch(self._scenario, ahead.noise_key, begin, ahead.items, *setting)
+        for log, stage in zip(self._logs, dispatched, strict=True):
+            requests = len(stage.base_s)
+            log.offloaded += stage.offloaded.tolist()
+            log.first += (stage.first[1:] + log.first[-1]).tolist()
+            log.left += np.diff(stage.first).tolist()
+            log.base_s += stage.base_s.tolist()
             log.start_s += [math.inf] * requests
             log.end_s += [math.inf] * requests
-        self._arrival_s += planned.arrival_s.tolist()
-        self._items += planned.items.tolist()
+        self._arrival_s += ahead.arrival_s.tolist()
+        self._items += ahead.items.tolist()
         self._batch_sizes += [self._batch_size] * (end - begin)
         self._thresholds += [math.inf if self._threshold is None else float(self._threshold)] * (end - begin)
+        self._plans += [self._plan] * (end - begin)
         self._completion_s += [math.inf] * (end - begin)
 
-    def _forget_plans(self) -> None:
+    def _forget_dispatched(self) -> None:
         keep = self.arrived
         for log in self._logs:
             requests = log.first[keep]
             del log.first[keep + 1 :], log.offloaded[keep:], log.left[keep:]
             del log.base_s[requests:], log.start_s[requests:], log.end_s[requests:]
-        for of_queries in (self._arrival_s, self._items, self._batch_sizes, self._thresholds, self._completion_s):
+        for of_queries in (
+            self._arrival_s,
+            self._items,
+            self._batch_sizes,
+            self._thresholds,
+            self._plans,
+            self._completion_s,
+        ):
             del of_queries[keep:]
 
     # Coroutines
@@ -338,8 +371,8 @@ class AsyncioEngine:
             self._loop.halt()
 
     def _pool(self, pool: str, stage: int) -> Pool:
-        cpu, accelerator = self._pools[stage]
-        found = {"cpu": cpu, "accelerator": accelerator}.get(pool)
+        pools = self._pools[stage]
+        found = next((found for kind, found in pools.items() if kind == pool), None)
         if found is None:
-            raise InputError("pool", pool, "must be cpu, or accelerator where the stage has one")
+            raise InputError("pool", pool, f"must be one of {', '.join(pools)}")
         return found

@@ -105,7 +105,7 @@ def busy_seconds(
     cpu_s = accelerator_s = 0.0
     cpu_counts = accelerator_counts = True
     for query in range(len(offloaded)):
-        if not (accelerator_counts if offloaded[query] else cpu_counts):
+        if first[query] == first[query + 1] or not (accelerator_counts if offloaded[query] else cpu_counts):
             continue
         if start_s[first[query]] >= until_s:  # then so are its other requests
             if in_order and offloaded[query]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.schema import Pool, Scenario, Stage, Threshold
+from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.scenario.schema import MOST_ITEMS, Pool, PoolKind, Scenario, Stage, Threshold
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class PoolWork:
     """
 
     stage: str
-    kind: str
+    kind: PoolKind
     servers: int
     seconds_per_query: float
     visits: float
@@ -39,38 +39,49 @@ class PoolWork:
         return self.servers / self.seconds_per_query if self.seconds_per_query > 0.0 else np.inf
 
 
-def pool_work(scenario: Scenario, batch_size: int, threshold: Threshold) -> list[PoolWork]:
-    """The work that a mean query brings to every pool under fixed settings."""
-    items, probability = scenario.workload.sizes.probabilities()
+def pool_work(scenario: Scenario, batch_size: int, threshold: Threshold, plan: int | None = None) -> list[PoolWork]:
+    """The work that a mean query brings to every pool under fixed settings (`plan`: an index; None: the scenario's)."""
+    sizes, probability = scenario.workload.sizes.probabilities()
+    index = scenario.plan if plan is None else plan
     work = []
-    for stage in scenario.stages:
-        offloaded = np.zeros(len(items), dtype=bool)
+    for stage, most in zip(scenario.planned_stages[index], scenario.planned_items[index], strict=True):
+        items = np.minimum(sizes, most)
+        offloaded = np.full(len(items), stage.cpu is None)
         if stage.accelerator is not None and threshold is not None:
-            offloaded = items >= threshold
-        full, rest = np.divmod(items, batch_size)
-        largest = np.array([min(batch_size, int(items.max()))])  # the part that full requests of such a size would take
-        seconds = full * _busy_s(stage, stage.cpu, largest)
-        seconds += np.where(rest > 0, _busy_s(stage, stage.cpu, np.maximum(rest, 1)), 0.0)
-        work.append(_work(stage, "cpu", probability, ~offloaded, seconds))
+            offloaded |= items >= threshold
+        offloaded &= items > 0
+        if stage.cpu is not None:
+            seconds = _split_s(stage, stage.cpu, items, MOST_ITEMS if stage.whole else batch_size)
+            work.append(_work(stage, "cpu", probability, ~offloaded & (items > 0), seconds))
         if stage.accelerator is not None:
-            work.append(_work(stage, "accelerator", probability, offloaded, _busy_s(stage, stage.accelerator, items)))
-        if stage.keep is not None:
-            items = np.minimum(items, stage.keep)
+            seconds = _busy_s(stage, stage.accelerator, np.maximum(items, 1))
+            work.append(_work(stage, "accelerator", probability, offloaded, seconds))
     return work
 
 
-def offered_load(scenario: Scenario, qps: float, batch_size: int, threshold: Threshold) -> dict[str, float | None]:
+def offered_load(
+    scenario: Scenario, qps: float, batch_size: int, threshold: Threshold, plan: int | None = None
+) -> dict[str, float | None]:
     """Load of the busiest pool of each kind at a rate (None without one)."""
     loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
-    for work in pool_work(scenario, batch_size, threshold):
+    for work in pool_work(scenario, batch_size, threshold, plan):
         loads[work.kind] = max(loads[work.kind] or 0.0, work.load(qps))
     return loads
 
 
-def _busy_s(stage: Stage, pool: Pool, items: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Floats:
+def _split_s(stage: Stage, pool: Pool, items: Ints, batch_size: int) -> Floats:
+    """Server-seconds of queries that are split into requests of `batch_size` items."""
+    full, rest = np.divmod(items, batch_size)
+    largest = np.array([max(1, min(batch_size, int(items.max())))])  # what full requests, if there are any, hold
+    seconds: Floats = full * _busy_s(stage, pool, largest)
+    seconds += np.where(rest > 0, _busy_s(stage, pool, np.maximum(rest, 1)), 0.0)
+    return seconds
+
+
+def _busy_s(stage: Stage, pool: Pool, items: Ints) -> Floats:
     return pool.latency.mean_s(items) * pool.slowdown(pool.servers) + stage.overhead_s
 
 
-def _work(stage: Stage, kind: str, probability: Floats, visits: NDArray[np.bool_], seconds: Floats) -> PoolWork:
+def _work(stage: Stage, kind: PoolKind, probability: Floats, visits: NDArray[np.bool_], seconds: Floats) -> PoolWork:
     mean_s = float(probability @ np.where(visits, seconds, 0.0))
     return PoolWork(stage.name, kind, stage.pools()[kind].servers, mean_s, float(probability @ visits))

@@ -12,43 +12,52 @@ import numpy as np
 
 from deeprec_env.compiled import compiled
 from deeprec_env.latency.evaluate import write_s
+from deeprec_env.scenario.schema import MOST_ITEMS
 from deeprec_env.simulation.arrays import ADMITTED, BEFORE, HELD, OPEN, WAITING
 from deeprec_env.simulation.kernels import serve, split
 from deeprec_env.workload.noise import keys_of
 
 
 @compiled
-def limit(threshold: Any, servers: Any) -> Any:
-    """A threshold as `split` takes it: 0 for never, which it is without an accelerator too."""
-    return np.int64(0) if threshold == math.inf or servers == 0 else np.int64(threshold)
+def limits(node: Any, stage: Any, setting: Any) -> Any:
+    """Most items of a request at a stage under a setting, and the threshold as `split` takes it: 0 for never.
+
+    A setting is (batch size, threshold, plan). Without an accelerator the threshold is never, without a CPU always.
+    """
+    batch_size = np.int64(MOST_ITEMS) if node.whole[stage] else np.int64(setting[0])
+    if node.servers[2 * stage] == 0:
+        return batch_size, np.int64(1)
+    if setting[1] == math.inf or node.servers[2 * stage + 1] == 0:
+        return batch_size, np.int64(0)
+    return batch_size, np.int64(setting[1])
 
 
 @compiled
-def requests_needed(node: Any, state: Any, items: Any, batch_size: Any, threshold: Any) -> Any:
+def requests_needed(node: Any, state: Any, items: Any, setting: Any) -> Any:
     """Room for requests (of the stage with most) that the state needs to take queries of `items` items more."""
-    stages, held = len(node.keep), state.counts[HELD]
-    most, largest = 0, np.int64(2**62)
-    for stage in range(stages):
+    held = state.counts[HELD]
+    most = 0
+    for stage in range(len(node.overhead_s)):
         total = state.first[stage, held]
-        offload_from = limit(threshold, node.servers[2 * stage + 1])
+        entering = node.entering[setting[2], stage]
+        batch_size, offload_from = limits(node, stage, setting)
         for n in items:
-            n = min(n, largest)
+            n = min(n, entering)
             total += 1 if offload_from > 0 and n >= offload_from else (n + batch_size - 1) // batch_size
         most = max(most, total)
-        largest = min(largest, node.keep[stage])
     return most
 
 
 @compiled
-def admit(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, batch_size: Any, threshold: Any) -> None:
+def admit(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, setting: Any) -> None:
     """Take queries in: split them at every stage (rule 4) and know their requests' base service times (rules 3, 9)."""
     held, count = state.counts[HELD], len(items)
     numbers = np.arange(count) + state.counts[ADMITTED]
-    passed_on = items.copy()
-    for stage in range(len(node.keep)):
+    for stage in range(len(node.overhead_s)):
         keys = keys_of(noise_key, np.uint64(stage), numbers)
-        offload_from = limit(threshold, node.servers[2 * stage + 1])
-        offloaded, first, request_items, u = split(passed_on, keys, batch_size, offload_from)
+        batch_size, offload_from = limits(node, stage, setting)
+        entering = np.minimum(items, node.entering[setting[2], stage])
+        offloaded, first, request_items, u = split(entering, keys, batch_size, offload_from)
         begin = state.first[stage, held]
         base_s = state.base_s[stage, begin : begin + first[count]]
         query = 0
@@ -56,13 +65,12 @@ def admit(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, bat
             last = query + 1
             while last < count and offloaded[last] == offloaded[query]:
                 last += 1
-            row = node.latency[2 * stage + 1] if offloaded[query] else node.latency[2 * stage]
+            row = node.latency[setting[2], 2 * stage + (1 if offloaded[query] else 0)]
             requests = slice(first[query], first[last])
             write_s(row, request_items[requests], u[requests], base_s[requests])
             query = last
         take(state, stage, offloaded, first)
-        passed_on = np.minimum(passed_on, node.keep[stage])
-    enter(node, state, arrival_s, items, batch_size, threshold)
+    enter(node, state, arrival_s, items, setting)
 
 
 @compiled
@@ -85,25 +93,44 @@ def take(state: Any, stage: Any, offloaded: Any, first: Any) -> None:
 
 
 @compiled
-def enter(node: Any, state: Any, arrival_s: Any, items: Any, batch_size: Any, threshold: Any) -> None:
+def enter(node: Any, state: Any, arrival_s: Any, items: Any, setting: Any) -> None:
     """Let new queries, taken at every stage, arrive under the settings in force."""
     held = state.counts[HELD]
     for query in range(len(items)):
         at = held + query
         state.arrival_s[at] = arrival_s[query]
         state.items[at] = items[query]
-        state.batch_size[at] = batch_size
-        state.threshold[at] = threshold
-        state.entry_s[0, at] = arrival_s[query] + node.transfer_s[0]
+        state.batch_size[at], state.threshold[at], state.plan[at] = setting
+        state.entry_s[0, at] = entry_s(node, state, 0, at, arrival_s[query])
     state.counts[HELD] += len(items)
     state.counts[ADMITTED] += len(items)
 
 
 @compiled
+def entry_s(node: Any, state: Any, stage: Any, query: Any, left_s: Any) -> Any:
+    """When a query enters a stage that left the one before, or arrived, at `left_s`: at once where it has no work."""
+    works = state.first[stage, query + 1] > state.first[stage, query]
+    return left_s + node.transfer_s[stage] if works else left_s
+
+
+@compiled
+def restart(node: Any, state: Any, arrival_s: Any) -> None:
+    """Make a node idle again, with all queries that it holds ahead, at other arrival times."""
+    state.free_s[:] = -math.inf
+    for query in range(len(arrival_s)):
+        state.arrival_s[query] = arrival_s[query]
+        state.entry_s[0, query] = entry_s(node, state, 0, query, arrival_s[query])
+    for stage in range(len(node.overhead_s)):
+        for query in range(len(arrival_s)):
+            state.waiting[stage, query] = query
+        state.counts[WAITING + stage] = len(arrival_s)
+
+
+@compiled
 def serve_until(node: Any, state: Any, until_s: Any) -> None:
     """Serve, stage by stage, the queries that enter before `until_s`, in the order of their entry (rules 5 to 8)."""
-    for stage in range(len(node.keep)):
-        waiting, entry_s = state.waiting[stage], state.entry_s[stage]
+    for stage in range(len(node.overhead_s)):
+        waiting, enters_s = state.waiting[stage], state.entry_s[stage]
         count = state.counts[WAITING + stage]
         order = np.empty(count, dtype=np.int64)
         due = kept = 0
@@ -111,9 +138,9 @@ def serve_until(node: Any, state: Any, until_s: Any) -> None:
         for position in range(count):
             query = waiting[position]
             if stage > 0:
-                entry_s[query] = state.leave_s[stage - 1, query] + node.transfer_s[stage]
-            if entry_s[query] < until_s:
-                sorted_already = sorted_already and (due == 0 or entry_s[order[due - 1]] <= entry_s[query])
+                enters_s[query] = entry_s(node, state, stage, query, state.leave_s[stage - 1, query])
+            if enters_s[query] < until_s:
+                sorted_already = sorted_already and (due == 0 or enters_s[order[due - 1]] <= enters_s[query])
                 order[due] = query
                 due += 1
             else:
@@ -122,11 +149,11 @@ def serve_until(node: Any, state: Any, until_s: Any) -> None:
         state.counts[WAITING + stage] = kept
         order = order[:due]
         if not sorted_already:  # `waiting` ascends and the sort is stable, so that ties go by query
-            order = order[np.argsort(entry_s[order], kind="mergesort")]
+            order = order[np.argsort(enters_s[order], kind="mergesort")]
         cpu, accelerator = 2 * stage, 2 * stage + 1
         serve(
             order,
-            entry_s,
+            enters_s,
             state.offloaded[stage],
             state.first[stage],
             state.base_s[stage],
@@ -177,6 +204,7 @@ def forget(state: Any, keep: Any) -> None:
             state.items[at] = state.items[query]
             state.batch_size[at] = state.batch_size[query]
             state.threshold[at] = state.threshold[query]
+            state.plan[at] = state.plan[query]
     state.counts[HELD], state.counts[OPEN] = kept, 0
 
 
@@ -191,9 +219,7 @@ def due(state: Any, arrival_s: Any, until_s: Any) -> Any:
 
 
 @compiled
-def advance(
-    node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, batch_size: Any, threshold: Any, until_s: Any
-) -> Any:
+def advance(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, setting: Any, until_s: Any) -> Any:
     """Run up to `until_s`; or, if there is no room for that, do nothing and return the queries and requests it needs.
 
     `arrival_s` and `items` are the traffic at hand. Returns (0, 0) when it has run.
@@ -201,9 +227,9 @@ def advance(
     begin, end = due(state, arrival_s, until_s)
     if end > begin:
         queries = state.counts[HELD] + end - begin
-        requests = requests_needed(node, state, items[begin:end], batch_size, threshold)
+        requests = requests_needed(node, state, items[begin:end], setting)
         if queries > state.arrival_s.shape[0] or requests > state.base_s.shape[1]:
             return queries, requests
-        admit(node, state, noise_key, arrival_s[begin:end], items[begin:end], batch_size, threshold)
+        admit(node, state, noise_key, arrival_s[begin:end], items[begin:end], setting)
     serve_until(node, state, until_s)
     return 0, 0

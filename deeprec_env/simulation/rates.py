@@ -16,9 +16,9 @@ from deeprec_env.compiled import compiled
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.admission import admit_all
-from deeprec_env.simulation.arrays import WAITING, empty_state, node_arrays
+from deeprec_env.simulation.arrays import empty_state, node_arrays
 from deeprec_env.simulation.load import PoolWork
-from deeprec_env.simulation.node import serve_until
+from deeprec_env.simulation.node import restart, serve_until
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload.stream import Traffic
 
@@ -56,8 +56,9 @@ class PlannedRun:
 
     def visits(self, work: PoolWork) -> NDArray[np.bool_]:
         """Which queries bring work to a pool, (queries,)."""
-        offloaded = self._state.offloaded[self._position(work)]
-        return np.asarray(offloaded if work.kind == "accelerator" else ~offloaded)
+        position = self._position(work)
+        works = np.diff(self._state.first[position]) > 0
+        return np.asarray(works & (self._state.offloaded[position] == (work.kind == "accelerator")))
 
     def pool_seconds(self, work: PoolWork) -> tuple[Floats, float]:
         """Server-seconds of a pool, all its servers busy, by query, (queries,), and the mean rest of a request there.
@@ -77,14 +78,9 @@ class PlannedRun:
 
     def _serve(self, arrival_s: Floats) -> Floats:
         """When the queries complete: the node idle again, and all of them ahead."""
-        state, queries = self._state, len(self)
-        state.free_s.fill(-math.inf)
-        state.arrival_s[:] = arrival_s
-        state.entry_s[0] = arrival_s + self._scenario.stages[0].transfer_s
-        state.waiting[:] = np.arange(queries)
-        state.counts[WAITING:] = queries
-        serve_until(self._node, state, math.inf)
-        return np.array(state.leave_s[-1])
+        restart(self._node, self._state, arrival_s)
+        serve_until(self._node, self._state, math.inf)
+        return np.array(self._state.leave_s[-1])
 
 
 @compiled

@@ -24,8 +24,8 @@ RECORD_COLUMNS = (
 class StageRecords:
     """Requests of consecutive queries at one stage, in (query, part) order.
 
-    Query i has the requests `first[i]` to `first[i + 1]`. Times are seconds, infinite where they have not come yet
-    (`end_s` is set at the start of service).
+    Query i has the requests `first[i]` to `first[i + 1]`, none where its plan skips the stage. Times are seconds,
+    infinite where they have not come yet (`end_s` is set at the start of service).
     """
 
     offloaded: NDArray[np.bool_]
@@ -43,7 +43,8 @@ class StageRecords:
 class Records:
     """Consecutive queries that have arrived, each array (queries,), and their requests stage by stage.
 
-    `threshold` is infinite for null; `completion_s` is infinite while a query is in flight.
+    `threshold` is infinite for null; `completion_s` is infinite while a query is in flight. `plan` holds the index of
+    the plan in force, where the scenario has plans.
     """
 
     first_query: int
@@ -53,6 +54,7 @@ class Records:
     threshold: Floats
     completion_s: Floats
     stages: tuple[StageRecords, ...]
+    plan: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -78,13 +80,13 @@ def check_records_path(path: Path) -> None:
 
 
 def write_records(records: Records, warmup: int, path: Path) -> None:
-    """One row a query, as CSV (floats by repr) or Parquet.
+    """One row a query, as CSV (floats by repr) or Parquet: `RECORD_COLUMNS` and, with plans, the `plan`'s index.
 
     `warmup` is true for the first `warmup` queries, which summaries leave out.
     """
     check_records_path(path)
     query = records.first_query + np.arange(len(records))
-    columns: tuple[NDArray[Any], ...] = (
+    columns: list[NDArray[Any]] = [
         query,
         records.arrival_s,
         records.items,
@@ -94,16 +96,20 @@ def write_records(records: Records, warmup: int, path: Path) -> None:
         records.completion_s,
         records.latency_s,
         query < warmup,
-    )
+    ]
+    names = list(RECORD_COLUMNS)
+    if records.plan is not None:
+        names.append("plan")
+        columns.append(records.plan)
     if path.suffix == ".parquet":
         import pyarrow as pa  # loaded when the first Parquet file is written
         from pyarrow import parquet
 
-        named = zip(RECORD_COLUMNS, columns, strict=True)
+        named = zip(names, columns, strict=True)
         with replacing_path(path) as temporary:
             parquet.write_table(pa.table({name: np.ascontiguousarray(column) for name, column in named}), temporary)
         return
     with replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(RECORD_COLUMNS)
+        writer.writerow(names)
         writer.writerows(zip(*(column.tolist() for column in columns), strict=True))

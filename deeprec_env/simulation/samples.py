@@ -85,7 +85,7 @@ def close_window(node: Any, state: Any, begin_s: Any, end_s: Any, sla_s: Any, wi
     length_s = end_s - begin_s
     shares = np.zeros(2)
     joules = 0.0
-    for stage in range(len(node.keep)):
+    for stage in range(len(node.overhead_s)):
         busy = busy_seconds(
             state.offloaded[stage, open_:held],
             state.first[stage, open_ : held + 1],
@@ -117,15 +117,14 @@ def run_window(
     noise_key: Any,
     arrival_s: Any,
     items: Any,
-    batch_size: Any,
-    threshold: Any,
+    setting: Any,
     begin_s: Any,
     end_s: Any,
     sla_s: Any,
     window: Any,
 ) -> Any:
-    """`advance` up to `end_s` under settings, then `close_window`; returns what `advance` does."""
-    needed = advance(node, state, noise_key, arrival_s, items, batch_size, threshold, end_s)
+    """`advance` up to `end_s` under a setting, then `close_window`; returns what `advance` does."""
+    needed = advance(node, state, noise_key, arrival_s, items, setting, end_s)
     if needed[0] == 0:
         close_window(node, state, begin_s, end_s, sla_s, window)
     return needed

@@ -12,6 +12,7 @@ import numpy as np
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.parts import Ints
 from deeprec_env.scenario.schema import HIGHEST_QPS, LOWEST_QPS, Scenario, Threshold
 from deeprec_env.simulation.engine import AsyncioEngine, Engine
 from deeprec_env.simulation.load import PoolWork, offered_load, pool_work
@@ -47,7 +48,8 @@ class Result:
     Percentiles of a streamed run are those of sketches, right to about 1e-4 of their value.
     `overloaded`: some pool gets more work than it can do, so that latencies grow for as long as the run lasts. With
     fixed settings the offered load says so; where a coroutine changed them there is no such load (None), and the trend
-    of the latencies does.
+    of the latencies does. `plan` names the plan in force (None without plans, or where a coroutine changed it),
+    `quality` is the mean over the counted queries of their plans' (None where a plan has none).
     """
 
     scenario: Scenario
@@ -61,6 +63,8 @@ class Result:
     offered_load: dict[str, float | None]
     overloaded: bool
     streams_sha256: str
+    plan: str | None = None
+    quality: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -70,12 +74,13 @@ class Result:
     def overloaded_pools(self) -> list[PoolWork]:
         """The pools whose offered load under the scenario's settings is at least 1."""
         control = self.scenario.control
-        works = pool_work(self.scenario, control.batch_size, control.threshold)
+        works = pool_work(self.scenario, control.batch_size, control.threshold, self.scenario.plan)
         return [work for work in works if work.load(self.qps_offered) >= 1.0]
 
     def to_json(self) -> dict[str, Any]:
         """The summary with the contract's keys, in milliseconds."""
         tail, usage = self.tail, self.usage
+        planned = {"plan": self.plan, "quality": self.quality} if self.scenario.plans else {}
         return {
             "schema_version": SCHEMA_VERSION,
             "latency_ms": {
@@ -98,6 +103,7 @@ class Result:
             "offloaded_fraction": self.offloaded_fraction,
             "utilisation": usage.utilisation,
             "offered_load": self.offered_load,
+            **planned,
             "joules_per_query": usage.joules_per_query,
             "qps_per_watt": usage.qps_per_watt,
             "devices": devices(self.scenario),
@@ -118,7 +124,7 @@ def versions() -> dict[str, str]:
 def devices(scenario: Scenario) -> dict[str, list[str]]:
     """Where the latencies of each kind of pool come from, stage by stage; an estimated profile says so in its name."""
     named: dict[str, list[str]] = {}
-    for stage in scenario.stages:
+    for stage in scenario.planned_stages[scenario.plan]:
         for kind, pool in stage.pools().items():
             named.setdefault(kind, []).append(pool.latency.label)
     return named
@@ -130,6 +136,7 @@ def simulate(
     qps: float | None = None,
     batch_size: int | None = None,
     threshold: Threshold | FromScenario = "scenario",
+    plan: int | str | None = None,
     queries: int = QUERIES,
     seed: int = 0,
     split: str = "train",
@@ -140,14 +147,15 @@ def simulate(
 ) -> Result:
     """Run a scenario for `queries` arrivals and until all have completed.
 
-    `qps` replaces the scenario's arrivals by stationary Poisson; `batch_size` and `threshold` replace its settings.
+    `qps` replaces the scenario's arrivals by stationary Poisson; `batch_size`, `threshold` and `plan` (a name or index)
+    replace its settings.
     `records` names a CSV or Parquet file that every query is written to. `engine` is "compiled" or "asyncio", which
     give the same bytes (default: compiled). `coroutines` run beside the node in virtual time, each called with the
     engine (see `AsyncioEngine`); they need, and by default get, asyncio. Of more than `MOST_KEPT` queries the compiled
     engine keeps no records, unless they are to be written: it streams them in bounded memory and tells `progress` how
     many more are done. Raises `InputError` for bad input.
     """
-    chosen = with_options(load_scenario(scenario), qps=qps, batch_size=batch_size, threshold=threshold)
+    chosen = with_options(load_scenario(scenario), qps=qps, batch_size=batch_size, threshold=threshold, plan=plan)
     if queries < warmup_queries(queries) + 100:
         raise InputError("queries", queries, "must be at least 1100: the first 1000 are warm-up")
     if records is not None:
@@ -170,17 +178,19 @@ def with_options(
     qps: float | None = None,
     batch_size: int | None = None,
     threshold: Threshold | FromScenario = "scenario",
+    plan: int | str | None = None,
 ) -> Scenario:
     """A scenario with stationary Poisson arrivals of `qps` and other settings, where they are given."""
     if qps is not None:
         if not LOWEST_QPS <= qps <= HIGHEST_QPS:
             raise InputError("qps", qps, f"must be between {LOWEST_QPS:g} and {HIGHEST_QPS:g}")
         scenario = scenario.with_arrivals({"kind": "poisson", "qps": qps})
-    if batch_size is not None or threshold != "scenario":
+    if batch_size is not None or threshold != "scenario" or plan is not None:
         size = scenario.control.batch_size if batch_size is None else batch_size
         limit = scenario.control.threshold if threshold == "scenario" else threshold
-        check_settings(scenario, size, limit)
-        scenario = scenario.with_settings(size, limit)
+        way = scenario.plan if plan is None else scenario.plan_index(plan)
+        check_settings(scenario, size, limit, way)
+        scenario = scenario.with_settings(size, limit, way)
     return scenario
 
 
@@ -211,7 +221,8 @@ def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
     """The summary of a drained run."""
     warmup = warmup_queries(len(records))
     loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
-    if all((setting == setting[0]).all() for setting in (records.batch_size, records.threshold)):
+    plans = np.zeros(len(records), dtype=np.int64) if records.plan is None else records.plan
+    if all((setting == setting[0]).all() for setting in (records.batch_size, records.threshold, plans)):
         loads = _offered_load(scenario)
         overloaded = _is_over(loads)
     else:
@@ -228,6 +239,8 @@ def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
         offered_load=loads,
         overloaded=overloaded,
         streams_sha256=traffic.sha256(),
+        plan=_plan_name(scenario, plans),
+        quality=_quality(scenario, plans[warmup:]),
     )
 
 
@@ -250,7 +263,24 @@ def _streamed(
         offered_load=loads,
         overloaded=_is_over(loads),
         streams_sha256=run.streams_sha256,
+        plan=_plan_name(scenario, np.array([scenario.plan])),
+        quality=_quality(scenario, np.array([scenario.plan])),
     )
+
+
+def _plan_name(scenario: Scenario, plans: Ints) -> str | None:
+    """The name of the plan in force, if there was one all the time."""
+    return scenario.plan_names[plans[0]] if scenario.plans and (plans == plans[0]).all() else None
+
+
+def _quality(scenario: Scenario, plans: Ints) -> float | None:
+    """Mean quality of queries under these plans; None where it is not known."""
+    if not scenario.plans:
+        return None
+    used, counts = np.unique(plans, return_counts=True)
+    qualities = [scenario.plans[plan].quality for plan in used]
+    known = [quality for quality in qualities if quality is not None]
+    return float(np.average(known, weights=counts)) if len(known) == len(used) else None
 
 
 def _offered_load(scenario: Scenario) -> dict[str, float | None]:

@@ -43,6 +43,7 @@ def _run_windows(
     items: Any,
     batch_size: Any,
     threshold: Any,
+    plan: Any,
     begin_s: Any,
     end_s: Any,
     sla_s: Any,
@@ -58,6 +59,7 @@ def _run_windows(
             states.items[i],
             states.batch_size[i],
             states.threshold[i],
+            states.plan[i],
             states.entry_s[i],
             states.leave_s[i],
             states.offloaded[i],
@@ -73,8 +75,7 @@ def _run_windows(
             noise_keys[i],
             arrival_s[i],
             items[i],
-            batch_size[i],
-            threshold[i],
+            (batch_size[i], threshold[i], plan[i]),
             begin_s,
             end_s,
             sla_s,
@@ -97,6 +98,7 @@ class NodeStack:
         self._node = node_arrays(scenario)
         self._states = empty_state(self._node, _QUERIES, _REQUESTS, (count,))
         self._noise_keys = np.zeros(count, dtype=np.uint64)
+        self._plan: Ints = np.full(count, scenario.plan)
         self._arrival_s: Floats = np.empty((count, 0))
         self._items: Ints = np.empty((count, 0), dtype=np.int64)
         self._windows = np.zeros((count, len(Window._fields)))
@@ -121,13 +123,19 @@ class NodeStack:
             self._arrival_s[i, :count], self._items[i, :count] = each.arrival_s, each.items
             self._arrival_s[i, count:] = math.inf
         largest = max(int(each.items.max(initial=0)) for each in traffic)
-        warn_beyond(self._scenario, largest, largest, 1 if self._scenario.has_accelerator else None)
+        threshold = 1 if self._scenario.has_accelerator else None
+        for plan in range(len(self._scenario.planned_stages)):
+            warn_beyond(self._scenario, largest, largest, threshold, plan)
 
-    def run_window(self, batch_size: Ints, threshold: Floats, begin_s: float, end_s: float) -> Floats:
+    def run_window(
+        self, batch_size: Ints, threshold: Floats, begin_s: float, end_s: float, plan: Ints | None = None
+    ) -> Floats:
         """Run from `begin_s`, the present, to `end_s`, each node under its own settings (count,), infinite for never.
 
-        Returns the fields of `Window`, (count, 14), valid until the next call.
+        `plan` holds indices of plans (default: the scenario's plan). Returns the fields of `Window`, (count, 14), valid
+        until the next call.
         """
+        plan = self._plan if plan is None else plan
         position = 0
         while True:
             position, queries, requests = _run_windows(
@@ -138,6 +146,7 @@ class NodeStack:
                 self._items,
                 batch_size,
                 threshold,
+                plan,
                 begin_s,
                 end_s,
                 self._scenario.sla_s,

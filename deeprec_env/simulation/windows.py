@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.schema import KINDS, Scenario
 from deeprec_env.simulation.records import Records
 
 
@@ -103,7 +103,8 @@ def usage_of(
     utilisation: dict[str, float | None] = {"cpu": None, "accelerator": None}
     joules = 0.0
     for stage, by_kind in zip(scenario.stages, busy_s, strict=True):
-        for (kind, pool), busy in zip(stage.pools().items(), by_kind, strict=False):
+        for kind, pool in stage.pools().items():
+            busy = by_kind[KINDS.index(kind)]
             utilisation[kind] = max(utilisation[kind] or 0.0, busy / (pool.servers * length_s))
             joules += energy_j(pool.idle_w, pool.busy_w, pool.servers, busy, length_s)
     return utilisation, joules

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeprec_env.scenario import Scenario, Stage, Threshold
+from deeprec_env.scenario import Scenario, Stage
+from deeprec_env.scenario.parts import LatencyModel
 from deeprec_env.workload import Traffic
 from deeprec_env.workload.noise import query_keys, uniforms
+from tests.simulation.random_scenarios import Setting
 
 
 @dataclass
@@ -24,43 +26,56 @@ class OracleStage:
     end_s: list[list[float]]
 
 
-def oracle(scenario: Scenario, traffic: Traffic, settings: list[tuple[int, Threshold]]) -> list[OracleStage]:
-    """Start and end of every request of every query at every stage; `settings[i]` is in force at query i's arrival."""
-    entry = traffic.arrival_s.tolist()
-    items = traffic.items.tolist()
-    stages = []
+def items_by_stage(scenario: Scenario, items: int, plan: int) -> list[int]:
+    """The items of a query at each stage, 0 where its plan skips it."""
+    found, left = [], items
     for position, stage in enumerate(scenario.stages):
-        entry = [time + stage.transfer_s for time in entry]
-        log = _stage(stage, position, traffic.noise_key, entry, items, settings)
+        if scenario.plans:
+            most = scenario.plans[plan].items[position]
+            left = min(left, most) if most > 0 else left
+            found.append(left if most > 0 else 0)
+        else:
+            found.append(left)
+            left = left if stage.keep is None else min(stage.keep, left)
+    return found
+
+
+def oracle(scenario: Scenario, traffic: Traffic, settings: list[Setting]) -> tuple[list[OracleStage], list[float]]:
+    """Start and end of every request of every query at every stage, and when each completes.
+
+    `settings[i]` is in force at query i's arrival.
+    """
+    left = traffic.arrival_s.tolist()
+    items = [items_by_stage(scenario, n, plan) for n, (_, _, plan) in zip(traffic.items, settings, strict=True)]
+    stages = []
+    for position in range(len(scenario.stages)):
+        log = _stage(scenario, position, traffic.noise_key, left, [n[position] for n in items], settings)
         stages.append(log)
-        entry = [max(ends) for ends in log.end_s]
-        if stage.keep is not None:
-            items = [min(stage.keep, n) for n in items]
-    return stages
+        left = [max(ends, default=before) for ends, before in zip(log.end_s, left, strict=True)]
+    return stages, left
 
 
 def _stage(
-    stage: Stage,
-    position: int,
-    noise_key: int,
-    entry: list[float],
-    items: list[int],
-    settings: list[tuple[int, Threshold]],
+    scenario: Scenario, position: int, noise_key: int, left: list[float], items: list[int], settings: list[Setting]
 ) -> OracleStage:
-    count = len(entry)
+    stage, count = scenario.stages[position], len(left)
+    entry = [time + stage.transfer_s for time in left]
     log = OracleStage([False] * count, [[] for _ in range(count)], [[] for _ in range(count)])
     free = {kind: [-math.inf] * pool.servers for kind, pool in stage.pools().items()}
     for query in sorted(range(count), key=lambda query: (entry[query], query)):
-        batch_size, threshold = settings[query]
+        if items[query] == 0:
+            continue
+        batch_size, threshold, plan = settings[query]
         offload = stage.accelerator is not None and threshold is not None and items[query] >= threshold
+        offload = offload or stage.cpu is None
         log.offloaded[query] = offload
         kind = "accelerator" if offload else "cpu"
         pool, servers = stage.pools()[kind], free[kind]
-        left, part = items[query], 0
-        while left > 0:
-            n = left if offload else min(batch_size, left)
+        left_over, part = items[query], 0
+        while left_over > 0:
+            n = left_over if offload or stage.whole else min(batch_size, left_over)
             u = uniforms(query_keys(noise_key, position, np.array([query])), np.array([part]))
-            base = float(pool.latency.base_s(np.array([n]), u)[0])
+            base = float(_latency(scenario, stage, kind, plan).base_s(np.array([n]), u)[0])
             start = max(entry[query], servers[0])
             busy = 1 + sum(end > start for end in servers)
             share = busy / (pool.contention.servers or pool.servers)
@@ -69,5 +84,10 @@ def _stage(
             heapq.heapreplace(servers, end)
             log.start_s[query].append(start)
             log.end_s[query].append(end)
-            left, part = left - n, part + 1
+            left_over, part = left_over - n, part + 1
     return log
+
+
+def _latency(scenario: Scenario, stage: Stage, kind: str, plan: int) -> LatencyModel:
+    of_plan = scenario.plans[plan].latency.get(stage.name, {}) if scenario.plans else {}
+    return of_plan.get(kind, stage.pools()[kind].latency)

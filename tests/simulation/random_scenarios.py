@@ -27,23 +27,41 @@ def pools(draw: Any) -> dict[str, Any]:
 
 
 @st.composite
+def plans(draw: Any, stages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Some stages are skipped; some pools have another latency."""
+    items = sorted(draw(st.lists(st.integers(1, 9), min_size=len(stages), max_size=len(stages))), reverse=True)
+    visited = draw(st.lists(st.booleans(), min_size=len(stages), max_size=len(stages)).filter(any))
+    latency = {
+        stage["name"]: {kind: draw(latencies) for kind in ("cpu", "accelerator") if kind in stage}
+        for stage in stages
+        if draw(st.booleans())
+    }
+    return {"items": [n if visits else 0 for n, visits in zip(items, visited, strict=True)], "latency": latency}
+
+
+@st.composite
 def scenarios(draw: Any) -> Scenario:
-    stages = []
+    """One to three stages on a CPU, an accelerator or both, some never splitting; up to three plans, or none."""
+    stages: list[dict[str, Any]] = []
     for position in range(draw(st.integers(1, 3))):
-        stage = {"name": f"s{position}", "cpu": draw(pools())}
-        if draw(st.booleans()):
-            stage["accelerator"] = draw(pools())
-        stage["keep"] = draw(st.sampled_from([None, 1, 3, 5]))
+        stage: dict[str, Any] = {"name": f"s{position}"}
+        for kind in draw(st.sampled_from([("cpu",), ("cpu", "accelerator"), ("cpu", "accelerator"), ("accelerator",)])):
+            stage[kind] = draw(pools())
         stage["overhead_s"] = draw(st.sampled_from([0.0, 0.125]))
         stage["transfer_s"] = draw(st.sampled_from([0.0, 0.25]))
+        stage["whole"] = draw(st.sampled_from([False, False, True]))
         stages.append(stage)
-    return load_scenario(
-        {
-            "sla_ms": 2000,
-            "workload": {"arrivals": {"kind": "poisson", "qps": 1.0}, "sizes": {"kind": "fixed", "items": 1}},
-            "pipeline": stages,
-        }
-    )
+    data = {
+        "sla_ms": 2000,
+        "workload": {"arrivals": {"kind": "poisson", "qps": 1.0}, "sizes": {"kind": "fixed", "items": 1}},
+        "pipeline": stages,
+    }
+    if draw(st.booleans()):
+        data["plans"] = [draw(plans(stages)) | {"name": f"p{index}"} for index in range(draw(st.integers(1, 3)))]
+    else:
+        for stage in stages:
+            stage["keep"] = draw(st.sampled_from([None, 1, 3, 5]))
+    return load_scenario(data)
 
 
 @st.composite
@@ -57,11 +75,14 @@ def traffics(draw: Any) -> Traffic:
     return Traffic(np.cumsum(gaps), np.array(items, dtype=np.int64), draw(st.integers(0, 2**64 - 1)))
 
 
-settings_of_a_window = st.tuples(st.integers(1, 6), st.sampled_from([None, 1, 3, 6]))
+Setting = tuple[int, Threshold, int]
+settings_of_a_window = st.tuples(st.integers(1, 6), st.sampled_from([None, 1, 3, 6]), st.integers(0, 2))
 
 
-def allowed(scenario: Scenario, setting: tuple[int, Threshold]) -> tuple[int, Threshold]:
-    return setting if scenario.has_accelerator else (setting[0], None)
+def allowed(scenario: Scenario, setting: Setting) -> Setting:
+    batch_size, threshold, plan = setting
+    plans = len(scenario.plans or ()) or 1
+    return batch_size, threshold if scenario.has_accelerator else None, plan % plans
 
 
 arrivals = st.sampled_from(

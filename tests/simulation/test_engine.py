@@ -10,29 +10,28 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deeprec_env import InputError, Scenario, simulate
-from deeprec_env.scenario import Threshold
 from deeprec_env.simulation import AsyncioEngine, Records
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.simulate import ENGINES, make_engine, run
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
 from tests.simulation.oracle import OracleStage, oracle
-from tests.simulation.random_scenarios import allowed, bursty_traffics, scenarios, settings_of_a_window
+from tests.simulation.random_scenarios import Setting, allowed, bursty_traffics, scenarios, settings_of_a_window
 
 
-def assert_same(records: Records, stages: list[OracleStage]) -> None:
+def assert_same(records: Records, stages: list[OracleStage], completion_s: list[float]) -> None:
     for have, want in zip(records.stages, stages, strict=True):
         assert have.offloaded.tolist() == want.offloaded
         assert np.diff(have.first).tolist() == [len(starts) for starts in want.start_s]
         assert have.start_s.tolist() == [start for starts in want.start_s for start in starts]
         assert have.end_s.tolist() == [end for ends in want.end_s for end in ends]
-    assert records.completion_s.tolist() == [max(ends) for ends in stages[-1].end_s]
+    assert records.completion_s.tolist() == completion_s
 
 
 @pytest.mark.parametrize("name", ENGINES)
 @given(scenario=scenarios(), traffic=bursty_traffics(), windows=st.lists(settings_of_a_window, min_size=1, max_size=6))
 def test_engines_are_the_fcfs_recursion_to_the_bit_with_settings_that_change(
-    name: str, scenario: Scenario, traffic: Traffic, windows: list[tuple[int, Threshold]]
+    name: str, scenario: Scenario, traffic: Traffic, windows: list[Setting]
 ) -> None:
     interval = 1.25
     chosen = [allowed(scenario, setting) for setting in windows]
@@ -47,9 +46,11 @@ def test_engines_are_the_fcfs_recursion_to_the_bit_with_settings_that_change(
     window = np.minimum(traffic.arrival_s // interval, len(chosen) - 1).astype(int)
     in_force = [chosen[index] for index in window]
     assert list(zip(records.batch_size.tolist(), records.threshold.tolist(), strict=True)) == [
-        (size, np.inf if threshold is None else threshold) for size, threshold in in_force
+        (size, np.inf if threshold is None else threshold) for size, threshold, _ in in_force
     ]
-    assert_same(records, oracle(scenario, traffic, in_force))
+    assert (records.plan is None) == (scenario.plans is None)
+    assert records.plan is None or records.plan.tolist() == [plan for _, _, plan in in_force]
+    assert_same(records, *oracle(scenario, traffic, in_force))
 
 
 def state(engine: Engine) -> tuple[object, ...]:
@@ -57,6 +58,8 @@ def state(engine: Engine) -> tuple[object, ...]:
     records = engine.records()
     arrays: list[NDArray[Any]] = [records.arrival_s, records.items, records.batch_size, records.threshold]
     arrays.append(records.completion_s)
+    if records.plan is not None:
+        arrays.append(records.plan)
     for log in records.stages:
         arrays += [log.offloaded, log.first, log.start_s, log.end_s]
     return engine.now_s, engine.arrived, engine.completed, *(array.tobytes() for array in arrays)
@@ -70,9 +73,9 @@ def state(engine: Engine) -> tuple[object, ...]:
     interval=st.sampled_from([0.25, 0.7, 1.25]),
 )
 def test_both_engines_show_the_same_bytes_at_every_window(
-    scenario: Scenario, traffic: Traffic, windows: list[tuple[int, Threshold]], interval: float
+    scenario: Scenario, traffic: Traffic, windows: list[Setting], interval: float
 ) -> None:
-    """A thousand random scenarios: 1 to 3 stages, ties, bursts, contention, overload, settings that change."""
+    """A thousand random scenarios: 1 to 3 stages, ties, bursts, contention, overload, changing settings and plans."""
     engines = [make_engine(scenario, traffic, name) for name in ENGINES]
     for index, setting in enumerate(windows):
         for engine in engines:

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeprec_env import Scenario, load_scenario
-from deeprec_env.scenario import Threshold
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.simulation import AsyncioEngine, Records
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.simulate import ENGINES, make_engine, run
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
+from tests.simulation.oracle import items_by_stage
 from tests.simulation.random_scenarios import (
+    Setting,
     allowed,
     arrivals,
     bursty_traffics,
@@ -32,7 +33,7 @@ both_engines = pytest.mark.parametrize("name", ENGINES)
 windows_of_settings = st.lists(settings_of_a_window, min_size=1, max_size=8)
 
 
-def controlled(engine: Engine, scenario: Scenario, windows: list[tuple[int, Threshold]]) -> Records:
+def controlled(engine: Engine, scenario: Scenario, windows: list[Setting]) -> Records:
     """The drained run under settings that change at every window."""
     for index, setting in enumerate(windows):
         engine.control(*allowed(scenario, setting))
@@ -43,16 +44,20 @@ def controlled(engine: Engine, scenario: Scenario, windows: list[tuple[int, Thre
     return records
 
 
-def leave_s(records: Records, stage: int) -> Floats:
-    log = records.stages[stage]
-    return np.maximum.reduceat(log.end_s, log.first[:-1])
+def leave_s(records: Records) -> list[Floats]:
+    """When each query arrived, and left each stage: at once where it had nothing to do there."""
+    left = [records.arrival_s]
+    for log in records.stages:
+        parts = np.split(log.end_s, log.first[1:-1])
+        left.append(np.array([ends.max(initial=before) for ends, before in zip(parts, left[-1], strict=True)]))
+    return left
 
 
 @both_engines
 @settings(max_examples=250)
 @given(scenario=scenarios(), traffic=bursty_traffics(), windows=windows_of_settings)
 def test_no_query_is_lost_or_finished_twice(
-    name: str, scenario: Scenario, traffic: Traffic, windows: list[tuple[int, Threshold]]
+    name: str, scenario: Scenario, traffic: Traffic, windows: list[Setting]
 ) -> None:
     engine = make_engine(scenario, traffic, name)
     seen = np.full(len(traffic.arrival_s), math.inf)  # completions as they become known
@@ -73,30 +78,31 @@ def test_no_query_is_lost_or_finished_twice(
     engine.close()
     assert np.isfinite(records.completion_s).all()
     assert (records.latency_s > 0).all()
-    items = traffic.items
-    for position, (stage, log) in enumerate(zip(scenario.stages, records.stages, strict=True)):
-        requests = np.where(log.offloaded, 1, -(-items // records.batch_size))
-        assert np.diff(log.first).tolist() == requests.tolist()
-        assert log.offloaded.tolist() == ((items >= records.threshold) & (stage.accelerator is not None)).tolist()
-        items = items if stage.keep is None else np.minimum(items, stage.keep)
-        if position + 1 == len(scenario.stages):
-            assert records.completion_s.tolist() == leave_s(records, position).tolist()
+    plans = np.zeros(len(records), dtype=int) if records.plan is None else records.plan
+    entering = [items_by_stage(scenario, n, plan) for n, plan in zip(traffic.items.tolist(), plans, strict=True)]
+    for stage, log, items in zip(scenario.stages, records.stages, np.transpose(entering), strict=True):
+        offloaded = (items >= records.threshold) & (stage.accelerator is not None) | (stage.cpu is None)
+        requests = np.where(offloaded | stage.whole, 1, -(-items // records.batch_size))
+        assert log.offloaded.tolist() == (offloaded & (items > 0)).tolist()
+        assert np.diff(log.first).tolist() == np.where(items > 0, requests, 0).tolist()
+    assert records.completion_s.tolist() == leave_s(records)[-1].tolist()
 
 
 @both_engines
 @settings(max_examples=250)
 @given(scenario=scenarios(), traffic=bursty_traffics(), windows=windows_of_settings)
 def test_pools_are_first_come_first_served_and_never_idle_while_a_request_waits(
-    name: str, scenario: Scenario, traffic: Traffic, windows: list[tuple[int, Threshold]]
+    name: str, scenario: Scenario, traffic: Traffic, windows: list[Setting]
 ) -> None:
     records = controlled(make_engine(scenario, traffic, name), scenario, windows)
-    left = records.arrival_s
-    for position, (stage, log) in enumerate(zip(scenario.stages, records.stages, strict=True)):
+    for left, stage, log in zip(leave_s(records), scenario.stages, records.stages, strict=False):
         entry_s = left + stage.transfer_s
         for kind, pool in stage.pools().items():
             queries = np.flatnonzero(log.offloaded == (kind == "accelerator"))
             queries = queries[np.argsort(entry_s[queries], kind="stable")]
-            order = [request for query in queries for request in range(log.first[query], log.first[query + 1])]
+            order: list[int] = [
+                request for query in queries for request in range(log.first[query], log.first[query + 1])
+            ]
             starts, ends = log.start_s[order], log.end_s[order]
             entries = np.repeat(entry_s, np.diff(log.first))[order]
             assert (np.diff(starts) >= 0).all()
@@ -106,7 +112,6 @@ def test_pools_are_first_come_first_served_and_never_idle_while_a_request_waits(
                 if start > entry:  # it waited: every server was busy until then, and one has just come free
                     assert ((starts < start) & (ends >= start)).sum() == pool.servers
                     assert (ends == start).any()
-        left = leave_s(records, position)
 
 
 @both_engines
@@ -123,7 +128,7 @@ def test_the_same_seed_gives_the_same_bytes_wherever_the_run_is_stopped_between(
     scenario: Scenario,
     process: dict[str, Any],
     seed: int,
-    setting: tuple[int, Threshold],
+    setting: Setting,
     stops: list[float],
 ) -> None:
     scenario = scenario.with_arrivals(process).with_settings(*allowed(scenario, setting))
@@ -157,7 +162,7 @@ def test_in_one_stage_stretching_gaps_and_adding_servers_never_hurt_a_query(
     traffic: Traffic,
     cpu: tuple[int, dict[str, Any]],
     accelerator: tuple[int, dict[str, Any]],
-    setting: tuple[int, Threshold],
+    setting: Setting,
     stretches: list[float],
 ) -> None:
     """At fixed settings and without contention; each gap may be stretched by a factor of its own."""
@@ -168,7 +173,7 @@ def test_in_one_stage_stretching_gaps_and_adding_servers_never_hurt_a_query(
             "accelerator": {"servers": accelerator[0] + more_accelerators, "latency": accelerator[1]},
         }
         workload = {"arrivals": {"kind": "poisson", "qps": 1.0}, "sizes": {"kind": "fixed", "items": 1}}
-        scenario = load_scenario({"sla_ms": 1000, "workload": workload, "node": node}).with_settings(*setting)
+        scenario = load_scenario({"sla_ms": 1000, "workload": workload, "node": node}).with_settings(*setting[:2])
         return run(scenario, Traffic(arrival_s, traffic.items, traffic.noise_key), engine=name).latency_s
 
     gaps = np.diff(traffic.arrival_s, prepend=0.0)
@@ -198,7 +203,7 @@ WHATEVER_THE_ITEMS = load_scenario(
 @settings(max_examples=250)
 @given(traffic=bursty_traffics(), actions=st.tuples(windows_of_settings, windows_of_settings))
 def test_traffic_and_noise_do_not_change_with_the_actions(
-    traffic: Traffic, actions: tuple[list[tuple[int, Threshold]], list[tuple[int, Threshold]]]
+    traffic: Traffic, actions: tuple[list[Setting], list[Setting]]
 ) -> None:
     """Service times that depend on noise alone show it: part by part, they are the same under any two policies."""
     drawn = traffic.sha256()
