@@ -73,9 +73,9 @@ DLRM_SIZES = {
 
 # Chosen here, smallest and largest as in He et al. (WWW 2017) and MLPerf training: RecPipe's own are not published.
 NEUMF_SIZES = {
-    "neumf-small": NeumfSize(8, (16, 8)),
-    "neumf-medium": NeumfSize(16, (64, 32, 16)),
-    "neumf-large": NeumfSize(64, (256, 256, 128, 64)),
+    "neumf_small": NeumfSize(8, (16, 8)),
+    "neumf_medium": NeumfSize(16, (64, 32, 16)),
+    "neumf_large": NeumfSize(64, (256, 256, 128, 64)),
 }
 
 

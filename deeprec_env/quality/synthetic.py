@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from deeprec_env.quality.data import Clicks, Dataset, Progress
 
@@ -22,7 +23,7 @@ TRAINING, HELD_OUT = 300_000, 524_288
 DENSE, TABLES = 13, 26
 ROWS = (10, 60)
 PAIRS, PREFERENCES, WAVES = 6, 16, 12
-OFFSET, WEIGHTS = -2.7, (1.8, 0.9, 0.7)
+OFFSET, WEIGHTS = -1.75, (1.8, 0.9, 0.7)
 FALL = 0.6
 """Weight of each planted dimension to that of the one before it."""
 
@@ -33,36 +34,47 @@ Floats = NDArray[np.float64]
 
 
 class World:
-    """The planted preferences of a seed; deviates of every part have variance 1 before its weight."""
+    """The planted preferences of a seed.
+
+    Each part has mean 0 over the candidates, and the first two have variance 1 before their weights, so that data of
+    all seeds is about as hard.
+    """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rows = rng.permutation(np.rint(np.geomspace(*ROWS, TABLES)).astype(int)).tolist()
+        shares = [_zipf(rows) for rows in self.rows]
+        self._cumulative = [np.append(np.cumsum(share)[:-1], 1.0) for share in shares]
+        own = [_centred(rng.standard_normal(rows), share) for rows, share in zip(self.rows, shares, strict=True)]
+        variance = sum(float(share @ weights**2) for weights, share in zip(own, shares, strict=True))
+        self._own = [weights / np.sqrt(variance) for weights in own]
         fall = FALL ** np.arange(PREFERENCES)
-        fall /= np.sqrt(np.sum(fall**2))
-        self._popularity = [_zipf(rows) for rows in self.rows]
-        self._own = [rng.standard_normal(rows) / np.sqrt(TABLES) for rows in self.rows]
-        self._liking = [
-            (rng.standard_normal((self.rows[2 * pair], PREFERENCES)) * fall)
-            @ rng.standard_normal((PREFERENCES, self.rows[2 * pair + 1]))
-            / np.sqrt(PAIRS)
-            for pair in range(PAIRS)
-        ]
+        liking, variance = [], 0.0
+        for first in range(0, 2 * PAIRS, 2):
+            one, other = (
+                _centred(rng.standard_normal((self.rows[table], PREFERENCES)), shares[table])
+                for table in (first, first + 1)
+            )
+            liking.append((one * fall) @ other.T)
+            variance += float(shares[first] @ liking[-1] ** 2 @ shares[first + 1])
+        self._liking = [table / np.sqrt(variance) for table in liking]
         self._directions = rng.standard_normal((DENSE, WAVES)) * (1.5 / np.sqrt(DENSE))
         self._phases = rng.random(WAVES) * 2 * np.pi
 
     def draw(self, count: int, rng: np.random.Generator) -> Clicks:
         """So many candidates and whether they were clicked."""
         dense = rng.standard_normal((count, DENSE), dtype=np.float32)
-        drawn = [np.searchsorted(popularity, rng.random(count)) for popularity in self._popularity]
-        odds = rng.random(count) < 1.0 / (1.0 + np.exp(-self._log_odds(dense.astype(np.float64), drawn)))
-        return Clicks(odds.astype(np.float32), dense, np.stack(drawn, axis=1).astype(np.int32))
+        drawn = [np.searchsorted(cumulative, rng.random(count), side="right") for cumulative in self._cumulative]
+        clicked = rng.random(count) < expit(self._log_odds(dense.astype(np.float64), drawn))
+        return Clicks(clicked.astype(np.float32), dense, np.stack(drawn, axis=1).astype(np.int32))
 
     def _log_odds(self, dense: Floats, drawn: list[NDArray[np.intp]]) -> Floats:
         own = np.sum([weights[rows] for weights, rows in zip(self._own, drawn, strict=True)], axis=0)
         liking = np.sum(
             [table[drawn[2 * pair], drawn[2 * pair + 1]] for pair, table in enumerate(self._liking)], axis=0
         )
-        waves = np.sin(dense @ self._directions + self._phases).sum(axis=1) * np.sqrt(2.0 / WAVES)
+        # The mean of sin(w x + phase) over standard normal x is exp(-|w|^2 / 2) sin(phase).
+        means = np.exp(-0.5 * np.sum(self._directions**2, axis=0)) * np.sin(self._phases)
+        waves = (np.sin(dense @ self._directions + self._phases) - means).sum(axis=1) * np.sqrt(2.0 / WAVES)
         return np.asarray(OFFSET + WEIGHTS[0] * own + WEIGHTS[1] * liking + WEIGHTS[2] * waves)
 
 
@@ -76,6 +88,9 @@ def make_synthetic(seed: int, progress: Progress, training: int = TRAINING, held
 
 def _zipf(rows: int) -> Floats:
     weights = np.arange(1, rows + 1) ** -POPULARITY
-    cumulative = np.cumsum(weights) / weights.sum()
-    cumulative[-1] = 1.0
-    return np.asarray(cumulative)
+    return np.asarray(weights / weights.sum())
+
+
+def _centred(values: Floats, shares: Floats) -> Floats:
+    """The values (rows, ...) less their mean over candidates."""
+    return np.asarray(values - shares @ values)
