@@ -52,8 +52,10 @@ class MovieLens(Dataset):
         rng = np.random.default_rng([self.seed, 1, epoch])
         users = np.repeat(self.train.categories[:, 0], NEGATIVES).astype(np.int64)
         movies = rng.integers(self.rows[1], size=len(users))
-        while (again := np.flatnonzero(_contains(self.seen, users * self.rows[1] + movies))).size:
+        again = np.flatnonzero(_contains(self.seen, users * self.rows[1] + movies))
+        while again.size:
             movies[again] = rng.integers(self.rows[1], size=again.size)
+            again = again[_contains(self.seen, users[again] * self.rows[1] + movies[again])]
         negatives = np.stack([users, movies], axis=1).astype(np.int32)
         return _clicks(
             np.concatenate([self.train.labels, np.zeros(len(users), np.float32)]),

@@ -68,10 +68,11 @@ class World:
         return Clicks(clicked.astype(np.float32), dense, np.stack(drawn, axis=1).astype(np.int32))
 
     def _log_odds(self, dense: Floats, drawn: list[NDArray[np.intp]]) -> Floats:
-        own = np.sum([weights[rows] for weights, rows in zip(self._own, drawn, strict=True)], axis=0)
-        liking = np.sum(
-            [table[drawn[2 * pair], drawn[2 * pair + 1]] for pair, table in enumerate(self._liking)], axis=0
-        )
+        own, liking = np.zeros(len(dense)), np.zeros(len(dense))
+        for weights, rows in zip(self._own, drawn, strict=True):
+            own += weights[rows]
+        for pair, table in enumerate(self._liking):
+            liking += table[drawn[2 * pair], drawn[2 * pair + 1]]
         # The mean of sin(w x + phase) over standard normal x is exp(-|w|^2 / 2) sin(phase).
         means = np.exp(-0.5 * np.sum(self._directions**2, axis=0)) * np.sin(self._phases)
         waves = (np.sin(dense @ self._directions + self._phases) - means).sum(axis=1) * np.sqrt(2.0 / WAVES)

@@ -77,6 +77,7 @@ def train(settings: TrainSettings, folder: Path, progress: Progress) -> dict[str
     results = {}
     for name in settings.models:
         checkpoint = before[name] or _start(settings, name, data)
+        _same_rows(checkpoint, data)
         if checkpoint.result is None:
             _train_model(settings, data, checkpoint, checkpoint_path(folder, name), progress)
         results[name] = checkpoint.result
@@ -109,8 +110,7 @@ def load_scores(folder: Path, threads: int, progress: Progress) -> tuple[Source,
     by_name = {checkpoint.settings["model"]: checkpoint for checkpoint in found}
     scores = {}
     for name in (name for name in source.kind.models if name in by_name):
-        if by_name[name].shape["rows"] != list(data.rows):
-            raise InputError("path", source.path, f"has changed since {name} was trained: its tables have other sizes")
+        _same_rows(by_name[name], data)
         progress(f"score with {name}", 0)
         scores[name] = score(by_name[name].model(), data.test)
     return source, data, scores
@@ -126,6 +126,12 @@ def _found(settings: TrainSettings, folder: Path, name: str) -> Checkpoint | Non
             before = checkpoint.settings.get(key)
             raise InputError(key, value, f"{path} was trained with {before!r}; name another --output")
     return checkpoint
+
+
+def _same_rows(checkpoint: Checkpoint, data: Dataset) -> None:
+    if checkpoint.shape["rows"] != list(data.rows):
+        model, path = checkpoint.settings["model"], checkpoint.settings["data"]["path"]
+        raise InputError("path", path, f"has changed since {model} was trained on it: its tables have other sizes")
 
 
 def _start(settings: TrainSettings, name: str, data: Dataset) -> Checkpoint:

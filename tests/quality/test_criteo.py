@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deeprec_env import InputError
 from deeprec_env.quality import lines as lines_module
@@ -148,3 +150,27 @@ def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path: Path, monkeypa
 def test_sources_that_make_no_sense_are_refused(source: dict[str, object]) -> None:
     with pytest.raises(InputError):
         Source(**source)  # type: ignore[arg-type]
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_whatever_is_in_a_file_either_loads_or_is_named(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = "\n".join(criteo_lines(40)).encode()
+    at = data.draw(st.integers(0, len(content)))
+    path = tmp_path_factory.mktemp("fuzz") / "train.txt"
+    path.write_bytes(content[:at] + data.draw(st.binary(max_size=30)) + content[at + data.draw(st.integers(0, 300)) :])
+    limit = data.draw(st.integers(0, 3))
+    message = ""
+    try:
+        loaded, malformed = load(path, max_malformed=limit)
+    except InputError as error:
+        message = str(error)
+    if message:
+        assert f"{path}, line " in message
+        assert f"--max-malformed allows {limit}" in message
+    else:
+        assert malformed.count <= limit
+        assert np.isfinite(loaded.train.dense).all()
+        assert (loaded.train.categories < np.array(loaded.rows)).all()

@@ -13,7 +13,7 @@ from deeprec_env import InputError
 from deeprec_env.cli import main
 from deeprec_env.quality.checkpoints import load
 from deeprec_env.quality.sources import Recipe, Source
-from deeprec_env.quality.training import TrainSettings, train
+from deeprec_env.quality.training import TrainSettings, load_scores, train
 from tests.quality.files import criteo_lines, ratings, write
 
 SMALL = Recipe(epochs=2, batch=256, rate=4e-3, embedding_rate=1.6e-2)
@@ -80,6 +80,9 @@ def test_what_is_trained_is_not_trained_again_and_other_settings_are_refused(tra
     assert train(settings(train_txt, "dim_4"), folder, nothing)["models"] == first["models"]
     with pytest.raises(InputError, match=r"seed: got 3; .*was trained with 0"):
         train(settings(train_txt, "dim_4", seed=3), folder, nothing)
+    write(train_txt, criteo_lines(1000))
+    with pytest.raises(InputError, match="has changed since dim_4 was trained on it"):
+        load_scores(folder, 1, nothing)
     (folder / "dim_4.pt").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(InputError, match="must be a model that 'deeprec quality train' wrote"):
         train(settings(train_txt, "dim_4"), folder, nothing)
@@ -158,3 +161,23 @@ def test_the_commands_train_and_write_the_table(
     assert stopped.value.code == 2
     assert "must hold models" in capsys.readouterr().err
     assert np.isfinite(float(two["difference_ci"]))
+
+
+def test_malformed_lines_past_the_limit_end_the_command_in_one_line(
+    train_txt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = train_txt.read_text(encoding="utf-8").splitlines()
+    written[99] = written[99].replace("\t", ",")
+    write(train_txt, written)
+    arguments = ["quality", "train", "--data", "criteo-kaggle", "--path", str(train_txt), "--model", "dim_4"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--output", str(tmp_path / "models"), "--max-malformed", "0"])
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert f"{train_txt}, line 100, column count 1" in message
+    assert not (tmp_path / "models").exists()
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--output", str(tmp_path / "models"), "--epochs", "1"])
+    assert stopped.value.code == 0
+    assert "skipped 1 malformed lines: train.txt:100" in capsys.readouterr().err
