@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,16 +40,13 @@ def load_criteo(
     they first appear in the training part, as the public DLRM code does, and 0 stands for those that appear later only;
     an empty one is the category 00000000. A table that would have more than `max_rows` rows is hashed into as many.
     """
-    blocks, done = [], 0
-    for file in _files(path):
-        for number, block in enumerate(read_blocks(file)):
-            parsed = _parse(FORMAT.rows(file, block, malformed))
-            blocks.append(parsed[: None if lines is None else lines - done])
-            done += len(blocks[-1])
-            progress(f"read {file.name}, block {number + 1}", 0)
-            if lines is not None and done >= lines:
-                break
-        if lines is not None and done >= lines:
+    blocks, left = [], lines
+    for file, rows_read in _blocks(path, malformed):
+        block = _parse(rows_read)[:left]
+        blocks.append(block)
+        progress(f"read {file.name}", len(block))
+        left = None if left is None else left - len(block)
+        if left == 0:
             break
     clicks = Clicks(
         np.concatenate([block.labels for block in blocks]),
@@ -60,6 +58,12 @@ def load_criteo(
     training = len(clicks) - len(clicks) // HELD_OUT
     rows = tuple(_index(clicks.categories[:, table], training, max_rows) for table in range(TABLES))
     return Dataset(rows, clicks[:training], clicks[training:])
+
+
+def _blocks(path: Path, malformed: Malformed) -> Iterator[tuple[Path, list[list[bytes]]]]:
+    for file in _files(path):
+        for block in read_blocks(file):
+            yield file, FORMAT.rows(file, block, malformed)
 
 
 def _files(path: Path) -> list[Path]:

@@ -129,7 +129,7 @@ def _read(path: Path, separator: bytes, malformed: Malformed, progress: Progress
         if rows:
             columns = np.array(rows, dtype=np.bytes_)
             blocks.append(columns[:, (0, 1, 3)].astype(np.int64))
-        progress(f"read {path.name}, block {number + 1}", 0)
+        progress(f"read {path.name}", len(rows))
     if not blocks:
         raise InputError("path", str(path), "must hold at least one well-formed line")
     ratings = np.concatenate(blocks)

@@ -137,11 +137,13 @@ def _same_rows(checkpoint: Checkpoint, data: Dataset) -> None:
 def _start(settings: TrainSettings, name: str, data: Dataset) -> Checkpoint:
     """A model before its first epoch."""
     torch.manual_seed(settings.seed)
-    dense_inputs, interaction, state = data.train.dense.shape[1], "dot", None
-    if settings.weights is not None:
-        state, interaction = load_public(Path(settings.weights), DLRM_SIZES[name], data.rows, dense_inputs)
-    shape: dict[str, Any] = {"rows": list(data.rows), "dense_inputs": dense_inputs, "interaction": interaction}
-    weights = state or build(name, data.rows, dense_inputs, _interaction(interaction)).state_dict()
+    dense_inputs = data.train.dense.shape[1]
+    interaction: Interaction = "dot"
+    if settings.weights is None:
+        weights = build(name, data.rows, dense_inputs, interaction).state_dict()
+    else:
+        weights, interaction = load_public(Path(settings.weights), DLRM_SIZES[name], data.rows, dense_inputs)
+    shape = {"rows": list(data.rows), "dense_inputs": dense_inputs, "interaction": interaction}
     return Checkpoint(settings.of(name), shape, 0, weights, [])
 
 
@@ -220,10 +222,6 @@ def _fall(optimisers: list[torch.optim.Optimizer], share: float) -> None:
 
 def _tensors(clicks: Clicks) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(clicks.dense), torch.from_numpy(clicks.categories.astype(np.int64))
-
-
-def _interaction(name: str) -> Interaction:
-    return "cat" if name == "cat" else "dot"
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
