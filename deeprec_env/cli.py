@@ -8,6 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
+from deeprec_env.commands.paper import paper
 from deeprec_env.commands.profile import profile
 from deeprec_env.commands.search import capacity, tune
 from deeprec_env.commands.simulate import scenarios, simulate_command
@@ -28,6 +29,7 @@ app.command()(scenarios)
 app.command("simulate")(simulate_command)
 app.command()(capacity)
 app.command()(tune)
+app.command()(paper)
 app.command()(profile)
 app.command()(train)
 app.command()(evaluate)

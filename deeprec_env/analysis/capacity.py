@@ -45,7 +45,8 @@ class Capacity:
     `verdict` (pass, fail, undecided) is that of fresh traffic at `qps`: a capacity is where the rule is just met,
     so that undecided is what to expect unless a pool is the limit. `queries` are those of a rate, in all
     `replications`. `variance_inflation` is the variance of the share above the target across replications in that
-    of as many independent queries. `streams_sha256` is that of the replications' traffic at one query a second.
+    of as many independent queries. `streams_sha256` is that of the replications' traffic at one query a second,
+    `arrivals` the kind of its process.
     """
 
     qps: float
@@ -61,6 +62,7 @@ class Capacity:
     queries_used: int
     streams_sha256: str
     devices: dict[str, list[str]]
+    arrivals: str
     batch_size: int | None = None
     threshold: Threshold = None
     offered_load: dict[str, float] = field(default_factory=dict)
@@ -71,6 +73,7 @@ class Capacity:
             "schema_version": SCHEMA_VERSION,
             "batch_size": self.batch_size,
             "threshold": self.threshold,
+            "arrivals": self.arrivals,
             "percentile": self.percentile,
             "qps": self.qps,
             "qps_ci": None if self.qps_ci is None else list(self.qps_ci),
@@ -92,6 +95,7 @@ class Capacity:
 def find_capacity(
     scenario: str | Path | Mapping[str, Any] | Scenario,
     *,
+    arrivals: str = "poisson",
     batch_size: int | None = None,
     threshold: Threshold | FromScenario = "scenario",
     percentile: float = PERCENTILE,
@@ -104,19 +108,24 @@ def find_capacity(
     p95_only: bool = True,
     confirm: bool = True,
 ) -> Capacity:
-    """The highest stationary Poisson rate that fixed settings carry, and its 95 % interval.
+    """The highest stationary rate that fixed settings carry, and its 95 % interval.
+
+    The rate is that of Poisson arrivals or, with `arrivals` "scenario", of the scenario's own process at other rates.
 
     The rule: every pool's offered load below 1, the percentile (p50 to p99.9) within the target, p99 within
     `p99_factor` times the target; with `p99_factor` null the percentile alone (the paper's rule). Independent
     replications of the split's traffic, in steady state from the start, are run at every probed rate (common random
     numbers), as many as it takes until the interval's ends are within `precision` of the value, but no more than
-    `queries` queries a rate; the value is confirmed on fresh episodes.
+    `queries` queries a rate (arrivals other than Poisson take a warm-up besides); the value is confirmed on fresh
+    episodes.
 
     With `at_least` the search ends at once, with qps 0, if that rate is out of reach; without `p95_only` or `confirm`
     it spares itself the search by the percentile alone (None then) or the confirmation ("undecided" then). Raises
     `InputError` for bad input.
     """
-    chosen = with_options(load_scenario(scenario), qps=1.0, batch_size=batch_size, threshold=threshold)
+    chosen = with_options(
+        load_scenario(scenario), qps=1.0, arrivals=arrivals, batch_size=batch_size, threshold=threshold
+    )
     workload = chosen.workload
     chosen = chosen.replace(workload=workload.model_copy(update={"sizes": workload.sizes.stationary()}))
     _check(chosen, percentile, queries, precision, engine)
@@ -161,6 +170,7 @@ def find_capacity(
         queries_used=used,
         streams_sha256=found.streams_sha256,
         devices=devices(chosen),
+        arrivals=chosen.workload.arrivals.kind,
         batch_size=size,
         threshold=limit,
         offered_load={work.label: work.load(found.qps) for work in works},

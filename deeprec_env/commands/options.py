@@ -17,6 +17,9 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]
 ThresholdOption = Annotated[str | None, typer.Option(help="Offload from so many items on, or null for never.")]
+Arrivals = Annotated[
+    str, typer.Option(help="Traffic at a rate: poisson, or scenario (its own process; a stationary one).")
+]
 Engine = Annotated[str, typer.Option(help="Simulation engine: compiled or asyncio (the same bytes).")]
 
 

@@ -56,6 +56,10 @@ class Registry(Generic[C]):
         """The known kinds, sorted."""
         return sorted(self._kinds)
 
+    def component(self, kind: str) -> type[C]:
+        """The class of a known kind."""
+        return self._kinds[kind]
+
     def build(self, data: Any, info: ValidationInfo) -> C:
         """The component that a mapping with a `kind` describes; a component passes through. A pydantic validator."""
         if isinstance(data, self.base):
