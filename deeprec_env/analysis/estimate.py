@@ -90,7 +90,8 @@ class RateEstimator:
         self._bound = bottleneck.largest_qps
         self._queries, self._spent = queries, 0
         self._needed_warmup = Warmup(scenario, works, sample_seed(seed, split))
-        self._set_lengths(length, self._needed_warmup.least)
+        self._warmup = self._needed_warmup.least
+        self._most, self._length = self._lengths(length)
         self._current: Replications | None = None
 
     @property
@@ -110,7 +111,8 @@ class RateEstimator:
             return RateEstimate(0.0, None, self._bottleneck.label, 0, None, "", stable)
         found = self._first_round(start, stable, at_least)
         while found.qps > 0.0 and (needed := self._needed_warmup.queries(found.qps)) > self._warmup:
-            self._set_lengths(needed, needed)
+            self._warmup = needed
+            self._most, self._length = self._lengths(needed)
             found = self._first_round(start, stable, at_least)
         if found.qps == 0.0:
             return found
@@ -126,10 +128,10 @@ class RateEstimator:
             found = self._more(found, needed, start, stable)
         return found
 
-    def _set_lengths(self, length: int, warmup: int) -> None:
-        self._most = max(self._queries // length, _FEWEST)
-        self._length = min(length, self._queries // self._most)
-        self._warmup = warmup
+    def _lengths(self, length: int) -> tuple[int, int]:
+        """Most replications of `length` queries, and the length of so many."""
+        most = max(self._queries // length, _FEWEST)
+        return most, min(length, self._queries // most)
 
     def _first_round(self, start: float, stable: float, at_least: float) -> RateEstimate:
         """The estimate of few replications, everywhere."""
