@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _TITLES = {"cpu": "CPU only", "accelerator": "with accelerator (estimated)"}
 _WIDTH = 0.13
+_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 20.0)
 
 
 def check_plotting() -> None:
@@ -27,7 +28,10 @@ def check_plotting() -> None:
 
 
 def write_plot(path: Path, found: Sequence[Gain]) -> None:
-    """Draw the gains to a PNG file, whole or not at all: QPS above, QPS per watt below; nodes side by side."""
+    """Draw the gains to a PNG file, whole or not at all: QPS above, QPS per watt below; nodes side by side.
+
+    Bars go from 1, on a logarithmic scale; there is none where no model is left.
+    """
     check_plotting()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -48,7 +52,14 @@ def write_plot(path: Path, found: Sequence[Gain]) -> None:
                 label="published",
                 zorder=4,
             )
-            axes.set_ylim(0.0, None)  # behind all that is drawn
+            shown = [
+                *PUBLISHED[name, node],
+                *(value for gain in found if (gain.figure, gain.node) == (name, node) and (value := _value(gain))),
+            ]
+            axes.set_yscale("log")
+            axes.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
+            axes.set_yticks([], minor=True)
+            axes.set_ylim(0.7 * min(1.0, *shown), 1.4 * max(shown))  # the error bars of few models go beyond
             axes.set_title(f"{title}, {_TITLES[node]}")
             axes.set_ylabel(f"{title} over static's (ratio)")
     for axes in grid[-1]:
@@ -56,10 +67,9 @@ def write_plot(path: Path, found: Sequence[Gain]) -> None:
         axes.set_xlabel("p95 target (medium: the preset's)")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    models = max((len(gain.models) for gain in found), default=0)
-    figure.suptitle(
-        f"Gain over static: geometric mean of up to {models} models, bars of error: 95 % interval over models"
-    )
+    counts = sorted({len(gain.models) for gain in found})
+    counted = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    figure.suptitle(f"Gain over static: geometric mean of {counted} models; error bars: 95 % interval over models")
     with replacing_path(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
 
@@ -68,7 +78,7 @@ def _draw(axes: Axes, found: Sequence[Gain]) -> None:
     for place, (rule, method) in enumerate((rule, method) for rule in RULES for method in METHODS):
         mine = [gain for gain in found if (gain.rule, gain.method) == (rule, method)]
         centre = [index + (place - 2.5) * _WIDTH for index in range(len(mine))]
-        values = [gain.estimate.value if gain.estimate else 0.0 for gain in mine]
+        values = [_value(gain) or 1.0 for gain in mine]
         ends = [gain.estimate.ci if gain.estimate and gain.estimate.ci else None for gain in mine]
         errors = [
             [value - end[0] if end else 0.0 for value, end in zip(values, ends, strict=True)],
@@ -77,8 +87,9 @@ def _draw(axes: Axes, found: Sequence[Gain]) -> None:
         blind = rule != "full"
         axes.bar(
             centre,
-            values,
+            [value - 1.0 for value in values],
             _WIDTH,
+            bottom=1.0,
             yerr=errors,
             capsize=2,
             error_kw={"elinewidth": 0.8, "ecolor": "0.3"},
@@ -90,3 +101,7 @@ def _draw(axes: Axes, found: Sequence[Gain]) -> None:
         )
     axes.axhline(1.0, color="0.4", linewidth=0.8)
     axes.grid(axis="y", alpha=0.3)
+
+
+def _value(gain: Gain) -> float | None:
+    return gain.estimate.value if gain.estimate else None
