@@ -67,7 +67,7 @@ def test_a_cell_is_what_the_method_finds(capsys: pytest.CaptureFixture[str]) -> 
     assert found.qps_high is not None
     assert found.qps_low <= found.qps <= found.qps_high
     assert found.qps_per_watt is not None
-    assert found.qps / 125 <= found.qps_per_watt <= 1.02 * found.qps / 60  # between idle and busy watts
+    assert 0.98 * found.qps / 125 <= found.qps_per_watt <= 1.02 * found.qps / 60  # between idle and busy watts
     with pytest.raises(SystemExit):
         main(["capacity", "dlrm-rmc1-cpu", "--set", "sla_ms=150", "--queries", "320000", "--json"])
     assert json.loads(capsys.readouterr().out)["qps"] == found.qps
