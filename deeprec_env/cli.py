@@ -8,6 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
+from deeprec_env.commands.paper import paper
 from deeprec_env.commands.profile import profile
 from deeprec_env.commands.quality import group as quality
 from deeprec_env.commands.schema import schema
@@ -31,6 +32,7 @@ app.command()(schema)
 app.command("simulate")(simulate_command)
 app.command()(capacity)
 app.command()(tune)
+app.command()(paper)
 app.command()(profile)
 app.command()(train)
 app.command()(evaluate)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, SerializeAsAny
 
+from deeprec_env.errors import InputError
 from deeprec_env.scenario.component import Component, Registry
 
 Floats = NDArray[np.float64]
@@ -38,6 +39,11 @@ class ArrivalProcess(Component, ABC):
     def rate(self, bursts: np.random.Generator) -> RateOverTime:
         """The expected rate of the stream that `open` starts with `bursts` in the same state; here the mean rate."""
         return lambda times_s: np.full(len(times_s), self.mean_qps)
+
+    def at_rate(self, qps: float) -> ArrivalProcess:
+        """A copy of the process at another mean rate; `InputError` for one that is not stationary, as here."""
+        able = [kind for kind in ARRIVALS.kinds() if ARRIVALS.component(kind).at_rate is not ArrivalProcess.at_rate]
+        raise InputError("arrivals.kind", self.kind, f"is not stationary; at a rate must be one of {', '.join(able)}")
 
 
 class SizeDistribution(Component, ABC):
