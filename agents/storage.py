@@ -68,7 +68,8 @@ def load_model(folder: Path, stem: str, algo: str, venv: VecEnv | None = None, *
     if venv is not None and isinstance(model, OffPolicyAlgorithm):
         path = folder / f"{stem}_replay_buffer.pkl"
         try:
-            model.load_replay_buffer(path)
+            with path.open("rb") as file:
+                model.load_replay_buffer(file)
         except _DAMAGED as error:
             raise InputError("model", str(path), f"must be the replay buffer of the training ({error})") from None
     return model
