@@ -58,10 +58,14 @@ def load_hyperparams(algo: str, path: Path | None = None, environment: str = SER
     try:
         text = (path or _SHIPPED / f"{algo}.yml").read_text(encoding="utf-8")
         data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError("hyperparams", f"{name}{where}", f"must be YAML ({error.problem})") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError("hyperparams", name, f"must be a readable YAML file ({error})") from None
     if not isinstance(data, dict) or not isinstance(data.get(environment), dict):
-        raise InputError("hyperparams", name, f"must hold a mapping under {environment}")
+        found = f"; its keys are {', '.join(map(str, data))}" if isinstance(data, dict) else ""
+        raise InputError("hyperparams", name, f"must hold a mapping under {environment}{found}")
     lines = _lines(text, environment)
     return _Reader(algo, data[environment], lambda key: f"{name}, line {lines.get(key, lines[None])}: {key}").read()
 

@@ -171,6 +171,7 @@ class Watch(BaseCallback):
         }
         for name, value in result.items():
             self.logger.record(f"validation/{name}", value)
+        self.logger.dump(self.num_timesteps)  # now: some algorithms write their logs seldom
         if not self.state["best"] or result["objective_s"] < self.state["best"]["objective_s"]:
             self.state["best"] = result
             save_checkpoint(self._folder, "best", self.model, self.state)

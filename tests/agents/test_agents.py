@@ -121,7 +121,8 @@ def test_shipped_hyperparameters_are_in_rl_zoo_format() -> None:
         ("lin_0.001", "exp_0.001", "line 10: learning_rate: got 'exp_0.001'; must be a number"),
         ("\"{'net_arch': [8]}\"", "\"__import__('os')\"", "policy_kwargs"),
         ("n_timesteps: 96", "n_timesteps: many", "n_timesteps: got 'many'"),
-        ("DeepRec/Serving-v1", "CartPole-v1", "must hold a mapping under DeepRec/Serving-v1"),
+        ("DeepRec/Serving-v1", "CartPole-v1", "must hold a mapping under DeepRec/Serving-v1; its keys are CartPole-v1"),
+        ("n_envs: 2", "n_envs: [2", "bad.yml, line 5'; must be YAML (expected ',' or ']'"),
     ],
 )
 def test_bad_hyperparameters_are_refused(tmp_path: Path, before: str, after: str, message: str) -> None:
