@@ -89,8 +89,8 @@ class Picture:
         latency.set(yscale="log", ylim=(scenario.sla_ms / 100, 10 * scenario.sla_ms))
         latency.yaxis.set_major_formatter("{x:g}")
         latency.minorticks_off()
-        for axes in (rates, latency, busy):
-            axes.legend(loc="upper left", fontsize=8, framealpha=0.6, ncols=2)
+        for axes, place in ((rates, "upper left"), (latency, "lower right"), (busy, "upper left")):
+            axes.legend(loc=place, fontsize=8, framealpha=0.6, ncols=2)
         _mark_rungs(batch_size, [str(size) for size in self._batch_sizes])
         _mark_rungs(threshold, [_name(rung) for rung in self._thresholds])
         self._interval_s, self._lowest_ms = interval_s, scenario.sla_ms / 100

@@ -30,14 +30,17 @@ def run(env: Any, windows: int, seed: int = 0) -> None:
 
 
 @both
-def test_gymnasiums_checker_passes_in_every_render_mode(name: str) -> None:
+def test_both_checkers_pass_in_every_render_mode(name: str) -> None:
     pytest.importorskip("matplotlib")
+    stable_baselines = pytest.importorskip("stable_baselines3.common.env_checker")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         env = gym.make(f"deeprec_env:{name}", scenario=day_scenario())
         assert env.metadata["render_modes"] == ["ansi", "rgb_array"]
         assert env.metadata["render_fps"] > 0
         check_env(env.unwrapped)  # makes one of each mode
+        for mode in env.metadata["render_modes"]:
+            stable_baselines.check_env(make(name, mode))
 
 
 @both

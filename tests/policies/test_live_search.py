@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,19 @@ def test_an_episodes_figures_are_those_of_its_windows() -> None:
     assert result.episodes[0].reward == pytest.approx(np.mean(rewards))
     assert result.episodes[0].final_carried == pytest.approx(np.mean(rewards[-2:]))
     assert result.episodes[0].final_load == pytest.approx(np.median(loads[-2:]))
+
+
+def test_an_agent_of_the_other_environment_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    from agents.train import TrainSettings, train
+
+    parameters = tmp_path / "tiny.yml"
+    parameters.write_text(
+        "DeepRec/Serving-v1: {n_envs: 1, n_timesteps: 16, policy: MlpPolicy, n_steps: 16, batch_size: 16}\n"
+    )
+    train(TrainSettings(scenario=day_scenario(), hyperparams=parameters), tmp_path / "agent")
+    with pytest.raises(InputError, match="must be trained on DeepRec/Capacity-v0"):
+        compare(scenario(), [str(tmp_path / "agent")], seeds=1, windows=2)
 
 
 @pytest.mark.parametrize(
