@@ -76,7 +76,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     ("path", "value", "field", "message"),
     [
         ("nodes", {}, "nodes", "unknown key; allowed keys: schema_version"),
-        ("node.cpu.cores", 3, "node.cpu.cores", "unknown key; allowed keys: servers"),
+        ("node.cpu.server", 3, "node.cpu.server", "unknown key; allowed keys: cores, threads, servers"),
         ("node.cpu.latency.speed", 3, "node.cpu.latency.speed", "unknown key"),
         ("workload.arrivals.qps", -5, "workload.arrivals.qps", "greater than or equal to 0.000000001"),
         ("workload.arrivals.qps", math.nan, "workload.arrivals.qps", "finite"),
