@@ -8,7 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
-from deeprec_env.commands.profile import profile
+from deeprec_env.commands.profile import profile_commands
 from deeprec_env.commands.search import capacity, tune
 from deeprec_env.commands.simulate import scenarios, simulate_command
 from deeprec_env.version import __version__
@@ -28,7 +28,7 @@ app.command()(scenarios)
 app.command("simulate")(simulate_command)
 app.command()(capacity)
 app.command()(tune)
-app.command()(profile)
+app.add_typer(profile_commands, name="profile")
 app.command()(train)
 app.command()(evaluate)
 

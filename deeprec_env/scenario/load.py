@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ _PRESETS = resources.files("deeprec_env.scenario") / "presets"
 
 def preset_names() -> list[str]:
     """Names of the shipped scenarios."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in _PRESETS.iterdir() if entry.name.endswith(".yaml"))
+    return _names_in(_PRESETS)
+
+
+def _names_in(folder: Traversable) -> list[str]:
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def preset_text(name: str) -> str:
@@ -31,7 +36,8 @@ def preset_text(name: str) -> str:
 
 def is_preset(name: object) -> bool:
     """Whether a shipped scenario has that name, of the present version or, behind "v0/", an earlier one."""
-    return str(name).removeprefix("v0/") in preset_names()
+    version, slash, rest = str(name).rpartition("/")
+    return (version, slash) in (("", ""), ("v0", "/")) and rest in _names_in(_PRESETS / version)
 
 
 def load_scenario(

@@ -92,7 +92,7 @@ def test_slow_passes_are_left_out() -> None:
         ({"device": "tpu"}, "device"),
         ({"batches": ()}, "batches"),
         ({"batches": (0,)}, "batches"),
-        ({"threads": 0}, "threads"),
+        ({"threads": (0,)}, "threads"),
         ({"rows_scale": 0.0}, "rows_scale"),
         ({"index_distribution": "normal"}, "index_distribution"),
         ({"seed": -1}, "seed"),

@@ -101,7 +101,7 @@ def test_files_without_the_column_have_the_headers_threads_and_keep_their_bytes(
     path = tmp_path / "two.csv"
     path.write_text(OF_ONE_COUNT, encoding="utf-8")
     assert load_scenario(node(path, cores=8, threads=2)).stages[0].cpu.servers == 4
-    with pytest.raises(InputError, match="threads: got 1; profile .* holds 2 for toy"):
+    with pytest.raises(InputError, match=r"threads: got 1; profile .* holds 2 for toy"):
         load_scenario(node(path, cores=8))
     table = read_profile(path)
     write_profile(path, table.header, table.rows)
