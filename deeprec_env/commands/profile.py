@@ -126,3 +126,53 @@ def _operators(
     ]
     console.print_table("Share of self CPU time (%)", ("", *GROUPS), rows)
     console.print_facts({"csv": str(table), "picture": str(picture)})
+
+
+@profile_commands.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A shipped profile's name, or a CSV file.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
+    output: Annotated[Path, typer.Option(help="Folder for speed_up.csv and speed_up.png.")] = Path("runs/compare"),
+    threads: Annotated[
+        str | None, typer.Option(help="Threads of A and of B, as 1,2 (default: the fewest that each holds).")
+    ] = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Compare two profiles: speed-up of B over A per model and batch, and the batch where it passes 1."""
+    from deeprec_env.analysis.heatmap import check_plotting
+    from deeprec_env.latency.comparison import compare, write_comparison
+    from deeprec_env.latency.comparison_picture import draw_comparison
+    from deeprec_env.latency.profile import load_profile
+
+    check_plotting()
+    counts: tuple[int | None, ...] = whole_numbers("threads", threads) if threads else (None, None)
+    if len(counts) != 2:
+        raise InputError("threads", threads, "must be two whole numbers: A's and B's")
+    compared = compare(load_profile(a), load_profile(b), (counts[0], counts[1]))
+    output.mkdir(parents=True, exist_ok=True)
+    table, picture = output / "speed_up.csv", output / "speed_up.png"
+    check_writable("output", table)
+    write_comparison(table, compared)
+    labels = [name + (f", threads {count}" if count else "") for name, count in zip((a, b), counts, strict=True)]
+    draw_comparison(picture, compared, a=labels[0], b=labels[1])
+    if json:
+        found = {
+            entry.model: {
+                "speed_up": {str(point.batch): point.speed_up for point in entry.points},
+                "crossover_batches": entry.crossovers(),
+            }
+            for entry in compared
+        }
+        files = {"csv": str(table), "picture": str(picture)}
+        console.print_json({"schema_version": SCHEMA_VERSION, "a": a, "b": b, "models": found, **files})
+        return
+    batches = sorted({point.batch for entry in compared for point in entry.points})
+    rows = []
+    for entry in compared:
+        speed_ups = {point.batch: f"{point.speed_up:.3g}" for point in entry.points}
+        crossings = ", ".join(f"{batch:.1f}" for batch in entry.crossovers()) or "-"
+        rows.append([entry.model, *(speed_ups.get(batch, "-") for batch in batches), crossings])
+    title = f"Speed-up of B ({labels[1]}) over A ({labels[0]}) by batch"
+    console.print_table(title, ("model", *map(str, batches), "passes 1 at"), rows)
+    console.print_facts({"csv": str(table), "picture": str(picture)})
