@@ -134,12 +134,16 @@ def operator_shares(settings: OperatorSettings, path: Path, progress: Callable[[
 
 
 def profile_batch(
-    model: RecommendationModel, batch: int, distribution: IndexDistribution, rng: np.random.Generator
+    model: RecommendationModel,
+    batch: int,
+    distribution: IndexDistribution,
+    rng: np.random.Generator,
+    repeats: int = REPEATS,
 ) -> dict[str, float]:
-    """Self CPU milliseconds of each group in one run of `batch` items: the mean over the quietest runs."""
+    """Self CPU milliseconds of each group in one run of `batch` items: the mean over the quietest of `repeats` runs."""
     # Without Kineto, whose library writes lines of its own to stderr; the operators recorded are the same.
     with torch.inference_mode(), _claims(model), profile(use_kineto=False) as profiled:
-        for _ in range(WARM_UP + REPEATS):
+        for _ in range(WARM_UP + repeats):
             inputs = draw_inputs(model.input_spec, batch, rng, distribution)
             with record_function(_RUN):
                 model(**inputs)
