@@ -9,7 +9,7 @@ import typer
 from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
 from deeprec_env.commands.paper import paper
-from deeprec_env.commands.profile import profile
+from deeprec_env.commands.profile import profile_commands
 from deeprec_env.commands.quality import group as quality
 from deeprec_env.commands.schema import schema
 from deeprec_env.commands.search import capacity, tune
@@ -33,7 +33,7 @@ app.command("simulate")(simulate_command)
 app.command()(capacity)
 app.command()(tune)
 app.command()(paper)
-app.command()(profile)
+app.add_typer(profile_commands, name="profile")
 app.command()(train)
 app.command()(evaluate)
 app.add_typer(quality, name="quality")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deeprec_env.errors import InputError
 from deeprec_env.models import RecommendationModel, draw_inputs
 from deeprec_env.models.inputs import IndexDistribution
 
@@ -30,6 +31,13 @@ class Effort:
     least: int = 20
     budget_s: float = 6.0
     warm_up: int = 3
+
+    @classmethod
+    def of_passes(cls, passes: int) -> Effort:
+        """The standard effort, but with so many passes, of which the quieter half counts."""
+        if passes < 1:
+            raise InputError("passes", passes, "must be at least 1")
+        return cls(passes=passes, kept=max(1, passes // 2))
 
 
 Timings = dict[tuple[int, str], NDArray[np.float64]]

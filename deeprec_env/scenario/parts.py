@@ -90,6 +90,12 @@ class LatencyModel(Component, ABC):
         """A text that differs where latencies differ."""
         return self.model_dump_json()
 
+    def at_threads(self, threads: int) -> LatencyModel:
+        """The model for servers of so many threads; `InputError` if it knows no such latency. Here: of one thread."""
+        if threads != 1:
+            raise InputError("threads", threads, f"must be 1: latency of kind {self.kind} is not known at several")
+        return self
+
     def warn_beyond(self, items: int) -> None:
         """Called with the largest request to come, for a model that would say that it is not made for it."""
 

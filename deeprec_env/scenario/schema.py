@@ -6,7 +6,14 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.component import Sparse, Strict
@@ -54,13 +61,51 @@ class Contention(Strict):
 
 
 class Pool(Strict):
-    """Identical servers behind one FCFS queue. Powers are of the whole pool, in watts."""
+    """Identical servers behind one FCFS queue. Powers are of the whole pool, in watts.
 
-    servers: Count
+    In place of `servers`, `cores` may be given: there are cores // threads servers then, and each takes the latency
+    measured at so many `threads` (default 1).
+    """
+
+    cores: Count | None = None
+    threads: Count | None = None
+    servers: Count = Field(default=None, validate_default=True)
     latency: AnyLatency
     contention: Contention = Contention()
     idle_w: NonNegative = 0.0
     busy_w: NonNegative = 0.0
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _of_cores(cls, given: Any, info: ValidationInfo) -> Any:
+        if not {"cores", "threads"} <= info.data.keys():
+            return 1  # what is wrong with them is said
+        cores, threads = info.data["cores"], info.data["threads"]
+        if cores is None and threads is None:
+            if given is None:
+                raise ValueError("is needed, or cores in its place")
+            return given
+        if given is not None:
+            raise ValueError("follows from cores and threads: give either servers, or cores in their place")
+        if cores is None or cores < (threads or 1):
+            raise ValueError(f"threads {threads} needs at least so many cores, got {cores}")
+        return cores // (threads or 1)
+
+    @field_validator("latency")
+    @classmethod
+    def _at_threads(cls, latency: LatencyModel, info: ValidationInfo) -> LatencyModel:
+        given = info.data.get("cores") is not None
+        return latency.at_threads(info.data.get("threads") or 1) if given else latency
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Cores and threads, or servers: what the other says is left out, so that one of them can be changed."""
+        dumped: dict[str, Any] = dump(self)
+        for key in ("cores", "threads") if self.cores is None else ("servers",):
+            dumped.pop(key, None)
+        if self.cores is not None and isinstance(dumped.get("latency"), dict):
+            dumped["latency"].pop("threads", None)
+        return dumped
 
     @model_validator(mode="after")
     def _busy_draws_more(self) -> Self:
