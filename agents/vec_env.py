@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from deeprec_env.envs.vector import ServingVectorEnv
+from deeprec_env.envs.vector import NodeVectorEnv
 
 
 class ServingVecEnv(VecEnv):
     """A thin adapter: `ServingVecEnv(gymnasium.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=8))`."""
 
-    def __init__(self, env: ServingVectorEnv) -> None:
+    def __init__(self, env: NodeVectorEnv) -> None:
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._actions: NDArray[np.int64] = np.empty((0, 2), dtype=np.int64)
@@ -61,7 +61,7 @@ class ServingVecEnv(VecEnv):
 
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
         """Refused: the environments are not objects of their own."""
-        raise AttributeError(f"the environments of a ServingVectorEnv have no method {method_name} of their own")
+        raise AttributeError(f"the environments of a NodeVectorEnv have no method {method_name} of their own")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
         """None of them is."""

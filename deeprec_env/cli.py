@@ -9,6 +9,7 @@ import typer
 from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
 from deeprec_env.commands.profile import profile
+from deeprec_env.commands.schema import schema
 from deeprec_env.commands.search import capacity, tune
 from deeprec_env.commands.simulate import scenarios, simulate_command
 from deeprec_env.version import __version__
@@ -25,6 +26,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 app.command()(scenarios)
+app.command()(schema)
 app.command("simulate")(simulate_command)
 app.command()(capacity)
 app.command()(tune)

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
-from deeprec_env.analysis.capacity import Capacity
 from deeprec_env.scenario.component import Strict
-from deeprec_env.scenario.schema import Count, Scenario
+from deeprec_env.scenario.schema import Count, Scenario, Threshold
 from policies.base import Progress, Setting
-from policies.search import CapacityMeter
+
+
+class Carried(Protocol):
+    """A setting and the queries a second that it carries."""
+
+    @property
+    def qps(self) -> float:
+        """Queries a second."""
+
+    @property
+    def batch_size(self) -> int | None:
+        """Batch size."""
+
+    @property
+    def threshold(self) -> Threshold:
+        """Offload threshold."""
+
+
+class Meter(Protocol):
+    """Measures what settings carry."""
+
+    def capacity(self, batch_size: int, threshold: Threshold) -> Carried:
+        """What a setting carries."""
 
 
 class ClimbOptions(Strict):
@@ -22,7 +43,7 @@ class ClimbOptions(Strict):
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
 
 
-def deeprecsched(scenario: Scenario, meter: CapacityMeter, progress: Progress, options: ClimbOptions) -> Setting:
+def deeprecsched(scenario: Scenario, meter: Meter, progress: Progress, options: ClimbOptions) -> Setting:
     """Climb from B = `start`, by `growth`, while the capacity does not fall; then climb T likewise, from `start`.
 
     A fall is a loss of more than `tolerance`: below it the measurement can't tell (at the smallest thresholds hardly
@@ -42,8 +63,8 @@ def deeprecsched(scenario: Scenario, meter: CapacityMeter, progress: Progress, o
 
 
 def _climb(
-    capacity: Callable[[int], Capacity], options: ClimbOptions, largest: int, progress: Progress, what: str
-) -> Capacity:
+    capacity: Callable[[int], Carried], options: ClimbOptions, largest: int, progress: Progress, what: str
+) -> Carried:
     best, value = capacity(options.start), options.start
     while value < largest:
         value = min(value * options.growth, largest)

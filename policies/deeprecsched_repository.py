@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -37,6 +37,13 @@ class RepositoryOptions(Strict):
     shortest_gap: Positive = 0.25
     longest_gap: Positive = 20.0
     nominal_gap: Positive = 2.0
+
+
+class GapMeter(Protocol):
+    """Measures how fast queries may follow each other under a setting."""
+
+    def median_gap_s(self, batch_size: int, threshold: Threshold) -> float:
+        """Median mean gap of a configuration's last windows."""
 
 
 class LiveTuner:
@@ -89,7 +96,7 @@ class LiveTuner:
 
 
 def deeprecsched_repository(
-    scenario: Scenario, tuner: LiveTuner, progress: Progress, options: RepositoryOptions
+    scenario: Scenario, tuner: GapMeter, progress: Progress, options: RepositoryOptions
 ) -> Setting:
     """Batch sizes first with offloading off, then thresholds; the first one worse than the one before ends it.
 

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from deeprec_env.errors import InputError
+from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
 from deeprec_env.scenario.schema import Scenario
 from policies.base import Policy, Prepared, Progress, fixed
 from policies.hindsight import Hindsight
@@ -17,6 +18,9 @@ from policies.tune import METHODS, TuneOptions, find_setting
 
 AGENT_LOADERS = "deeprec_env.agents"
 """Entry-point group of functions (path, scenario) -> Prepared that load trained agents; the agents package has one."""
+
+PLUGINS = "deeprec_env.policies"
+"""Entry-point group of other packages' policies: functions (scenario, options, progress) -> Prepared."""
 
 
 BY_LOAD: dict[str, Callable[[LoadTable, int], Policy]] = {
@@ -30,9 +34,14 @@ BY_LOAD: dict[str, Callable[[LoadTable, int], Policy]] = {
 REFERENCES = ("rate-oracle", "hindsight")
 """Those of them that see ahead, as no server can."""
 
+_OWN = (*METHODS, *BY_LOAD, "random")
+
 
 def prepare(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
-    """The policy of a name, tuned if it needs tuning, or the trained agent in a file or folder of that path."""
+    """The policy of a name, tuned if it needs tuning, or the trained agent in a file or folder of that path.
+
+    The name may also be that of an entry point of `PLUGINS`, or `module:function`.
+    """
     if name in METHODS:
         tuned = find_setting(scenario, name, options, progress)
         return fixed(scenario, tuned.setting, tuned.queries_used)
@@ -42,20 +51,43 @@ def prepare(name: str, scenario: Scenario, options: TuneOptions, progress: Progr
         return Prepared(BY_LOAD[name](table, options.seed), table.scenario, table.queries_used)
     if name == "random":
         return Prepared(RandomPolicy(scenario, options.seed), scenario, 0)
+    if _is_users(name):
+        return _prepared_by_user(name, scenario, options, progress)
     return _agent_loader(name)(name, scenario)
 
 
 def check_name(name: str, engine: str = "compiled") -> None:
     """Raise `InputError` unless `name` is a policy's that can run on the engine, or a path where an agent may be."""
-    if name not in policy_names() and not Path(name).exists():
+    if _is_users(name):
+        _users_function(name)
+    elif name not in _OWN and not Path(name).exists():
         raise InputError("policy", name, f"must be one of {', '.join(policy_names())}, or the path of a trained agent")
     if name in REFERENCES and engine != "compiled":
         raise InputError("engine", engine, f"can't be copied in mid-run, as {name} needs; use compiled")
 
 
 def policy_names() -> list[str]:
-    """Names of the hand-written policies."""
-    return [*METHODS, *BY_LOAD, "random"]
+    """Names of the hand-written policies, other packages' last."""
+    return [*_OWN, *(name for name in plugin_names(PLUGINS) if name not in _OWN)]
+
+
+def _is_users(name: str) -> bool:
+    """Whether the name is another package's, or `module:function`, which is neither a policy of ours nor a path."""
+    if name in _OWN or (":" in name and Path(name).exists()):
+        return False
+    return is_plugin(PLUGINS, name)
+
+
+def _users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], Prepared]:
+    allowed = "a function (scenario, options, progress) that returns a policies.base.Prepared"
+    return load_plugin("policy", PLUGINS, name, callable, allowed)  # type: ignore[no-any-return]
+
+
+def _prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
+    prepared = _users_function(name)(scenario, options, progress)
+    if not isinstance(prepared, Prepared):
+        raise InputError("policy", name, f"must return a policies.base.Prepared, not {type(prepared).__name__}")
+    return prepared
 
 
 def _agent_loader(name: str) -> Callable[[str, Scenario], Prepared]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,22 @@ from deeprec_env import console
 from deeprec_env.analysis.capacity import TUNING_QUERIES
 from deeprec_env.commands.options import Engine, Json, Overrides, ScenarioArgument, Seed, print_result
 from deeprec_env.errors import InputError
+from deeprec_env.plugins import plugin_names
 from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.schema import Scenario
+
+if TYPE_CHECKING:
+    from policies.tune import TuneOptions
+
+
+DAY_POLICIES = "static,deeprecsched,grid-capacity,grid-day,load-table,rate-oracle"
+"""Policies compared on days by default."""
+
+_OTHERS = "".join(f", {name}" for name in plugin_names("deeprec_env.policies"))
+_POLICIES_HELP = (
+    f"Names (also hindsight, random{_OTHERS}), module:function, or paths of agents "
+    "(default: all but hindsight, random; five in capacity)."
+)
 
 
 def train(
@@ -51,11 +66,13 @@ def train(
 
 def evaluate(
     scenario: ScenarioArgument,
-    policies: Annotated[str, typer.Option(help="Names (also hindsight, random), or paths of agents.")]
-    = "static,deeprecsched,grid-capacity,grid-day,load-table,rate-oracle",
+    policies: Annotated[str | None, typer.Option(help=_POLICIES_HELP)] = None,
+    env: Annotated[str, typer.Option(help="serving: days of traffic; capacity: the load climbs (Capacity-v0).")]
+    = "serving",
     traffic: Annotated[str, typer.Option(help="day: built from the scenario's capacity; flash: with flash crowds.")]
     = "day",
-    seeds: Annotated[int, typer.Option(help="Test days: seeds SEED .. SEED + SEEDS - 1.")] = 5,
+    windows: Annotated[int | None, typer.Option(help="Windows of an episode of capacity (default: 1536).")] = None,
+    seeds: Annotated[int, typer.Option(help="Test days or episodes: seeds SEED .. SEED + SEEDS - 1.")] = 5,
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     engine: Engine = "compiled",
     set_: Overrides = None,
@@ -67,9 +84,19 @@ def evaluate(
     from policies.report import print_evaluation
     from policies.tune import TuneOptions
 
+    if env not in ("serving", "capacity"):
+        raise InputError("env", env, "must be serving or capacity")
     options = TuneOptions(queries=queries, engine=engine)
+    loaded = load_scenario(scenario, set_ or ())
+    if env == "capacity":
+        if traffic != "day":
+            raise InputError("traffic", traffic, "must be left out: in capacity the load follows the policy")
+        _evaluate_capacity(scenario, loaded, policies, windows, seeds, options, json, seed)
+        return
+    if windows is not None:
+        raise InputError("windows", windows, "must be left out but with --env capacity")
+    names = [name for name in (DAY_POLICIES if policies is None else policies).split(",") if name]
     with console.progress("evaluate", None, quiet=json) as update:
-        loaded, names = load_scenario(scenario, set_ or ()), [name for name in policies.split(",") if name]
         evaluation = evaluate_policies(
             loaded,
             names,
@@ -83,3 +110,31 @@ def evaluate(
         console.print_json(evaluation.to_json())
     else:
         print_evaluation(evaluation, scenario)
+
+
+def _evaluate_capacity(
+    name: str,
+    scenario: Scenario,
+    policies: str | None,
+    windows: int | None,
+    seeds: int,
+    options: TuneOptions,
+    json: bool,
+    seed: int,
+) -> None:
+    from policies.capacity_episodes import POLICIES, WINDOWS, compare, print_comparison
+
+    with console.progress("evaluate", None, quiet=json) as update:
+        comparison = compare(
+            scenario,
+            POLICIES if policies is None else [policy for policy in policies.split(",") if policy],
+            seed=seed,
+            seeds=seeds,
+            windows=WINDOWS if windows is None else windows,
+            options=options,
+            progress=lambda what: update(what, 1),
+        )
+    if json:
+        console.print_json(comparison.to_json())
+    else:
+        print_comparison(comparison, name)

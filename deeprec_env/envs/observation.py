@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,28 +10,34 @@ from numpy.typing import NDArray
 HIGHEST = 10.0
 """Observations are clipped to [-1, HIGHEST]."""
 
-FIELDS = (
+_MEASURED = (
     "p50", "p95", "p99", "violation_rate", "offered", "completed", "mean_items", "cpu_utilisation",
-    "accelerator_utilisation", "backlog", "batch_size", "threshold", "day_sin", "day_cos",
+    "accelerator_utilisation", "backlog", "batch_size", "threshold",
 )  # fmt: skip
+
+FIELDS = (*_MEASURED, "day_sin", "day_cos")
 """Names of the observation's entries, in order; `ServingEnv` says what each holds."""
+
+CAPACITY_FIELDS = (*_MEASURED, "load")
+"""The same of `CapacityEnv`."""
 
 
 def observe(
     window: Any,
     places: Any,
-    day_fraction: float | None,
+    seen: Any,
     *,
     sla_s: float,
     scale_qps: float,
     mean_items: float,
 ) -> NDArray[np.float32]:
-    """The observation after a `Window`, (14,); of a `Window` of arrays (n,), (n, 14).
+    """The observation after a `Window`, (12 + k,); of a `Window` of arrays (n,), (n, 12 + k).
 
-    `places` are those of batch size and threshold on their ladders, 0 to 1; `day_fraction` is the time of day, None
-    where traffic has none.
+    `places` are those of batch size and threshold on their ladders, 0 to 1; `seen` are the last k entries, (k,) or
+    (n, k).
     """
-    values = np.empty((*np.shape(window.p50_s), len(FIELDS)))
+    own = np.asarray(seen, dtype=np.float64)
+    values = np.empty((*np.shape(window.p50_s), len(_MEASURED) + own.shape[-1]))
     values[..., 0] = window.p50_s / sla_s
     values[..., 1] = window.p95_s / sla_s
     values[..., 2] = window.p99_s / sla_s
@@ -44,11 +49,5 @@ def observe(
     values[..., 8] = window.accelerator_utilisation
     values[..., 9] = np.log1p(window.backlog / (scale_qps * sla_s))
     values[..., 10], values[..., 11] = places
-    values[..., 12], values[..., 13] = _clock(day_fraction)
+    values[..., len(_MEASURED) :] = own
     return np.clip(values, -1.0, HIGHEST, out=values).astype(np.float32)
-
-
-def _clock(day_fraction: float | None) -> tuple[float, float]:
-    if day_fraction is None:
-        return 0.0, 0.0
-    return math.sin(2.0 * math.pi * day_fraction), math.cos(2.0 * math.pi * day_fraction)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from deeprec_env.simulation.windows import Window
 
@@ -13,10 +15,14 @@ ENERGY_WEIGHT = 0.5
 
 
 class Scale(NamedTuple):
-    """What a reward measures a window by: the target in seconds, and the power of all pools fully busy, in watts."""
+    """What a reward measures a window by.
+
+    The target in seconds, the power of all pools fully busy, in watts, and the rate that counts as 1.
+    """
 
     sla_s: float
     full_w: float
+    reference_qps: float = 1.0
 
 
 def tail(window: Window, scale: Scale) -> float:
@@ -37,11 +43,38 @@ def efficiency(window: Window, scale: Scale) -> float:
 
     An empty sample is 0, as everywhere, though idle pools draw power too.
     """
+    return goodput(window, scale) - _energy(window, scale)
+
+
+def carried(window: Window, scale: Scale) -> float:
+    """Queries a second that completed within the target, in the reference."""
+    return float(carried_qps(window)) / scale.reference_qps
+
+
+def carried_efficiency(window: Window, scale: Scale) -> float:
+    """`carried` less 0.5 e, as `efficiency` is `goodput` less that."""
+    return carried(window, scale) - _energy(window, scale)
+
+
+def carried_qps(window: Any) -> Any:
+    """Queries a second that completed within the target in a `Window`, one or of arrays (0 before the first)."""
+    # The sample's queries that have not completed are late, each of them.
+    within = np.rint(window.sample * (1.0 - window.violation_rate))
+    return within / np.maximum(window.end_s - window.begin_s, np.finfo(np.float64).tiny)
+
+
+def _energy(window: Window, scale: Scale) -> float:
+    """What a window's energy costs; nothing for an empty sample, or for a node without powers."""
     if not window.sample or scale.full_w == 0.0:
-        return goodput(window, scale)
-    full_j = scale.full_w * (window.end_s - window.begin_s)
-    return goodput(window, scale) - ENERGY_WEIGHT * window.energy_j / full_j
+        return 0.0
+    return ENERGY_WEIGHT * window.energy_j / (scale.full_w * (window.end_s - window.begin_s))
 
 
 REWARDS: dict[str, Callable[[Window, Scale], float]] = {"tail": tail, "goodput": goodput, "efficiency": efficiency}
-"""Rewards by name: (window, scale) -> reward."""
+"""Rewards of `ServingEnv` by name: (window, scale) -> reward."""
+
+CAPACITY_REWARDS: dict[str, Callable[[Window, Scale], float]] = {
+    "carried": carried,
+    "efficiency": carried_efficiency,
+}
+"""Rewards of `CapacityEnv` by name: (window, scale) -> reward."""

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-import gymnasium as gym
-import numpy as np
-from numpy.typing import NDArray
-
-from deeprec_env.envs.task import ServingTask
-from deeprec_env.errors import InputError
+from deeprec_env.envs.node_env import NodeEnv
+from deeprec_env.envs.serving_task import ServingTask
+from deeprec_env.envs.task import AnyScenario
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.arrays import as_float
-from deeprec_env.simulation.engine import Engine
-from deeprec_env.simulation.records import Records
-from deeprec_env.simulation.simulate import ENGINES, make_engine
-from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic
 
-Observation = NDArray[np.float32]
 
-
-class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
+class ServingEnv(NodeEnv):
     """Control of batch size and offload threshold under given traffic.
 
     ## Description
@@ -67,7 +52,8 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
 
     ## Arguments
     `scenario`: preset name, YAML file or mapping. `engine`: "compiled" or "asyncio", which give the same bytes.
-    `reward`: "tail", "goodput" or "efficiency". Pickling and copying work in mid-episode: the copy replays the actions
+    `reward`: "tail", "goodput" or "efficiency". `render_mode`: "ansi" (lines) or "rgb_array" (a picture of the episode
+    so far; needs the extra "plots"). Pickling and copying work in mid-episode: the copy replays the actions
     so far. The attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or
     shorter.
 
@@ -77,127 +63,21 @@ class ServingEnv(gym.Env[Observation, NDArray[np.int64]]):
     v0: first version; its presets are still there ("v0/NAME", or `gymnasium.make` of v0).
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012  (an instance variable in the base class)
+    _task: ServingTask
 
     def __init__(
         self,
-        scenario: str | Path | Mapping[str, Any] | Scenario = "dlrm-rmc1",
+        scenario: AnyScenario = "dlrm-rmc1",
         engine: str = "compiled",
         reward: str = "tail",
         render_mode: str | None = None,
     ) -> None:
-        if engine not in ENGINES:
-            raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
-        if render_mode is not None:
-            raise InputError("render_mode", render_mode, "must be None")
-        self.render_mode = None
-        self._task = task = ServingTask(scenario, reward)
-        self._engine_name = engine
-        self.scenario, self.interval_s = task.scenario, task.interval_s
-        self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
-        self.action_space, self.observation_space = task.action_space, task.observation_space
-        self.windows = task.day_windows
-        self._seed: int | None = None
-        self._split, self._episode = "train", 0
-        self._actions: list[tuple[int, int]] = []
-        self._engine: Engine | None = None
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, float]]:
-        """Start the next episode; see the class for `seed` and `options`."""
-        super().reset(seed=seed)
-        split = self._task.split_of(options)
-        if seed is not None or self._seed is None:
-            self._seed, self._episode = int(self.np_random_seed) if seed is None else seed, 0
-        else:
-            self._episode += 1
-        self._split, self._actions = split, []
-        self._start()
-        return self._result(Window.empty())
-
-    def step(self, action: NDArray[np.int64]) -> tuple[Observation, float, bool, bool, dict[str, float]]:
-        """Put an action in force for one window and return what it brought."""
-        if self._engine is None:
-            raise RuntimeError("call reset before step")
-        if len(self._actions) >= self.windows:
-            raise RuntimeError("the episode is over: call reset")
-        window = self._advance(self._checked(action))
-        observation, info = self._result(window)
-        reward = self._task.reward(window)
-        return observation, reward, False, len(self._actions) >= self.windows, info
-
-    def finish(self) -> Records:
-        """Let the queries still in flight at the episode's end complete, and return the records of all its queries."""
-        if self._engine is None or len(self._actions) < self.windows:
-            raise RuntimeError("the episode is not over: step until it is truncated")
-        self._engine.drain()
-        return self._engine.records()
-
-    def close(self) -> None:
-        """Release the engine; a second call does nothing."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
-
-    def _checked(self, action: NDArray[np.int64]) -> tuple[int, int]:
-        """The action as indices; cheaper than the action space's own check."""
-        given = np.asarray(action)
-        if given.shape == (2,) and given.dtype.kind in "iu":
-            batch_size, threshold = given.tolist()
-            if 0 <= batch_size < len(self.batch_sizes) and 0 <= threshold < len(self.thresholds):
-                return batch_size, threshold
-        raise InputError("action", action, f"must be in {self.action_space}")
-
-    @property
-    def engine(self) -> Engine:
-        """The node itself, in mid-episode, for references that know more than an observation holds."""
-        if self._engine is None:
-            raise RuntimeError("call reset first")
-        return self._engine
+        super().__init__(ServingTask(scenario, reward), engine, render_mode)
 
     def traffic(self) -> Traffic:
         """All queries of the episode, those still to come included."""
-        return self._task.traffic(*self._episode_key(), self.windows)
+        return self._task.open(*self._episode_key(), self.windows).start()
 
     def rate_qps(self, times_s: Floats) -> Floats:
         """The true rate of the episode's traffic at some times, bursts included, in queries a second."""
         return self._task.stream(*self._episode_key()).rate_qps(times_s)
-
-    def _episode_key(self) -> tuple[int, str, int]:
-        if self._seed is None:
-            raise RuntimeError("call reset first")
-        return self._seed, self._split, self._episode
-
-    def _start(self) -> None:
-        self.close()
-        self._engine = make_engine(self.scenario, self.traffic(), self._engine_name)
-
-    def _advance(self, chosen: tuple[int, int]) -> Window:
-        assert self._engine is not None
-        index = len(self._actions)
-        self._actions.append(chosen)
-        batch_size, threshold = self.batch_sizes[chosen[0]], self.thresholds[chosen[1]]
-        return self._engine.run_window(batch_size, threshold, index * self.interval_s, (index + 1) * self.interval_s)
-
-    def _result(self, window: Window) -> tuple[Observation, dict[str, float]]:
-        if self._actions:
-            batch, threshold_index = self._actions[-1]
-            batch_size, threshold = self.batch_sizes[batch], self.thresholds[threshold_index]
-        else:
-            batch_size, threshold = self.scenario.control.batch_size, self.scenario.control.threshold
-        observation = self._task.observe(window, self._task.places(batch_size, threshold), len(self._actions))
-        return observation, self._task.info(window, float(batch_size), as_float(threshold))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the engine, which `__setstate__` rebuilds: it follows from scenario, seed and actions."""
-        return self.__dict__ | {"_engine": None, "_started": self._engine is not None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        started = state.pop("_started")
-        self.__dict__.update(state)
-        actions, self._actions = self._actions, []
-        if started:
-            self._start()
-            for action in actions:
-                self._advance(action)

@@ -1,7 +1,8 @@
-"""What `ServingEnv` and its vector sibling have in common: ladders, episodes, observations, rewards, infos."""
+"""What the environments have in common: a scenario's ladders, spaces, observations and infos, and their traffic."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,94 +11,89 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.envs.observation import FIELDS, HIGHEST, observe
-from deeprec_env.envs.rewards import REWARDS, Scale
+from deeprec_env.envs.observation import HIGHEST, observe
+from deeprec_env.envs.rewards import Scale
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario, Threshold
 from deeprec_env.simulation.arrays import as_float
 from deeprec_env.simulation.windows import Window
-from deeprec_env.workload.diurnal import Diurnal
-from deeprec_env.workload.stream import SPLITS, QueryStream, Traffic, episode_seed
+from deeprec_env.workload.stream import SPLITS, Traffic, episode_seed
 
-WINDOWS = 96
-"""Windows of an episode whose traffic is no day: as many as a day's."""
-
-TRAINING_PEAK = (0.4, 1.1)
-"""In training a day's peak is drawn from this range of capacity, so that agents have seen overload."""
-
-PRESET_PEAK = 0.9
-"""Peak of a day as given, in capacity, where the scenario does not say its capacity."""
+AnyScenario = str | Path | Mapping[str, Any] | Scenario
 
 
-class ServingTask:
-    """A scenario as a control problem; raises `InputError` for one that is none."""
+class Episode(ABC):
+    """One episode's traffic: all of it known at the start, or window by window."""
 
-    def __init__(self, scenario: str | Path | Mapping[str, Any] | Scenario, reward: str) -> None:
-        if reward not in REWARDS:
-            raise InputError("reward", reward, f"must be one of {', '.join(REWARDS)}")
-        self._reward = REWARDS[reward]
+    @abstractmethod
+    def start(self) -> Traffic:
+        """What is known at the start."""
+
+    def ahead(self, window: int) -> Traffic | None:
+        """The arrivals of a window that is about to begin; None where the start's hold them."""
+        return None
+
+    def follow(self, window: Window) -> None:  # noqa: B027  (most traffic does not answer)
+        """Let the traffic answer to a window that has been measured."""
+
+    @abstractmethod
+    def seen(self, step: int) -> tuple[float, ...]:
+        """The last entries of the observation, behind so many windows."""
+
+    def facts(self) -> dict[str, float]:
+        """The last keys of `info`."""
+        return {}
+
+
+class Task(ABC):
+    """A scenario as a control problem; raises `InputError` for one that is none.
+
+    `fields` names the entries of its observation, `windows` is the length of an episode, `scale_qps` the rate that
+    rates are measured by.
+    """
+
+    fields: tuple[str, ...]
+    windows: int
+    scale_qps: float
+
+    def __init__(self, scenario: AnyScenario) -> None:
         self.scenario = load_scenario(scenario)
-        self.sla_s = self.scenario.sla_s
-        pools = [pool for stage in self.scenario.stages for pool in stage.pools().values()]
-        self._scale = Scale(self.sla_s, sum(pool.busy_w for pool in pools))
+        self.interval_s = self.scenario.control.interval_s
         self.batch_sizes: tuple[int, ...] = self.scenario.control.batch_sizes
         self.thresholds: tuple[Threshold, ...] = self.scenario.thresholds
-        arrivals, self.interval_s = self.scenario.workload.arrivals, self.scenario.control.interval_s
-        self.day_windows, self._has_day = WINDOWS, isinstance(arrivals, Diurnal)
-        if isinstance(arrivals, Diurnal):
-            self.day_windows = max(1, round(arrivals.day_s / self.interval_s))
-            if abs(self.day_windows * self.interval_s - arrivals.day_s) > 1e-9 * arrivals.day_s:
-                raise InputError("control.interval_s", self.interval_s, f"must divide the day of {arrivals.day_s} s")
-        self.mean_items = self.scenario.workload.sizes.mean_items
-        self.scale_qps = self.scenario.capacity.qps if self.scenario.capacity else arrivals.mean_qps
+        pools = [pool for stage in self.scenario.stages for pool in stage.pools().values()]
+        self.full_w = sum(pool.busy_w for pool in pools)
         self.action_space = gym.spaces.MultiDiscrete([len(self.batch_sizes), len(self.thresholds)])
-        self.observation_space = gym.spaces.Box(-1.0, HIGHEST, (len(FIELDS),), np.float32)
+        self.observation_space = gym.spaces.Box(-1.0, HIGHEST, (len(self.fields),), np.float32)
+        self._mean_items = self.scenario.workload.sizes.mean_items
 
-    def traffic(self, seed: int, split: str, episode: int, windows: int) -> Traffic:
-        """The queries of an episode of so many windows."""
-        return self.stream(seed, split, episode).draw_until(windows * self.interval_s)
+    @property
+    def scale(self) -> Scale:
+        """What rewards measure a window by."""
+        return Scale(self.scenario.sla_s, self.full_w, self.scale_qps)
 
-    def stream(self, seed: int, split: str, episode: int) -> QueryStream:
-        """The stream that an episode's queries are drawn from, at its start."""
-        sequence = episode_seed(seed, split, episode)
-        workload = self.scenario.workload
-        if split == "train" and isinstance(workload.arrivals, Diurnal):
-            # The fifth child: the stream itself has the first four.
-            child = np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, 4))
-            peak = np.random.default_rng(child).uniform(*TRAINING_PEAK)
-            capacity = self.scenario.capacity
-            factor = peak / PRESET_PEAK if capacity is None else peak * capacity.qps / workload.arrivals.peak_qps
-            workload = workload.model_copy(update={"arrivals": workload.arrivals.scaled(factor)})
-        return QueryStream(workload, sequence)
+    @abstractmethod
+    def open(self, seed: int, split: str, episode: int, windows: int) -> Episode:
+        """An episode of so many windows."""
 
-    def split_of(self, options: Mapping[str, Any] | None) -> str:
-        """The split that `reset`'s options ask for; `InputError` if they are not understood."""
-        split = (options or {}).get("split", "train")
-        unknown = set(options or {}) - {"split"}
-        if unknown:
-            raise InputError("options", sorted(unknown), "must hold split alone")
-        if split not in SPLITS:
-            raise InputError("split", split, f"must be one of {', '.join(SPLITS)}")
-        return str(split)
-
+    @abstractmethod
     def reward(self, window: Window) -> float:
         """The reward of a window."""
-        return self._reward(window, self._scale)
 
     def places(self, batch_size: int, threshold: Threshold) -> tuple[float, float]:
         """Where settings stand on the ladders, 0 to 1."""
         return _place(batch_size, self.batch_sizes), _place(threshold, self.thresholds)
 
-    def observe(self, window: Any, places: Any, step: int) -> NDArray[np.float32]:
-        """The observation after a `Window`, the episode's `step`-th; of arrays for several nodes, one row for each."""
+    def observe(self, window: Any, places: Any, seen: Any) -> NDArray[np.float32]:
+        """The observation after a `Window`; of arrays for several nodes, one row for each. `seen`: the episode's."""
         return observe(
             window,
             places,
-            step / self.day_windows % 1.0 if self._has_day else None,
-            sla_s=self.sla_s,
+            seen,
+            sla_s=self.scenario.sla_s,
             scale_qps=self.scale_qps,
-            mean_items=self.mean_items,
+            mean_items=self._mean_items,
         )
 
     def info(self, window: Any, batch_size: Any, threshold: Any) -> dict[str, Any]:
@@ -117,6 +113,30 @@ class ServingTask:
             "energy_j": window.energy_j,
             "sla_ms": self.scenario.sla_ms,
         }
+
+
+def episode_child(seed: int, split: str, episode: int) -> np.random.Generator:
+    """What is random in an episode beside its stream of queries: a fifth child, for the stream has the first four."""
+    sequence = episode_seed(seed, split, episode)
+    return np.random.default_rng(np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, 4)))
+
+
+def split_of(options: Mapping[str, Any] | None) -> str:
+    """The split that `reset`'s options ask for; `InputError` if they are not understood."""
+    split = (options or {}).get("split", "train")
+    unknown = set(options or {}) - {"split"}
+    if unknown:
+        raise InputError("options", sorted(unknown), "must hold split alone")
+    if split not in SPLITS:
+        raise InputError("split", split, f"must be one of {', '.join(SPLITS)}")
+    return str(split)
+
+
+def reward_named(rewards: Mapping[str, Any], name: str) -> Any:
+    """The reward of a name; `InputError` for one that is not known."""
+    if name not in rewards:
+        raise InputError("reward", name, f"must be one of {', '.join(rewards)}")
+    return rewards[name]
 
 
 def _place(value: Any, ladder: tuple[Any, ...]) -> float:

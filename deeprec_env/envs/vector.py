@@ -1,11 +1,10 @@
-"""`DeepRec/Serving-v1`, many at once: environments stepped in compiled code, threads over environments."""
+"""The environments, many at once: nodes stepped in compiled code, threads over environments."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -14,10 +13,11 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from deeprec_env.envs.task import ServingTask
+from deeprec_env.envs.capacity_task import CapacityTask
+from deeprec_env.envs.serving_task import ServingTask
+from deeprec_env.envs.task import AnyScenario, Episode, Task, split_of
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import as_float
 from deeprec_env.simulation.stack import NodeStack
 from deeprec_env.simulation.windows import Window
@@ -26,28 +26,20 @@ Observations = NDArray[np.float32]
 T = TypeVar("T")
 
 
-class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArray[Any]]):
-    """`num_envs` copies of `ServingEnv` in one object: the same results with the same seeds, several times faster.
+class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArray[Any]]):
+    """`num_envs` copies of a `NodeEnv` in one object: the same results with the same seeds, several times faster.
 
-    `gymnasium.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=64, scenario="wnd")`. Spaces, rewards, infos and
-    `reset`'s options are those of `ServingEnv`, batched; `reset(seed=S)` gives S, S + 1, ... to the environments. All
-    episodes are of one length and end in the same step, in which the next (training) ones start
-    (`AutoresetMode.SAME_STEP`): the observations are theirs, and `infos` holds the last ones as `final_obs` and
-    `final_info`. `threads` (default: the cores this process may use) share the environments. The attribute `windows` is
-    the length of an episode; set before `reset`, it makes episodes longer or shorter.
+    Spaces, rewards, infos and `reset`'s options are those of the single environment, batched; `reset(seed=S)` gives S,
+    S + 1, ... to the environments. All episodes are of one length and end in the same step, in which the next
+    (training) ones start (`AutoresetMode.SAME_STEP`): the observations are theirs, and `infos` holds the last ones as
+    `final_obs` and `final_info`. `threads` (default: the cores this process may use) share the environments. The
+    attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or shorter. There are
+    no pictures of it: `render_mode` must be None.
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        scenario: str | Path | Mapping[str, Any] | Scenario = "dlrm-rmc1",
-        engine: str = "compiled",
-        reward: str = "tail",
-        threads: int | None = None,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int, task: Task, engine: str, threads: int | None, render_mode: str | None) -> None:
         for name, value in (("num_envs", num_envs), ("threads", 1 if threads is None else threads)):
             if value < 1:
                 raise InputError(name, value, "must be at least 1")
@@ -56,13 +48,13 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
         if render_mode is not None:
             raise InputError("render_mode", render_mode, "must be None")
         self.render_mode = None
-        self._task = task = ServingTask(scenario, reward)
+        self._task = task
         self.num_envs, self.scenario = num_envs, task.scenario
         self.single_action_space, self.single_observation_space = task.action_space, task.observation_space
         self.action_space = batch_space(task.action_space, num_envs)
         self.observation_space = batch_space(task.observation_space, num_envs)
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
-        self.windows = task.day_windows
+        self.windows = task.windows
         sizes, thresholds = task.batch_sizes, task.thresholds
         # By index on the ladders: the settings, and their places for the observation.
         self._batch_size = np.array(sizes, dtype=np.int64)
@@ -71,6 +63,7 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
         self._threshold_place = np.array([task.places(sizes[0], threshold)[1] for threshold in thresholds])
         self._seeds: list[int] | None = None
         self._split, self._episode, self._step = "train", 0, -1
+        self._opened: list[Episode] = []
         parts = np.array_split(np.arange(num_envs), min(num_envs, threads or len(os.sched_getaffinity(0))))
         self._parts = [(slice(int(part[0]), int(part[-1]) + 1), NodeStack(self.scenario, len(part))) for part in parts]
         self._workers: ThreadPoolExecutor | None = None
@@ -80,7 +73,7 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
     ) -> tuple[Observations, dict[str, Any]]:
         """Start the next episode in every environment; `seed` S gives S, S + 1, ... to them, a list one to each."""
         super().reset(seed=seed if isinstance(seed, int) else None)
-        self._split = self._task.split_of(options)
+        self._split = split_of(options)
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
         if seeds is None and self._seeds is None:
             seeds = [None] * self.num_envs
@@ -105,20 +98,28 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
         batch_size, threshold = self._batch_size[chosen[:, 0]], self._threshold[chosen[:, 1]]
         begin_s, end_s = self._step * task.interval_s, (self._step + 1) * task.interval_s
 
-        windows = np.concatenate(
-            self._spread(lambda part, nodes: nodes.run_window(batch_size[part], threshold[part], begin_s, end_s))
-        )
+        def run(part: slice, nodes: NodeStack) -> Floats:
+            ahead = [episode.ahead(self._step) for episode in self._opened[part]]
+            known = [traffic for traffic in ahead if traffic is not None]
+            if known:
+                nodes.expect(known)
+            return nodes.run_window(batch_size[part], threshold[part], begin_s, end_s)
+
+        windows = np.concatenate(self._spread(run))
         self._step += 1
-        rewards = np.array([task.reward(Window(*row)) for row in windows.tolist()])
+        each = [Window(*row) for row in windows.tolist()]
+        for episode, window in zip(self._opened, each, strict=True):
+            episode.follow(window)
+        rewards = np.array([task.reward(window) for window in each])
         columns = Window(*windows.T.copy())
         places = self._batch_place[chosen[:, 0]], self._threshold_place[chosen[:, 1]]
-        observations = task.observe(columns, places, self._step)
+        observations = task.observe(columns, places, self._seen())
         infos = self._infos(columns, batch_size.astype(np.float64), threshold)
         over = self._step >= self.windows
         if over:
             self._episode += 1
             self._split = "train"  # as `reset` without options has it
-            last = {"final_obs": _each(observations), "final_info": infos} | {
+            last = {"final_obs": _one_by_one(observations), "final_info": infos} | {
                 f"_{name}": np.ones(self.num_envs, dtype=np.bool_) for name in ("final_obs", "final_info")
             }
             observations, infos = self._start()
@@ -137,21 +138,29 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
         assert self._seeds is not None
         seeds, task = self._seeds, self._task
 
-        def start(part: slice, nodes: NodeStack) -> None:
-            nodes.start([task.traffic(seed, self._split, self._episode, self.windows) for seed in seeds[part]])
+        def start(part: slice, nodes: NodeStack) -> list[Episode]:
+            opened = [task.open(seed, self._split, self._episode, self.windows) for seed in seeds[part]]
+            nodes.start([episode.start() for episode in opened])
+            return opened
 
-        self._spread(start)
+        self._opened = [episode for opened in self._spread(start) for episode in opened]
         self._step = 0
         control = self.scenario.control
         columns = Window(*np.zeros((len(Window._fields), self.num_envs)))
-        observations = task.observe(columns, task.places(control.batch_size, control.threshold), 0)
+        observations = task.observe(columns, task.places(control.batch_size, control.threshold), self._seen())
         size = np.full(self.num_envs, float(control.batch_size))
         return observations, self._infos(columns, size, np.full(self.num_envs, as_float(control.threshold)))
 
     def _infos(self, columns: Window, batch_size: Floats, threshold: Floats) -> dict[str, Any]:
         infos = self._task.info(columns, batch_size, threshold)
-        infos["sla_ms"] = np.full(self.num_envs, infos["sla_ms"])
+        facts = [episode.facts() for episode in self._opened]
+        infos |= {name: np.array([of_one[name] for of_one in facts]) for name in facts[0]}
+        infos = {name: value if np.ndim(value) else np.full(self.num_envs, value) for name, value in infos.items()}
         return infos | {f"_{name}": np.ones(self.num_envs, dtype=np.bool_) for name in infos}
+
+    def _seen(self) -> Floats:
+        """The episodes' entries of the observations."""
+        return np.array([episode.seen(self._step) for episode in self._opened])
 
     def _spread(self, work: Callable[[slice, NodeStack], T]) -> list[T]:
         """Results of `work` on each part of the environments, all at the same time."""
@@ -165,7 +174,37 @@ class ServingVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDA
         return self.__dict__ | {"_workers": None}
 
 
-def _each(observations: Observations) -> NDArray[Any]:
+class ServingVectorEnv(NodeVectorEnv):
+    """`ServingEnv`, many at once: `gymnasium.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=64)`."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: AnyScenario = "dlrm-rmc1",
+        engine: str = "compiled",
+        reward: str = "tail",
+        threads: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(num_envs, ServingTask(scenario, reward), engine, threads, render_mode)
+
+
+class CapacityVectorEnv(NodeVectorEnv):
+    """`CapacityEnv`, many at once: `gymnasium.make_vec("deeprec_env:DeepRec/Capacity-v0", num_envs=64)`."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: AnyScenario = "dlrm-rmc1",
+        engine: str = "compiled",
+        reward: str = "carried",
+        threads: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(num_envs, CapacityTask(scenario, reward), engine, threads, render_mode)
+
+
+def _one_by_one(observations: Observations) -> NDArray[Any]:
     """An array of objects, one observation each, as Gymnasium gives final observations."""
     each = np.empty(len(observations), dtype=object)
     each[:] = list(observations)

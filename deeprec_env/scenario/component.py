@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -14,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
 
 
 class Strict(BaseModel):
@@ -61,10 +64,14 @@ C = TypeVar("C", bound=Component)
 
 
 class Registry(Generic[C]):
-    """The kinds of one sort of component, by name. Adding one: ``@REGISTRY.register("name")`` over its class."""
+    """The kinds of one sort of component, by name. Adding one: ``@REGISTRY.register("name")`` over its class.
 
-    def __init__(self, base: type[C], what: str) -> None:
-        self.base, self.what = base, what
+    Installed packages add theirs by an entry point of `group`: the kind is its name, the class what it refers to. A
+    kind `module:Class` is that class.
+    """
+
+    def __init__(self, base: type[C], what: str, group: str) -> None:
+        self.base, self.what, self.group = base, what, group
         self._kinds: dict[str, type[C]] = {}
 
     def register(self, kind: str) -> Callable[[type[C]], type[C]]:
@@ -77,15 +84,25 @@ class Registry(Generic[C]):
         return add
 
     def kinds(self) -> list[str]:
-        """The known kinds, sorted."""
-        return sorted(self._kinds)
+        """The known kinds, sorted; those of other packages are not imported for it."""
+        return sorted({*self._kinds, *plugin_names(self.group)})
+
+    def component(self, kind: str) -> type[C]:
+        """The class of a kind; `ValueError` if there is none, `InputError` if another package's is broken."""
+        if kind in self._kinds:
+            return self._kinds[kind]
+        if not is_plugin(self.group, kind):
+            raise ValueError(f"kind {kind!r} is not known; must be one of {', '.join(self.kinds())}")
+        allowed = f"a class derived from {self.base.__name__}, with all its methods"
+        return load_plugin("kind", self.group, kind, self._fits, allowed)  # type: ignore[no-any-return]
 
     def build(self, data: Any, info: ValidationInfo) -> C:
         """The component that a mapping with a `kind` describes; a component passes through. A pydantic validator."""
         if isinstance(data, self.base):
             return data
-        if not isinstance(data, Mapping) or "kind" not in data:
+        if not isinstance(data, Mapping) or not isinstance(data.get("kind"), str):
             raise ValueError(f"{self.what} must be a mapping with a kind: one of {', '.join(self.kinds())}")
-        if not isinstance(data["kind"], str) or data["kind"] not in self._kinds:
-            raise ValueError(f"kind {data['kind']!r} is not known; must be one of {', '.join(self.kinds())}")
-        return self._kinds[data["kind"]].model_validate(dict(data), context=info.context)
+        return self.component(data["kind"]).model_validate(dict(data), context=info.context)
+
+    def _fits(self, found: Any) -> bool:
+        return isinstance(found, type) and issubclass(found, self.base) and not inspect.isabstract(found)

@@ -7,12 +7,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.yaml_text import parse_yaml
 
 _PRESETS = resources.files("deeprec_env.scenario") / "presets"
 _PIPELINES = _PRESETS / "pipelines"
@@ -112,10 +112,7 @@ def _read(source: str | Path | Mapping[str, Any] | Scenario) -> tuple[dict[str, 
 
 
 def _parsed(text: str, name: str) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError("scenario", name, f"must be YAML ({' '.join(str(error).split())})") from None
+    data = parse_yaml(text, "scenario", name)
     if not isinstance(data, dict):
         raise InputError("scenario", name, "must hold a mapping with sla_ms, workload and node or pipeline")
     return data
@@ -136,10 +133,7 @@ def assignments(option: str, overrides: Sequence[str] | Mapping[str, Any]) -> li
         path, equals, value = text.partition("=")
         if not equals or not path:
             raise InputError(option, text, "must look like name=value")
-        try:
-            pairs.append((path, yaml.safe_load(value)))
-        except yaml.YAMLError:
-            raise InputError(option, text, "its value must be YAML") from None
+        pairs.append((path, parse_yaml(value, option, text)))
     return pairs
 
 

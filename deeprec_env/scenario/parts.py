@@ -96,9 +96,9 @@ class LatencyModel(Component, ABC):
         """Mean seconds for requests of `items` items, elementwise."""
 
 
-ARRIVALS: Registry[ArrivalProcess] = Registry(ArrivalProcess, "arrivals")  # type: ignore[type-abstract]
-SIZES: Registry[SizeDistribution] = Registry(SizeDistribution, "sizes")  # type: ignore[type-abstract]
-LATENCIES: Registry[LatencyModel] = Registry(LatencyModel, "latency")  # type: ignore[type-abstract]
+ARRIVALS: Registry[ArrivalProcess] = Registry(ArrivalProcess, "arrivals", "deeprec_env.arrivals")  # type: ignore[type-abstract]
+SIZES: Registry[SizeDistribution] = Registry(SizeDistribution, "sizes", "deeprec_env.sizes")  # type: ignore[type-abstract]
+LATENCIES: Registry[LatencyModel] = Registry(LatencyModel, "latency", "deeprec_env.latencies")  # type: ignore[type-abstract]
 
 AnyArrivals = Annotated[SerializeAsAny[ArrivalProcess], BeforeValidator(ARRIVALS.build)]
 AnySizes = Annotated[SerializeAsAny[SizeDistribution], BeforeValidator(SIZES.build)]

@@ -12,9 +12,10 @@ from deeprec_env.latency.rows import row_of
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import KINDS, Scenario, Threshold
 
-ADMITTED, HELD, OPEN, WAITING = 0, 1, 2, 3
+ADMITTED, HELD, OPEN, BEFORE, WAITING = 0, 1, 2, 3, 4
 """Entries of `NodeState.counts`: queries admitted so far, how many of them are held, how many of the first of these had
-completed at the last window's end, and by stage how many are in `waiting`."""
+completed at the last window's end, how many were admitted before the first of the traffic at hand, and by stage how
+many are in `waiting`."""
 
 
 class NodeArrays(NamedTuple):
@@ -42,7 +43,7 @@ class NodeState(NamedTuple):
     states have one more dimension in front: the node.
     """
 
-    counts: Ints  # (3 + stages,)
+    counts: Ints  # (4 + stages,)
     free_s: Floats  # (pools, most servers): when each server comes free, a binary heap
     arrival_s: Floats  # (queries,)
     items: Ints  # (queries,)

@@ -17,6 +17,7 @@ from deeprec_env.scenario.schema import Scenario, Threshold
 from deeprec_env.simulation.admission import admit_in_python
 from deeprec_env.simulation.arrays import (
     ADMITTED,
+    BEFORE,
     HELD,
     all_rows,
     compiled_setting,
@@ -28,7 +29,7 @@ from deeprec_env.simulation.arrays import (
 from deeprec_env.simulation.node import advance, completion_s, due, requests_needed
 from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.samples import run_window
-from deeprec_env.simulation.settings import check_settings, warn_beyond
+from deeprec_env.simulation.settings import check_ahead, check_settings, warn_beyond
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic
 
@@ -87,6 +88,17 @@ class CompiledEngine:
         self._in_force = compiled_setting(batch_size, threshold, plan)
         warn_beyond(self._scenario, self._largest, batch_size, threshold, plan)
 
+    def expect(self, ahead: Traffic) -> None:
+        """Let `ahead` be the arrivals still to come, instead of those before."""
+        check_ahead(ahead, self._now_s)
+        self._traffic, self._noise_key = ahead, np.uint64(ahead.noise_key)
+        self._state.counts[BEFORE] = self._state.counts[ADMITTED]
+        self._drained = False
+        largest = int(ahead.items.max(initial=0))
+        if largest > self._largest:
+            self._largest = largest
+            warn_beyond(self._scenario, largest, *self._setting)
+
     def advance(self, until_s: float) -> None:
         """Run up to a time; what happens at it is still to come."""
         if not self._all_rows:
@@ -133,26 +145,17 @@ class CompiledEngine:
     def fork(self, future: Traffic) -> CompiledEngine:
         """The node as it is now, to go on by itself with `future` as the traffic still to come.
 
-        Arrivals of `future` must not lie before `now_s`; its queries are numbered on from `arrived`, and their service
-        noise is by its key. Queries in flight go on as they are. The fork forgets the queries before the oldest in
-        flight, so that it costs no more late in a run than early: its records begin there.
+        `future` is as in `expect`. Queries in flight go on as they are. The fork forgets the queries before the oldest
+        in flight, so that it costs no more late in a run than early: its records begin there.
         """
-        if future.arrival_s.size and future.arrival_s[0] < self._now_s:
-            raise InputError("future", float(future.arrival_s[0]), f"must arrive from {self._now_s} s on")
+        check_ahead(future, self._now_s)
         in_flight = np.flatnonzero(self._leave_s() == math.inf)
         oldest = int(in_flight[0]) if in_flight.size else int(self._state.counts[HELD])
         queries = len(future.items)
         fork = copy(self)
         fork._state = tail(self._node, self._state, oldest, queries, _REQUESTS * queries)
-        fork._traffic = Traffic(  # the kernels look from the number of the next query on: what was before stays blank
-            np.concatenate([np.zeros(self.arrived), future.arrival_s]),
-            np.concatenate([np.zeros(self.arrived, dtype=np.int64), future.items]),
-            future.noise_key,
-        )
-        fork._noise_key = np.uint64(future.noise_key)
-        fork._largest = max(self._largest, int(future.items.max(initial=0)))
         fork._window = self._window.copy()
-        fork._drained = False
+        fork.expect(future)
         return fork
 
     def records(self, first_query: int = 0) -> Records:

@@ -17,7 +17,7 @@ from deeprec_env.scenario.schema import Scenario, Threshold
 from deeprec_env.simulation.loop import ARRIVAL, ENTRY, Event, VirtualTimeLoop
 from deeprec_env.simulation.pool import Pool, StageLog
 from deeprec_env.simulation.records import Records, StageRecords
-from deeprec_env.simulation.settings import check_settings
+from deeprec_env.simulation.settings import check_ahead, check_settings
 from deeprec_env.simulation.windows import Window, WindowMeter
 from deeprec_env.workload.stream import Traffic
 
@@ -42,6 +42,12 @@ class Engine(Protocol):
 
     def control(self, batch_size: int, threshold: Threshold, plan: int | None = None) -> None:
         """Put settings in force for the queries that arrive from now on; `plan` is an index, None the scenario's."""
+
+    def expect(self, ahead: Traffic) -> None:
+        """Let `ahead` be the arrivals still to come, instead of those before.
+
+        None may lie before `now_s`. Its queries are numbered on from `arrived`, and their service noise is by its key.
+        """
 
     def advance(self, until_s: float) -> None:
         """Run up to a time; what happens at it is still to come."""
@@ -78,7 +84,8 @@ class AsyncioEngine:
         traffic: Traffic,
         coroutines: Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]] = (),
     ) -> None:
-        self._scenario, self._traffic = scenario, traffic
+        self._scenario = scenario
+        self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
         self._batch_size, self._threshold = scenario.control.batch_size, scenario.control.threshold
         self._plan = scenario.plan
         self._sub_batches = scenario.sub_batches
@@ -97,7 +104,8 @@ class AsyncioEngine:
                 pools[kind] = Pool(number, self._loop, pool, stage.overhead_s, log, leave)
             self._pools.append(pools)
         self._transfer_s = [stage.transfer_s for stage in scenario.stages]
-        self._arrival_s: list[float] = []  # of dispatched queries; so are the next three
+        self._arrival_s: list[float] = []  # of dispatched queries; so are the next five
+        self._items: list[int] = []
         self._batch_sizes: list[int] = []
         self._thresholds: list[float] = []
         self._plans: list[int] = []
@@ -174,11 +182,14 @@ class AsyncioEngine:
 
     def stretch_gaps(self, factor: float) -> None:
         """Make every gap of the arrivals still to come `factor` times as long."""
-        ahead = self._traffic.arrival_s[self.arrived :]
-        arrival_s = np.concatenate(
-            [self._traffic.arrival_s[: self.arrived], self.now_s + (ahead - self.now_s) * factor]
-        )
-        self._traffic = Traffic(arrival_s, self._traffic.items, self._traffic.noise_key)
+        ahead = self._traffic.part(self.arrived - self._before, len(self._traffic.items))
+        arrival_s = self.now_s + (ahead.arrival_s - self.now_s) * factor
+        self.expect(Traffic(arrival_s, ahead.items, ahead.noise_key))
+
+    def expect(self, ahead: Traffic) -> None:
+        """Let `ahead` be the arrivals still to come, instead of those before."""
+        check_ahead(ahead, self.now_s)
+        self._traffic, self._before = ahead, self.arrived
         self._generation += 1
         self._forget_dispatched()
         self._push_arrival()
@@ -199,12 +210,17 @@ class AsyncioEngine:
 
     def run_until_completed(self, queries: int) -> None:
         """Run until so many queries have completed."""
-        if len(self.finished) < min(queries, len(self._traffic.arrival_s)):
+        if len(self.finished) < min(queries, self._known):
             self._run(math.inf, queries)
 
     def drain(self) -> None:
         """Run until every query has completed."""
-        self.run_until_completed(len(self._traffic.arrival_s))
+        self.run_until_completed(self._known)
+
+    @property
+    def _known(self) -> int:
+        """Queries that have arrived or are known to come."""
+        return self._before + len(self._traffic.arrival_s)
 
     def _run(self, until_s: float, stop_at: int | None) -> None:
         self._stop_at = stop_at
@@ -243,7 +259,7 @@ class AsyncioEngine:
         return Records(
             first_query,
             np.array(self._arrival_s[queries], dtype=np.float64),
-            self._traffic.items[queries],
+            np.array(self._items[queries], dtype=np.int64),
             np.array(self._batch_sizes[queries], dtype=np.int64),
             np.array(self._thresholds[queries], dtype=np.float64),
             np.array(self._completion_s[queries], dtype=np.float64),
@@ -256,7 +272,7 @@ class AsyncioEngine:
     def _push_arrival(self) -> None:
         query = self.arrived
         if query == len(self._arrival_s):
-            if query == len(self._traffic.arrival_s):
+            if query == self._known:
                 return
             self._dispatch()
         heappush(self._loop.events, (self._arrival_s[query], ARRIVAL, query, self._generation, self._arrive))
@@ -318,12 +334,12 @@ class AsyncioEngine:
 
     def _dispatch(self) -> None:
         begin = len(self._arrival_s)
-        end = min(begin + _DISPATCHED_AHEAD, len(self._traffic.arrival_s))
-        items = self._traffic.items[begin:end]
+        end = min(begin + _DISPATCHED_AHEAD, self._known)
+        ahead = self._traffic.part(begin - self._before, end - self._before)
         from deeprec_env.simulation.dispatch import dispatch  # Numba is loaded when the first query arrives
 
         setting = (self._batch_size, self._threshold, self._plan)
-        dispatched = dispatch(self._scenario, self._traffic.noise_key, begin, items, *setting)
+        dispatched = dispatch(self._scenario, ahead.noise_key, begin, ahead.items, *setting)
         for log, stage in zip(self._logs, dispatched, strict=True):
             requests = len(stage.base_s)
             log.offloaded += stage.offloaded.tolist()
@@ -332,13 +348,14 @@ class AsyncioEngine:
             log.base_s += stage.base_s.tolist()
             log.start_s += [math.inf] * requests
             log.end_s += [math.inf] * requests
-        self._arrival_s += self._traffic.arrival_s[begin:end].tolist()
+        self._arrival_s += ahead.arrival_s.tolist()
+        self._items += ahead.items.tolist()
         self._batch_sizes += [self._batch_size] * (end - begin)
         self._thresholds += [math.inf if self._threshold is None else float(self._threshold)] * (end - begin)
         self._plans += [self._plan] * (end - begin)
         self._completion_s += [math.inf] * (end - begin)
         most = min(self._sub_batches, self._scenario.fewest_items[self._plan])
-        self._left += np.minimum(items, most).tolist()
+        self._left += np.minimum(ahead.items, most).tolist()
 
     def _forget_dispatched(self) -> None:
         keep = self.arrived
@@ -347,7 +364,7 @@ class AsyncioEngine:
             requests = log.first[parts]
             del log.first[parts + 1 :], log.offloaded[parts:], log.left[parts:]
             del log.base_s[requests:], log.start_s[requests:], log.end_s[requests:]
-        for of_queries in (self._arrival_s, self._batch_sizes, self._thresholds, self._plans):
+        for of_queries in (self._arrival_s, self._items, self._batch_sizes, self._thresholds, self._plans):
             del of_queries[keep:]
         del self._completion_s[keep:], self._left[keep:]
 

@@ -13,7 +13,7 @@ import numpy as np
 from deeprec_env.compiled import compiled
 from deeprec_env.latency.evaluate import write_s
 from deeprec_env.scenario.schema import MOST_ITEMS
-from deeprec_env.simulation.arrays import ADMITTED, HELD, OPEN, WAITING
+from deeprec_env.simulation.arrays import ADMITTED, BEFORE, HELD, OPEN, WAITING
 from deeprec_env.simulation.kernels import requests_of, serve, share, split
 from deeprec_env.workload.noise import keys_of
 
@@ -231,8 +231,8 @@ def forget(node: Any, state: Any, keep: Any) -> None:
 
 @compiled
 def due(state: Any, arrival_s: Any, until_s: Any) -> Any:
-    """Which queries of the traffic arrive before `until_s` and have not been admitted: from, to."""
-    begin = state.counts[ADMITTED]
+    """Which queries of the traffic at hand arrive before `until_s` and have not been admitted: from, to."""
+    begin = state.counts[ADMITTED] - state.counts[BEFORE]
     end = begin
     while end < len(arrival_s) and arrival_s[end] < until_s:
         end += 1
@@ -243,7 +243,7 @@ def due(state: Any, arrival_s: Any, until_s: Any) -> Any:
 def advance(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, setting: Any, until_s: Any) -> Any:
     """Run up to `until_s`; or, if there is no room for that, do nothing and return the queries and requests it needs.
 
-    `arrival_s` and `items` are the traffic's, from its first query on. Returns (0, 0) when it has run.
+    `arrival_s` and `items` are the traffic at hand. Returns (0, 0) when it has run.
     """
     begin, end = due(state, arrival_s, until_s)
     if end > begin:

@@ -1,9 +1,10 @@
-"""Which settings a node can take."""
+"""Which settings and arrivals a node can take."""
 
 from __future__ import annotations
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import MOST_ITEMS, Scenario, Threshold
+from deeprec_env.workload.stream import Traffic
 
 
 def check_settings(scenario: Scenario, batch_size: int, threshold: Threshold, plan: int) -> None:
@@ -15,6 +16,12 @@ def check_settings(scenario: Scenario, batch_size: int, threshold: Threshold, pl
     if threshold is not None and not scenario.has_accelerator:
         raise InputError("threshold", threshold, "must be null: the scenario has no accelerator")
     scenario.plan_index(plan)
+
+
+def check_ahead(ahead: Traffic, now_s: float) -> None:
+    """Raise `InputError` for arrivals still to come that lie in the past."""
+    if ahead.arrival_s.size and ahead.arrival_s[0] < now_s:
+        raise InputError("arrival_s", float(ahead.arrival_s[0]), f"must not lie before the present, {now_s} s")
 
 
 def warn_beyond(scenario: Scenario, largest: int, batch_size: int, threshold: Threshold, plan: int) -> None:

@@ -12,7 +12,16 @@ from deeprec_env.compiled import compiled
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.arrays import HELD, NodeState, all_rows, empty_state, node_arrays, with_room
+from deeprec_env.simulation.arrays import (
+    ADMITTED,
+    BEFORE,
+    HELD,
+    NodeState,
+    all_rows,
+    empty_state,
+    node_arrays,
+    with_room,
+)
 from deeprec_env.simulation.node import completion_s, forget
 from deeprec_env.simulation.samples import run_window
 from deeprec_env.simulation.settings import warn_beyond
@@ -99,6 +108,11 @@ class NodeStack:
         self._states.counts[:] = 0
         self._states.free_s[:] = -math.inf
         self._states.first[:, :, 0] = 0
+        self.expect(traffic)
+
+    def expect(self, traffic: Sequence[Traffic]) -> None:
+        """Let this be every node's arrivals still to come, instead of those before; none may lie in its past."""
+        self._states.counts[:, BEFORE] = self._states.counts[:, ADMITTED]
         self._noise_keys[:] = [each.noise_key for each in traffic]
         longest = max(len(each.arrival_s) for each in traffic)
         if longest > self._arrival_s.shape[1]:

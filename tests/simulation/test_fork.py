@@ -140,5 +140,5 @@ def test_a_fork_measures_its_next_windows_as_the_original(kind: str, windows: in
 def test_a_future_in_the_past_is_refused() -> None:
     engine, traffic = start("node", 1000.0)
     engine.advance(0.02)
-    with pytest.raises(InputError, match="future"):
+    with pytest.raises(InputError, match="must not lie before the present"):
         engine.fork(traffic)

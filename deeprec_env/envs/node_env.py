@@ -1,0 +1,169 @@
+"""A node as a Gymnasium environment, whatever its task: windows, episodes, copies and pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprec_env.envs.rendering import RENDER_MODES, Frame, Picture, describe
+from deeprec_env.envs.task import Episode, Task, split_of
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.schema import Threshold
+from deeprec_env.simulation.arrays import as_float
+from deeprec_env.simulation.engine import Engine
+from deeprec_env.simulation.records import Records
+from deeprec_env.simulation.simulate import ENGINES, make_engine
+from deeprec_env.simulation.windows import Window
+
+Observation = NDArray[np.float32]
+
+
+class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
+    """Batch size and offload threshold of a node, set once a window; a task says what its traffic and reward are."""
+
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012  (gymnasium's own type)
+
+    def __init__(self, task: Task, engine: str, render_mode: str | None) -> None:
+        if engine not in ENGINES:
+            raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise InputError("render_mode", render_mode, f"must be None or one of {', '.join(RENDER_MODES)}")
+        self._picture = Picture(task.scenario, task.interval_s) if render_mode == "rgb_array" else None
+        self.render_mode = render_mode
+        self._task = task
+        self._engine_name = engine
+        self.scenario, self.interval_s = task.scenario, task.interval_s
+        self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
+        self.action_space, self.observation_space = task.action_space, task.observation_space
+        self.windows = task.windows
+        self._seed: int | None = None
+        self._split, self._episode = "train", 0
+        self._actions: list[tuple[int, int]] = []
+        self._frames: list[Frame] = []  # of the windows so far, where they are to be drawn
+        self._engine: Engine | None = None
+        self._opened: Episode | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, float]]:
+        """Start the next episode; see the class for `seed` and `options`."""
+        super().reset(seed=seed)
+        split = split_of(options)
+        if seed is not None or self._seed is None:
+            self._seed, self._episode = int(self.np_random_seed) if seed is None else seed, 0
+        else:
+            self._episode += 1
+        self._split, self._actions = split, []
+        self._start()
+        return self._result(Window.empty())
+
+    def step(self, action: NDArray[np.int64]) -> tuple[Observation, float, bool, bool, dict[str, float]]:
+        """Put an action in force for one window and return what it brought."""
+        if self._engine is None:
+            raise RuntimeError("call reset before step")
+        if len(self._actions) >= self.windows:
+            raise RuntimeError("the episode is over: call reset")
+        window = self._advance(self._checked(action))
+        observation, info = self._result(window)
+        reward = self._task.reward(window)
+        return observation, reward, False, len(self._actions) >= self.windows, info
+
+    def finish(self) -> Records:
+        """Let the queries still in flight at the episode's end complete, and return the records of all its queries."""
+        if self._engine is None or len(self._actions) < self.windows:
+            raise RuntimeError("the episode is not over: step until it is truncated")
+        self._engine.drain()
+        return self._engine.records()
+
+    def render(self) -> Any:
+        """The windows so far: a few lines ("ansi"), or a picture (height, width, 3) uint8 ("rgb_array")."""
+        if self.render_mode is None:
+            gym.logger.warn("render needs a render_mode: give it to gymnasium.make")
+            return None
+        if self._engine is None:
+            raise RuntimeError("call reset before render")
+        if self.render_mode == "ansi":
+            return describe(self.scenario, self._frames, self.windows)
+        if self._picture is None:  # of a copy
+            self._picture = Picture(self.scenario, self.interval_s)
+        return self._picture.draw(self._frames, self.windows)
+
+    def close(self) -> None:
+        """Release the engine; a second call does nothing."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    @property
+    def engine(self) -> Engine:
+        """The node itself, in mid-episode, for references that know more than an observation holds."""
+        if self._engine is None:
+            raise RuntimeError("call reset first")
+        return self._engine
+
+    def _checked(self, action: NDArray[np.int64]) -> tuple[int, int]:
+        """The action as indices; cheaper than the action space's own check."""
+        given = np.asarray(action)
+        if given.shape == (2,) and given.dtype.kind in "iu":
+            batch_size, threshold = given.tolist()
+            if 0 <= batch_size < len(self.batch_sizes) and 0 <= threshold < len(self.thresholds):
+                return batch_size, threshold
+        raise InputError("action", action, f"must be in {self.action_space}")
+
+    def _episode_key(self) -> tuple[int, str, int]:
+        if self._seed is None:
+            raise RuntimeError("call reset first")
+        return self._seed, self._split, self._episode
+
+    def _start(self) -> None:
+        self.close()
+        self._frames = []
+        self._opened = self._task.open(*self._episode_key(), self.windows)
+        self._engine = make_engine(self.scenario, self._opened.start(), self._engine_name)
+
+    def _advance(self, chosen: tuple[int, int]) -> Window:
+        assert self._engine is not None
+        assert self._opened is not None
+        index = len(self._actions)
+        self._actions.append(chosen)
+        batch_size, threshold = self._setting()
+        ahead = self._opened.ahead(index)
+        if ahead is not None:
+            self._engine.expect(ahead)
+        begin_s, end_s = index * self.interval_s, (index + 1) * self.interval_s
+        window = self._engine.run_window(batch_size, threshold, begin_s, end_s)
+        self._opened.follow(window)
+        if self.render_mode is not None:
+            self._frames.append(Frame(window, batch_size, threshold))
+        return window
+
+    def _setting(self) -> tuple[int, Threshold]:
+        """The settings in force."""
+        if not self._actions:
+            return self.scenario.control.batch_size, self.scenario.control.threshold
+        batch_size, threshold = self._actions[-1]
+        return self.batch_sizes[batch_size], self.thresholds[threshold]
+
+    def _result(self, window: Window) -> tuple[Observation, dict[str, float]]:
+        assert self._opened is not None
+        batch_size, threshold = self._setting()
+        places, seen = self._task.places(batch_size, threshold), self._opened.seen(len(self._actions))
+        info = self._task.info(window, float(batch_size), as_float(threshold)) | self._opened.facts()
+        return self._task.observe(window, places, seen), {name: float(value) for name, value in info.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the engine, which `__setstate__` rebuilds: it follows from scenario, seed and actions."""
+        without: dict[str, Any] = {"_engine": None, "_opened": None, "_picture": None, "_frames": []}
+        return self.__dict__ | without | {"_started": self._engine is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        started = state.pop("_started")
+        self.__dict__.update(state)
+        actions, self._actions = self._actions, []
+        if started:
+            self._start()
+            for action in actions:
+                self._advance(action)

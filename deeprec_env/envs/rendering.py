@@ -1,0 +1,144 @@
+"""Pictures of an episode: a few lines of text, or curves drawn with Matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.simulation.windows import Window
+
+RENDER_MODES = ("ansi", "rgb_array")
+
+WIDTH, HEIGHT = 800, 600
+"""Pixels of a picture."""
+
+
+class Frame(NamedTuple):
+    """A window and the settings that were in force in it."""
+
+    window: Window
+    batch_size: int
+    threshold: Threshold
+
+
+def describe(scenario: Scenario, frames: Sequence[Frame], windows: int) -> str:
+    """The last of the windows in four lines; `windows` is how many an episode has."""
+    if not frames:
+        return f"window 0/{windows}: nothing has happened yet\n"
+    window, batch_size, threshold = frames[-1]
+    verdict = "within" if window.p95_s <= scenario.sla_s else "over"
+    percentiles = ", ".join(f"{value * 1e3:.3g}" for value in (window.p50_s, window.p95_s, window.p99_s))
+    busy = f"CPU {window.cpu_utilisation:.0%}"
+    if scenario.has_accelerator:
+        busy += f", accelerator {window.accelerator_utilisation:.0%}"
+    return (
+        f"window {len(frames)}/{windows}, {window.end_s:.3f} s: batch size {batch_size}, threshold {_name(threshold)}\n"
+        f"load: {window.offered_qps:.0f} queries/s in, {window.completed_qps:.0f} out, {window.backlog:.0f} in flight\n"
+        f"p50, p95, p99: {percentiles} ms; p95 {verdict} the target of {scenario.sla_ms:g} ms, "
+        f"{window.violation_rate:.1%} over it\n"
+        f"busy servers: {busy}\n"
+    )
+
+
+class Picture:
+    """Six curves over an episode. One figure is drawn again and again, only its lines change."""
+
+    def __init__(self, scenario: Scenario, interval_s: float) -> None:
+        try:
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
+        except ModuleNotFoundError:
+            message = "needs matplotlib: pip install 'deeprec-env[plots]'"
+            raise InputError("render_mode", "rgb_array", message) from None
+        self._batch_sizes, self._thresholds = scenario.control.batch_sizes, scenario.thresholds
+        self._figure = figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
+        self._canvas: Any = FigureCanvasAgg(figure)
+        (rates, latency), (flight, busy), (batch_size, threshold) = figure.subplots(3, 2, sharex=True)
+        self._axes = [rates, latency, flight, busy, batch_size, threshold]
+        for axes, label in zip(
+            self._axes,
+            ("queries/s", "p95 (ms)", "queries in flight", "busy servers (%)", "batch size", "threshold (items)"),
+            strict=True,
+        ):
+            axes.set_title(label, fontsize=10)
+            axes.tick_params(labelsize=8)
+            axes.grid(alpha=0.3)
+            axes.set_ylim(0, 1)
+        for axes in (batch_size, threshold):
+            axes.set_xlabel("time (s)", fontsize=9)
+        latency.axhline(scenario.sla_ms, color="tab:red", linestyle="--", linewidth=1.2, label="target")
+        self._lines = {
+            "offered_qps": rates.plot([], [], color="0.6", linewidth=1.2, label="in")[0],
+            "completed_qps": rates.plot([], [], color="tab:blue", linewidth=1.2, label="out")[0],
+            "p95_ms": latency.plot([], [], color="tab:blue", linewidth=1.2, label="p95")[0],
+            "backlog": flight.plot([], [], color="tab:blue", linewidth=1.2)[0],
+            "cpu": busy.plot([], [], color="tab:blue", linewidth=1.2, label="CPU")[0],
+            "batch_size": batch_size.plot([], [], color="tab:blue", drawstyle="steps-pre", linewidth=1.2)[0],
+            "threshold": threshold.plot([], [], color="tab:blue", drawstyle="steps-pre", linewidth=1.2)[0],
+        }
+        if scenario.has_accelerator:
+            self._lines["accelerator"] = busy.plot([], [], color="tab:orange", linewidth=1.2, label="accelerator")[0]
+        busy.set(ylim=(0, 130), yticks=range(0, 101, 25))
+        latency.set(yscale="log", ylim=(scenario.sla_ms / 100, 10 * scenario.sla_ms))
+        for axes in (rates, latency, busy):
+            axes.legend(loc="upper left", fontsize=8, framealpha=0.6, ncols=2)
+        _mark_rungs(batch_size, [str(size) for size in self._batch_sizes])
+        _mark_rungs(threshold, [_name(rung) for rung in self._thresholds])
+        self._interval_s, self._lowest_ms = interval_s, scenario.sla_ms / 100
+        self._title = figure.suptitle(" ", fontsize=11)
+        self._laid_out: tuple[float, ...] = ()
+
+    def draw(self, frames: Sequence[Frame], windows: int) -> NDArray[np.uint8]:
+        """The picture of the windows so far, (600, 800, 3), with room for all of an episode's."""
+        end_s = np.array([frame.window.end_s for frame in frames])
+        for name, values in self._curves(frames).items():
+            self._lines[name].set_data(end_s, values)
+        self._axes[0].set_xlim(0.0, windows * self._interval_s)
+        for axes in (self._axes[0], self._axes[1], self._axes[2]):
+            _make_room(axes)
+        self._title.set_text(f"window {len(frames)}/{windows}")
+        tops = tuple(axes.get_ylim()[1] for axes in self._axes)
+        # To place the axes takes longer than to draw them: only where their labels may have changed.
+        self._figure.set_layout_engine("none" if tops == self._laid_out else "constrained")
+        self._laid_out = tops
+        self._canvas.draw()
+        return np.asarray(self._canvas.buffer_rgba())[:, :, :3].copy()
+
+    def _curves(self, frames: Sequence[Frame]) -> dict[str, list[float]]:
+        curves: dict[str, list[float]] = {
+            "offered_qps": [frame.window.offered_qps for frame in frames],
+            "completed_qps": [frame.window.completed_qps for frame in frames],
+            "p95_ms": [max(frame.window.p95_s * 1e3, self._lowest_ms) for frame in frames],
+            "backlog": [frame.window.backlog for frame in frames],
+            "cpu": [frame.window.cpu_utilisation * 100 for frame in frames],
+            "batch_size": [self._batch_sizes.index(frame.batch_size) for frame in frames],
+            "threshold": [self._thresholds.index(frame.threshold) for frame in frames],
+        }
+        if "accelerator" in self._lines:
+            curves["accelerator"] = [frame.window.accelerator_utilisation * 100 for frame in frames]
+        return curves
+
+
+def _make_room(axes: Any) -> None:
+    """Let the axis of values end above the highest of its lines; it grows by halves, to stand still mostly."""
+    highest = max((float(np.max(line.get_ydata())) for line in axes.lines if len(line.get_ydata())), default=0.0)
+    top = axes.get_ylim()[1]
+    while top < 1.2 * highest:
+        top *= 1.5
+    axes.set_ylim(top=top)
+
+
+def _mark_rungs(axes: Any, names: Sequence[str]) -> None:
+    """Name the rungs of a ladder on the axis of values, at most seven of them."""
+    shown = range(0, len(names), 1 + (len(names) - 1) // 7)
+    axes.set_yticks(list(shown), [names[rung] for rung in shown])
+    axes.set_ylim(-0.5, len(names) - 0.5)
+
+
+def _name(threshold: Threshold) -> str:
+    return "never" if threshold is None else str(threshold)

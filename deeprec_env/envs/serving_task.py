@@ -1,0 +1,76 @@
+"""The task of `ServingEnv`: the scenario's own traffic, a day of it where it has one."""
+
+from __future__ import annotations
+
+import math
+
+from deeprec_env.envs.observation import FIELDS
+from deeprec_env.envs.rewards import REWARDS
+from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child, reward_named
+from deeprec_env.errors import InputError
+from deeprec_env.simulation.windows import Window
+from deeprec_env.workload.diurnal import Diurnal
+from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
+
+WINDOWS = 96
+"""Windows of an episode whose traffic is no day: as many as a day's."""
+
+TRAINING_PEAK = (0.4, 1.1)
+"""In training a day's peak is drawn from this range of capacity, so that agents have seen overload."""
+
+PRESET_PEAK = 0.9
+"""Peak of a day as given, in capacity, where the scenario does not say its capacity."""
+
+
+class ServingTask(Task):
+    """Hold the tail low under given traffic."""
+
+    fields = FIELDS
+
+    def __init__(self, scenario: AnyScenario, reward: str) -> None:
+        self._reward = reward_named(REWARDS, reward)
+        super().__init__(scenario)
+        arrivals = self.scenario.workload.arrivals
+        self.windows, self._has_day = WINDOWS, isinstance(arrivals, Diurnal)
+        if isinstance(arrivals, Diurnal):
+            self.windows = max(1, round(arrivals.day_s / self.interval_s))
+            if abs(self.windows * self.interval_s - arrivals.day_s) > 1e-9 * arrivals.day_s:
+                raise InputError("control.interval_s", self.interval_s, f"must divide the day of {arrivals.day_s} s")
+        self.scale_qps = self.scenario.capacity.qps if self.scenario.capacity else arrivals.mean_qps
+
+    def open(self, seed: int, split: str, episode: int, windows: int) -> GivenTraffic:
+        """An episode of so many windows."""
+        traffic = self.stream(seed, split, episode).draw_until(windows * self.interval_s)
+        return GivenTraffic(traffic, self.windows if self._has_day else None)
+
+    def stream(self, seed: int, split: str, episode: int) -> QueryStream:
+        """The stream that an episode's queries are drawn from, at its start."""
+        workload = self.scenario.workload
+        if split == "train" and isinstance(workload.arrivals, Diurnal):
+            peak = episode_child(seed, split, episode).uniform(*TRAINING_PEAK)
+            capacity = self.scenario.capacity
+            factor = peak / PRESET_PEAK if capacity is None else peak * capacity.qps / workload.arrivals.peak_qps
+            workload = workload.model_copy(update={"arrivals": workload.arrivals.scaled(factor)})
+        return QueryStream(workload, episode_seed(seed, split, episode))
+
+    def reward(self, window: Window) -> float:
+        """The reward of a window."""
+        return float(self._reward(window, self.scale))
+
+
+class GivenTraffic(Episode):
+    """Traffic that comes whatever the server does; `day_windows` is the length of its day, None without one."""
+
+    def __init__(self, traffic: Traffic, day_windows: int | None) -> None:
+        self._traffic, self._day_windows = traffic, day_windows
+
+    def start(self) -> Traffic:
+        """All of it."""
+        return self._traffic
+
+    def seen(self, step: int) -> tuple[float, ...]:
+        """Sine and cosine of the time of day, both 0 without one."""
+        if self._day_windows is None:
+            return 0.0, 0.0
+        day_fraction = step / self._day_windows % 1.0
+        return math.sin(2.0 * math.pi * day_fraction), math.cos(2.0 * math.pi * day_fraction)

@@ -1,0 +1,12 @@
+"""Code from the documentation, so that what it shows is what is tested."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language, in order."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)

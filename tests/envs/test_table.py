@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+from deeprec_env import InputError
+from deeprec_env.envs import table
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def test_the_readmes_table_is_what_the_environments_say_now() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert table.rewritten(text, "README.md") == text, "run: python -m deeprec_env.envs.table README.md"
+
+
+def test_every_environment_is_in_it_at_its_latest_version() -> None:
+    versions: dict[str, int] = {}
+    for spec in gym.registry.values():
+        if spec.namespace == "DeepRec":
+            versions[spec.name] = max(spec.version or 0, versions.get(spec.name, 0))
+    head = table.table().splitlines()[0]
+    assert re.findall(r"`DeepRec/(.+?)-v(\d+)`", head) == [(name, str(version)) for name, version in versions.items()]
+    assert versions["Serving"] >= 1
+
+
+def test_it_names_the_space_and_every_entry_of_the_observation() -> None:
+    row = next(line for line in table.table().splitlines() if line.startswith("| observation"))
+    for spec, cell in zip(table.latest(), row.strip("| ").split(" | ")[1:], strict=True):
+        env = gym.make(spec.id)
+        space, fields = cell.split(": ", 1)
+        assert str(env.observation_space.shape) in space
+        assert env.observation_space.shape == (len(fields.split(", ")),)
+        env.close()
+
+
+def test_rewriting_replaces_what_is_between_the_markers_alone(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"above\n{table.BEGIN}\nold\n{table.END}\nbelow\n", encoding="utf-8")
+    table.main([str(path)])
+    text = path.read_text(encoding="utf-8")
+    assert text == f"above\n{table.BEGIN}\n\n{table.table()}\n{table.END}\nbelow\n"
+    table.main([str(path)])
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("text", ["", table.BEGIN, f"{table.END}\n{table.BEGIN}"])
+def test_a_file_without_markers_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="must hold the lines"):
+        table.rewritten(text, "README.md")
