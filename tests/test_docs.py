@@ -21,7 +21,8 @@ NAMES = [page.name for page in PAGES]
 
 def commands(page: Path, start: str) -> list[list[str]]:
     """The words of every line of a plain fenced block that starts so, without comments and redirections."""
-    lines = [line for block in blocks(page, "") for line in block.splitlines() if line.startswith(start)]
+    text = [block.replace("\\\n", " ") for block in blocks(page, "")]
+    lines = [line for block in text for line in block.splitlines() if line.startswith(start)]
     return [shlex.split(line.partition(" > ")[0], comments=True)[len(start.split()) :] for line in lines]
 
 
@@ -50,6 +51,8 @@ def test_a_wrong_command_would_be_noticed() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_modules_to_run_are_there(page: Path) -> None:
     for words in commands(page, "python -m "):
+        if words[0].startswith("rl_zoo3."):
+            continue  # a package of others, not needed here
         path = ROOT / words[0].replace(".", "/")
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), words
 

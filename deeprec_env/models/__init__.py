@@ -13,6 +13,7 @@ from deeprec_env.models.dlrm import DLRM_RMC1, DLRM_RMC2, DLRM_RMC3
 from deeprec_env.models.inputs import draw_inputs
 from deeprec_env.models.ncf import NCF
 from deeprec_env.models.wide_deep import MT_WND, WND
+from deeprec_env.plugins import plugin_names
 
 
 class ModelConfig(Protocol):
@@ -37,7 +38,7 @@ MODELS: dict[str, ModelConfig] = {
 
 def model_names() -> list[str]:
     """The shipped models, then those of installed packages."""
-    return list(dict.fromkeys([*MODELS, *find.installed()]))
+    return list(dict.fromkeys([*MODELS, *plugin_names(find.GROUP)]))
 
 
 def check_model(name: str) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
@@ -14,45 +10,25 @@ from torch import nn
 from deeprec_env.errors import InputError
 from deeprec_env.models.base import RecommendationModel
 from deeprec_env.models.inputs import DenseInput, IndexInput
+from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
 
 GROUP = "deeprec_env.models"
 """Group of the entry points: name -> a ModelConfig, or a factory as for `package.module:factory`."""
 
 
-def installed() -> dict[str, EntryPoint]:
-    """The entry points of installed packages, by name."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
-
-
 def find(name: str, shipped: Iterable[str]) -> Any:
     """What builds a model that is not shipped: an entry point's object, or the attribute of `package.module:factory`.
 
-    Modules are looked for as Python does, and in the current folder. `InputError` if the name is neither, or if what
-    it names can't be imported.
+    `InputError` if the name is neither, or if what it names can't be imported.
     """
-    entries = installed()
-    if name in entries:
-        try:
-            return entries[name].load()
-        except Exception as error:
-            raise InputError("model", name, f"its entry point {entries[name].value} fails: {_said(error)}") from error
-    module_name, colon, attribute = name.partition(":")
-    if not (colon and module_name and attribute):
-        raise InputError("model", name, f"must be 'all' or one of {', '.join([*shipped, *entries])}, or module:factory")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:
-        raise InputError("model", name, f"module {module_name} can't be imported: {_said(error)}") from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise InputError("model", name, f"{module_name} has no attribute {attribute}")
-        found = getattr(found, part)
-    if not callable(found) and not hasattr(found, "build"):
-        raise InputError("model", name, f"must be a factory, or have build(rows_scale); is a {type(found).__name__}")
-    return found
+    if not is_plugin(GROUP, name):
+        known = ", ".join([*shipped, *plugin_names(GROUP)])
+        raise InputError("model", name, f"must be 'all' or one of {known}, or module:factory")
+    return load_plugin("model", GROUP, name, _builds, "a factory, or have build(rows_scale)")
+
+
+def _builds(found: Any) -> bool:
+    return callable(found) or hasattr(found, "build")
 
 
 def build(found: Any, name: str, rows_scale: float) -> RecommendationModel:
@@ -78,7 +54,3 @@ def build(found: Any, name: str, rows_scale: float) -> RecommendationModel:
 
 def _is_config(value: Any) -> bool:
     return callable(getattr(value, "build", None)) and not isinstance(value, type | nn.Module)
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -27,7 +27,7 @@ both_engines = pytest.mark.parametrize("name", ENGINES)
     windows=st.lists(settings_of_a_window, min_size=1, max_size=8),
 )
 def test_window_by_window_is_the_same_as_all_at_the_start(
-    name: str, scenario: Scenario, traffic: Traffic, windows: list[tuple[int, Threshold]]
+    name: str, scenario: Scenario, traffic: Traffic, windows: list[tuple[int, Threshold, int]]
 ) -> None:
     expected = controlled(make_engine(scenario, traffic, name), scenario, windows)
     engine, begin = make_engine(scenario, traffic.part(0, 0), name), 0
@@ -35,7 +35,8 @@ def test_window_by_window_is_the_same_as_all_at_the_start(
         last = index + 1 == len(windows)
         end = len(traffic.items) if last else int(np.searchsorted(traffic.arrival_s, (index + 1) * INTERVAL_S))
         engine.expect(traffic.part(begin, end))
-        engine.run_window(*allowed(scenario, setting), index * INTERVAL_S, (index + 1) * INTERVAL_S)
+        batch_size, threshold, plan = allowed(scenario, setting)
+        engine.run_window(batch_size, threshold, index * INTERVAL_S, (index + 1) * INTERVAL_S, plan)
         begin = end
     engine.drain()
     records = engine.records()
