@@ -8,6 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
+from deeprec_env.commands.pipeline import app as pipeline
 from deeprec_env.commands.profile import profile
 from deeprec_env.commands.search import capacity, tune
 from deeprec_env.commands.simulate import scenarios, simulate_command
@@ -31,6 +32,7 @@ app.command()(tune)
 app.command()(profile)
 app.command()(train)
 app.command()(evaluate)
+app.add_typer(pipeline, name="pipeline")
 
 
 def main(arguments: list[str] | None = None) -> None:
