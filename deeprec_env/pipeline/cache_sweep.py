@@ -114,7 +114,10 @@ def _point(path: Path, line: int, row: dict[str, str]) -> Point:
 
 
 def agreement(points: list[Point], published: list[Point]) -> dict[str, dict[str, float]]:
-    """Of each hit rate: the rank correlation over the points both hold, and the median and largest difference."""
+    """Of each hit rate: the rank correlation over the points both hold, and the median and largest difference.
+
+    The correlation is not a number where either does not vary.
+    """
     from scipy.stats import spearmanr  # loaded where it is needed
 
     ours = {(point.ratio, point.mib, point.share): point.cache for point in points}
@@ -127,8 +130,9 @@ def agreement(points: list[Point], published: list[Point]) -> dict[str, dict[str
     for name, get in _RATES.items():
         have, want = np.array([[get(cache) for cache in pair] for pair in pairs]).T
         apart = np.abs(have - want)
+        vary = bool(np.ptp(have) > 0.0 and np.ptp(want) > 0.0)
         found[name] = {
-            "rank_correlation": float(spearmanr(have, want).statistic),
+            "rank_correlation": float(spearmanr(have, want).statistic) if vary else math.nan,
             "median_difference": float(np.median(apart)),
             "largest_difference": float(apart.max()),
         }

@@ -26,7 +26,7 @@ HIT_CYCLES, MISS_CYCLES = 1.0, 100.0
 
 @dataclass(frozen=True)
 class SplitCache:
-    """Hit rates of both stages, over all accesses and over the bytes used, and the mean cycles of an access by bytes."""
+    """Hit rates of both stages, of all accesses and of the bytes used, and the mean cycles of an access by bytes."""
 
     entries: tuple[int, int]
     hit_rates: tuple[float, float]
