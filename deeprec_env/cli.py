@@ -9,6 +9,7 @@ import typer
 from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
 from deeprec_env.commands.paper import paper
+from deeprec_env.commands.pipeline import app as pipeline
 from deeprec_env.commands.profile import profile_commands
 from deeprec_env.commands.quality import group as quality
 from deeprec_env.commands.schema import schema
@@ -37,6 +38,7 @@ app.add_typer(profile_commands, name="profile")
 app.command()(train)
 app.command()(evaluate)
 app.add_typer(quality, name="quality")
+app.add_typer(pipeline, name="pipeline")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,7 +11,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from deeprec_env.errors import InputError
-from deeprec_env.pipeline.figures import CONTENTION, CPU_ENGINES, SERVICE_S, SIGMA, SORT_S, UNITS
+from deeprec_env.latency.rpaccel import UNITS
+from deeprec_env.pipeline.figures import CONTENTION, CPU_ENGINES, SERVICE_S, SIGMA, SORT_S
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.load import input_error, validated
 from deeprec_env.scenario.quality import METRIC, pipeline_name, read_quality
