@@ -136,8 +136,11 @@ class Replications:
 
         The square root, because what is counted is rare and comes in clusters, so that its variance is about
         proportional to its mean: the interval is then as good a distance away from `qps`. From the t interval across
-        replications; 0 where no query is above the limit.
+        replications. Where no query is above any limit they say nothing, and those at the lowest known rate above
+        where one is speak for them (0 without such a rate).
         """
+        if not self.means(qps).any():
+            qps = next((rate for rate in self.known if rate > qps and self.means(rate).any()), qps)
         means, count = self.means(qps), len(self)
         error = self.shares(qps).std(axis=0, ddof=1) / math.sqrt(count)
         return np.asarray(t_quantile(count - 1) * error / (2.0 * np.sqrt(np.maximum(means, self._least))))
