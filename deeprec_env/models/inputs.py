@@ -6,7 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -42,7 +42,13 @@ InputSpec = dict[str, IndexInput | DenseInput]
 
 
 class IndexDistribution(Protocol):
-    """Draws the rows that are looked up, request after request."""
+    """Draws the rows that are looked up, request after request.
+
+    `ahead`: whether requests are to be drawn before any of them is timed, because drawing one takes so much memory that
+    it pushes out of the caches what the next is meant to find there.
+    """
+
+    ahead: ClassVar[bool]
 
     def draw(self, rng: np.random.Generator, name: str, wanted: IndexInput, items: int) -> NDArray[np.int64]:
         """The indices (items, *wanted.shape) of the next request for the input `name`."""
@@ -52,6 +58,8 @@ class IndexDistribution(Protocol):
 class Uniform:
     """Every row alike: the worst case for caches."""
 
+    ahead: ClassVar[bool] = False
+
     def draw(self, rng: np.random.Generator, name: str, wanted: IndexInput, items: int) -> NDArray[np.int64]:
         """See `IndexDistribution`."""
         return rng.integers(0, wanted.rows, (items, *wanted.shape))
@@ -60,6 +68,8 @@ class Uniform:
 @dataclass(frozen=True)
 class Zipf:
     """Popularity by a Zipf law of that exponent, exactly; without one, by the continuous law of `zipf_indices`."""
+
+    ahead: ClassVar[bool] = False
 
     exponent: float | None = None
 
@@ -74,6 +84,8 @@ class Zipf:
 @dataclass(frozen=True)
 class Stack:
     """Given LRU stack distances in every table, from request to request: the stacks live as long as this object."""
+
+    ahead: ClassVar[bool] = True
 
     profile: StackProfile
     _stacks: dict[tuple[str, int], LruStack] = field(default_factory=dict, compare=False)

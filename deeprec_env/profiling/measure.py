@@ -90,10 +90,10 @@ def _time_batch(
     gc.disable()
     try:
         with torch.inference_mode():
-            for repeat in range(effort.warm_up + effort.repeats):
-                if len(compute) >= effort.least and sum(compute) + sum(load) > effort.budget_s:
-                    break
-                inputs = draw_inputs(model.input_spec, batch, rng, distribution)
+            drawn = (
+                draw_inputs(model.input_spec, batch, rng, distribution) for _ in range(effort.warm_up + effort.repeats)
+            )
+            for repeat, inputs in enumerate(list(drawn) if distribution.ahead else drawn):
                 synchronise()
                 begun = time.perf_counter()
                 if device == "cuda":
@@ -106,6 +106,8 @@ def _time_batch(
                 if repeat >= effort.warm_up:
                     load.append(loaded - begun)
                     compute.append(ended - loaded)
+                if len(compute) >= effort.least and sum(compute) + sum(load) > effort.budget_s:
+                    break
     finally:
         gc.enable()
     timed = {"compute": np.array(compute)}
