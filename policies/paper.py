@@ -20,7 +20,8 @@ from deeprec_env.analysis.capacity import find_capacity
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
 from deeprec_env.scenario.load import load_scenario, preset_text
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import simulate
 from deeprec_env.version import __version__
 from policies.grid_capacity import MOST_EFFORT

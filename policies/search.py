@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from deeprec_env.analysis.capacity import Capacity, find_capacity
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.schema import Scenario
 from policies.base import Setting
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import CONFIDENCE
 from deeprec_env.simulation.load import PoolWork, pool_work
 from deeprec_env.simulation.simulate import ENGINES, SCHEMA_VERSION, FromScenario, devices, versions, with_options

@@ -8,7 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.schema import Threshold
+from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.simulation.simulate import FromScenario
 
 ScenarioArgument = Annotated[str, typer.Argument(help="A preset's name (see 'deeprec scenarios') or a YAML file.")]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deeprec_env.envs.rendering import RENDER_MODES, Frame, Picture, describe
 from deeprec_env.envs.task import Episode, Task, split_of
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.schema import Threshold
+from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.simulation.arrays import as_float
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.records import Records

@@ -12,8 +12,9 @@ import numpy as np
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.parts import Ints
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.engine import AsyncioEngine, Engine
 from deeprec_env.simulation.load import PoolWork, offered_load, pool_work
 from deeprec_env.simulation.records import Records, check_records_path, write_records
