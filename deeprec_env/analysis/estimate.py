@@ -196,7 +196,9 @@ class RateEstimator:
         qps = largest(guesses, tolerance)
         errors = replications.half_widths(qps or start)
         low_end, high_end = (largest((), _END * tolerance, moved) for moved in (-errors, errors))
-        worst = replications.worst(min((rate for rate in replications.known if rate > qps), default=qps))
+        above = min((rate for rate in replications.known if rate > qps), default=qps)
+        high_end = max(high_end, above)  # where the share jumps, all that is known is that it does in between
+        worst = replications.worst(above)
         at_bound = qps >= HIGHEST_LOAD * self._bound and self._scenario.p99_factor is not None
         return RateEstimate(
             qps,
