@@ -20,16 +20,17 @@ from deeprec_env.commands.options import (
     print_result,
     threshold_of,
 )
-from deeprec_env.scenario.load import load_scenario, preset_names, preset_text
+from deeprec_env.scenario.load import load_scenario, pipeline_names, preset_names, preset_text
 from deeprec_env.simulation.simulate import QUERIES, SCHEMA_VERSION, simulate
 
 
 def scenarios(name: Annotated[str | None, typer.Argument()] = None, json: Json = False, seed: Seed = 0) -> None:
     """List the shipped scenarios, or print one as YAML."""
     if name is None and json:
-        console.print_json({"schema_version": SCHEMA_VERSION, "scenarios": preset_names()})
+        names = {"scenarios": preset_names(), "pipelines": pipeline_names()}
+        console.print_json({"schema_version": SCHEMA_VERSION, **names})
     elif name is None:
-        typer.echo("\n".join(preset_names()))
+        typer.echo("\n".join(preset_names() + pipeline_names()))
     elif json:
         console.print_json(load_scenario(preset_scenario(name)).model_dump(mode="json"))
     else:

@@ -15,6 +15,7 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.yaml_text import parse_yaml
 
 _PRESETS = resources.files("deeprec_env.scenario") / "presets"
+_PIPELINES = _PRESETS / "pipelines"
 
 
 def preset_names() -> list[str]:
@@ -22,16 +23,22 @@ def preset_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in _PRESETS.iterdir() if entry.name.endswith(".yaml"))
 
 
+def pipeline_names() -> list[str]:
+    """Names of the shipped pipelines: scenarios too, but without a capacity and a day."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _PIPELINES.iterdir() if entry.name.endswith(".yaml"))
+
+
 def preset_text(name: str) -> str:
     """The YAML text of a shipped scenario; "v0/NAME" is that of an earlier version, kept for what refers to it."""
     if not is_preset(name):
-        raise InputError("scenario", name, f"must be one of {', '.join(preset_names())}")
-    return (_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")
+        raise InputError("scenario", name, f"must be one of {', '.join(preset_names() + pipeline_names())}")
+    folder = _PIPELINES if name in pipeline_names() else _PRESETS
+    return (folder / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def is_preset(name: object) -> bool:
     """Whether a shipped scenario has that name, of the present version or, behind "v0/", an earlier one."""
-    return str(name).removeprefix("v0/") in preset_names()
+    return str(name).removeprefix("v0/") in preset_names() or name in pipeline_names()
 
 
 def load_scenario(
@@ -94,7 +101,9 @@ def _read(source: str | Path | Mapping[str, Any] | Scenario) -> tuple[dict[str, 
     except OSError:  # a name too long for a file's
         found = False
     if not found:
-        raise InputError("scenario", str(source), f"must be a YAML file or one of {', '.join(preset_names())}")
+        raise InputError(
+            "scenario", str(source), f"must be a YAML file or one of {', '.join(preset_names() + pipeline_names())}"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

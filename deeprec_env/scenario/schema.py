@@ -16,6 +16,8 @@ from deeprec_env.scenario.quality import quality_of, quality_path
 MOST_ITEMS = 10**9
 """Bound of batch sizes, thresholds and server counts: what is above is a slip."""
 
+MOST_SUB_BATCHES = 64
+
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
@@ -170,9 +172,14 @@ class Scenario(Sparse):
 
     A pipeline may have `plans`. The quality of those that don't say it is that in `quality_table`, the name of a
     shipped table or the path of a CSV (see `scenario.quality`).
+
+    With `sub_batches` above 1 a query goes through a pipeline in so many parts of its items, as equal as can be, the
+    larger ones first, each entering a stage as soon as it has left the one before: a stage passes on the best of every
+    part instead of the best of the query. A query has no more parts than the fewest items that it has at any stage, so
+    that none is ever empty.
     """
 
-    later: ClassVar[tuple[str, ...]] = ("plans", "quality_table")
+    later: ClassVar[tuple[str, ...]] = ("plans", "quality_table", "sub_batches")
 
     schema_version: Literal[1] = 1
     sla_ms: Positive
@@ -182,6 +189,7 @@ class Scenario(Sparse):
     pipeline: tuple[Stage, ...] | None = None
     plans: tuple[Plan, ...] | None = None
     quality_table: str | None = None
+    sub_batches: Annotated[int, Field(ge=1, le=MOST_SUB_BATCHES)] = 1
     control: Control = Control()
     capacity: Capacity | None = None
 
@@ -207,6 +215,8 @@ class Scenario(Sparse):
 
     @model_validator(mode="after")
     def _plans_fit(self) -> Self:
+        if self.sub_batches > 1 and self.pipeline is None:
+            raise InputError("sub_batches", self.sub_batches, "needs a pipeline")
         if self.plans is not None:
             if self.pipeline is None:
                 raise InputError("plans", self.plan_names, "need a pipeline")
@@ -260,6 +270,11 @@ class Scenario(Sparse):
             kept = [stage.keep or MOST_ITEMS for stage in self.stages]
             return (tuple(accumulate([MOST_ITEMS, *kept[:-1]], min)),)
         return tuple(plan.items for plan in self.plans)
+
+    @cached_property
+    def fewest_items(self) -> tuple[int, ...]:
+        """By plan: the fewest items that a large query has at any stage it visits."""
+        return tuple(min(n for n in items if n > 0) for items in self.planned_items)
 
     @property
     def latencies(self) -> list[LatencyModel]:

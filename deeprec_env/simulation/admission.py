@@ -26,7 +26,7 @@ def admit_all(scenario: Scenario, node: NodeArrays, state: NodeState, traffic: T
     setting = (control.batch_size, control.threshold, scenario.plan)
     warn_beyond(scenario, int(traffic.items.max(initial=0)), *setting)
     requests = requests_needed(node, state, traffic.items, compiled_setting(*setting))
-    state = with_room(state, int(state.counts[HELD]) + len(traffic.items), requests)
+    state = with_room(node, state, int(state.counts[HELD]) + len(traffic.items), requests)
     if all_rows(scenario):
         key = np.uint64(traffic.noise_key)
         admit(node, state, key, traffic.arrival_s, traffic.items, compiled_setting(*setting))
@@ -49,7 +49,7 @@ def admit_in_python(
     number = int(state.counts[ADMITTED])
     dispatched = dispatch(scenario, traffic.noise_key, number, traffic.items, batch_size, threshold, plan)
     for stage, requests in enumerate(dispatched):
-        begin = int(state.first[stage, held])
+        begin = int(state.first[stage, held * node.sub_batches])
         state.base_s[stage, begin : begin + len(requests.base_s)] = requests.base_s
-        take(state, stage, requests.offloaded, requests.first)
+        take(node, state, stage, requests.offloaded, requests.first)
     enter(node, state, traffic.arrival_s, traffic.items, compiled_setting(batch_size, threshold, plan))

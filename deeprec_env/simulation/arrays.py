@@ -29,6 +29,8 @@ class NodeArrays(NamedTuple):
     busy_w: Floats  # (pools,)
     entering: Ints  # (plans, stages) most items of a query that enter a stage, 0: it is skipped
     whole: NDArray[np.bool_]  # (stages,) whether queries are never split
+    sub_batches: int  # of every query; those that it has too few items for are empty
+    fewest: Ints  # (plans,) the fewest items that a large query has at any stage it visits
     overhead_s: Floats  # (stages,)
     transfer_s: Floats  # (stages,)
 
@@ -36,8 +38,9 @@ class NodeArrays(NamedTuple):
 class NodeState(NamedTuple):
     """What a node holds of its queries, in their order, and their requests. Times in seconds, infinite where unknown.
 
-    Room for some queries and requests; how many are held says `counts`. Query q has at stage s the requests
-    `first[s, q]` to `first[s, q + 1]`. Stacked states have one more dimension in front: the node.
+    Room for some queries and requests; how many are held says `counts`. Query q is the sub-batches `q * sub_batches` to
+    `(q + 1) * sub_batches`, and sub-batch b has at stage s the requests `first[s, b]` to `first[s, b + 1]`. Stacked
+    states have one more dimension in front: the node.
     """
 
     counts: Ints  # (4 + stages,)
@@ -47,19 +50,18 @@ class NodeState(NamedTuple):
     batch_size: Ints  # (queries,)
     threshold: Floats  # (queries,) infinite: never
     plan: Ints  # (queries,)
-    entry_s: Floats  # (stages, queries)
-    leave_s: Floats  # (stages, queries)
-    offloaded: NDArray[np.bool_]  # (stages, queries)
-    first: Ints  # (stages, queries + 1)
-    waiting: Ints  # (stages, queries): those that have arrived but not been served there, ascending
+    entry_s: Floats  # (stages, sub-batches)
+    leave_s: Floats  # (stages, sub-batches)
+    offloaded: NDArray[np.bool_]  # (stages, sub-batches)
+    first: Ints  # (stages, sub-batches + 1)
+    waiting: Ints  # (stages, sub-batches): those that have arrived but not been served there, ascending
     base_s: Floats  # (stages, requests)
     start_s: Floats  # (stages, requests)
     end_s: Floats  # (stages, requests)
 
 
-_OF_QUERIES = (
-    "arrival_s", "items", "batch_size", "threshold", "plan", "entry_s", "leave_s", "offloaded", "first", "waiting",
-)  # fmt: skip
+_OF_QUERIES = ("arrival_s", "items", "batch_size", "threshold", "plan")
+_OF_SUB_BATCHES = ("entry_s", "leave_s", "offloaded")
 _OF_REQUESTS = ("base_s", "start_s", "end_s")
 
 
@@ -91,6 +93,8 @@ def node_arrays(scenario: Scenario) -> NodeArrays:
         busy_w=np.array([0.0 if pool is None else pool.busy_w for pool in pools]),
         entering=np.array(scenario.planned_items, dtype=np.int64),
         whole=np.array([stage.whole for stage in scenario.stages]),
+        sub_batches=scenario.sub_batches,
+        fewest=np.array(scenario.fewest_items, dtype=np.int64),
         overhead_s=np.array([stage.overhead_s for stage in scenario.stages]),
         transfer_s=np.array([stage.transfer_s for stage in scenario.stages]),
     )
@@ -114,7 +118,7 @@ def all_rows(scenario: Scenario) -> bool:
 def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int, ...] = ()) -> NodeState:
     """The state of an idle node with room for so many queries and requests; `nodes` (n,) stacks n of them."""
     stages, servers = len(node.overhead_s), node.slowdown.shape[1] - 1
-    by_query, by_request = (*nodes, stages, queries), (*nodes, stages, requests)
+    by_sub_batch, by_request = (*nodes, stages, queries * node.sub_batches), (*nodes, stages, requests)
     return NodeState(
         counts=np.zeros((*nodes, WAITING + stages), dtype=np.int64),
         free_s=np.full((*nodes, 2 * stages, servers), -math.inf),
@@ -123,11 +127,11 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
         batch_size=np.empty((*nodes, queries), dtype=np.int64),
         threshold=np.empty((*nodes, queries)),
         plan=np.empty((*nodes, queries), dtype=np.int64),
-        entry_s=np.empty(by_query),
-        leave_s=np.empty(by_query),
-        offloaded=np.empty(by_query, dtype=np.bool_),
-        first=np.zeros((*nodes, stages, queries + 1), dtype=np.int64),
-        waiting=np.empty(by_query, dtype=np.int64),
+        entry_s=np.empty(by_sub_batch),
+        leave_s=np.empty(by_sub_batch),
+        offloaded=np.empty(by_sub_batch, dtype=np.bool_),
+        first=np.zeros((*nodes, stages, queries * node.sub_batches + 1), dtype=np.int64),
+        waiting=np.empty(by_sub_batch, dtype=np.int64),
         base_s=np.empty(by_request),
         start_s=np.empty(by_request),
         end_s=np.empty(by_request),
@@ -136,19 +140,21 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
 
 def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests: int) -> NodeState:
     """A copy that holds the queries from the `query`-th on, all before it served, with room for so many more."""
-    held, stages = int(state.counts[HELD]), len(node.overhead_s)
-    kept = held - query
-    begin, end = state.first[:, query], state.first[:, held]
+    held = int(state.counts[HELD])
+    kept, begins, ends = held - query, query * node.sub_batches, held * node.sub_batches
+    begin, end = state.first[:, begins], state.first[:, ends]
     copy = empty_state(node, kept + queries, int((end - begin).max(initial=0)) + requests)
     copy.counts[:] = state.counts
     copy.counts[HELD], copy.counts[OPEN] = kept, 0
     copy.free_s[:] = state.free_s
-    for name in ("arrival_s", "items", "batch_size", "threshold", "plan", "entry_s", "leave_s", "offloaded"):
-        getattr(copy, name)[..., :kept] = getattr(state, name)[..., query:held]
-    copy.first[:, : kept + 1] = state.first[:, query : held + 1] - begin[:, None]
-    for stage in range(stages):
+    for name in _OF_QUERIES:
+        getattr(copy, name)[:kept] = getattr(state, name)[query:held]
+    for name in _OF_SUB_BATCHES:
+        getattr(copy, name)[:, : ends - begins] = getattr(state, name)[:, begins:ends]
+    copy.first[:, : ends - begins + 1] = state.first[:, begins : ends + 1] - begin[:, None]
+    for stage in range(len(node.overhead_s)):
         waiting = int(state.counts[WAITING + stage])
-        copy.waiting[stage, :waiting] = state.waiting[stage, :waiting] - query
+        copy.waiting[stage, :waiting] = state.waiting[stage, :waiting] - begins
         for name in _OF_REQUESTS:
             getattr(copy, name)[stage, : end[stage] - begin[stage]] = getattr(state, name)[
                 stage, begin[stage] : end[stage]
@@ -156,15 +162,16 @@ def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests:
     return copy
 
 
-def with_room(state: NodeState, queries: int, requests: int) -> NodeState:
+def with_room(node: NodeArrays, state: NodeState, queries: int, requests: int) -> NodeState:
     """The state with room for at least so many queries and requests: itself, or a copy twice as large."""
     changes: dict[str, Any] = {}
-    for names, room, wanted in (
-        (_OF_QUERIES, state.arrival_s.shape[-1], queries),
-        (_OF_REQUESTS, state.base_s.shape[-1], requests),
+    for names, room, wanted, each in (
+        (_OF_QUERIES, state.arrival_s.shape[-1], queries, 1),
+        ((*_OF_SUB_BATCHES, "first", "waiting"), state.arrival_s.shape[-1], queries, node.sub_batches),
+        (_OF_REQUESTS, state.base_s.shape[-1], requests, 1),
     ):
         if wanted > room:
-            more = max(wanted, 2 * room) - room
+            more = (max(wanted, 2 * room) - room) * each
             for name in names:
                 array = getattr(state, name)
                 changes[name] = np.concatenate([array, np.zeros((*array.shape[:-1], more), array.dtype)], axis=-1)

@@ -26,7 +26,7 @@ from deeprec_env.simulation.arrays import (
     tail,
     with_room,
 )
-from deeprec_env.simulation.node import advance, due, requests_needed
+from deeprec_env.simulation.node import advance, completion_s, due, requests_needed
 from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.samples import run_window
 from deeprec_env.simulation.settings import check_ahead, check_settings, warn_beyond
@@ -125,7 +125,7 @@ class CompiledEngine:
 
     def _grow(self, needed: tuple[int, int]) -> bool:
         """Make room for queries and requests, where there is too little of it."""
-        self._state = with_room(self._state, *needed)
+        self._state = with_room(self._node, self._state, *needed)
         return needed != (0, 0)
 
     def drain(self) -> None:
@@ -165,9 +165,10 @@ class CompiledEngine:
         """
         state, first_query = self._state, max(first_query, self.first_query)
         queries = slice(first_query - self.first_query, int(state.counts[HELD]))
+        each = self._node.sub_batches
         stages = []
         for stage in range(len(self._scenario.stages)):
-            first = state.first[stage, queries.start : queries.stop + 1]
+            first = state.first[stage, queries.start * each : queries.stop * each + 1 : each]
             requests = slice(int(first[0]), int(first[-1]))
             start_s, end_s = state.start_s[stage, requests], state.end_s[stage, requests]
             if not self._drained:
@@ -175,7 +176,7 @@ class CompiledEngine:
                 start_s, end_s = np.where(begun, start_s, math.inf), np.where(begun, end_s, math.inf)
             stages.append(
                 StageRecords(
-                    state.offloaded[stage, queries],
+                    state.offloaded[stage, queries.start * each : queries.stop * each : each],
                     first - first[0],
                     start_s,
                     end_s,
@@ -187,14 +188,14 @@ class CompiledEngine:
             state.items[queries],
             state.batch_size[queries],
             state.threshold[queries],
-            self._visible(state.leave_s[-1, queries]),
+            self._visible(completion_s(self._node, state, queries.start, queries.stop)),
             tuple(stages),
             state.plan[queries] if self._scenario.plans else None,
         )
 
     def _leave_s(self) -> Floats:
         """When the queries known have completed, infinite where they have not yet."""
-        return self._visible(self._state.leave_s[-1, : self._state.counts[HELD]])
+        return self._visible(completion_s(self._node, self._state, 0, self._state.counts[HELD]))
 
     def _visible(self, times_s: Floats) -> Floats:
         return times_s if self._drained else np.where(times_s < self._now_s, times_s, math.inf)
@@ -204,5 +205,5 @@ class CompiledEngine:
         begin, end = due(self._state, self._traffic.arrival_s, until_s)
         ahead = self._traffic.part(begin, end)
         requests = requests_needed(self._node, self._state, ahead.items, self._in_force)
-        self._state = with_room(self._state, int(self._state.counts[HELD]) + end - begin, requests)
+        self._state = with_room(self._node, self._state, int(self._state.counts[HELD]) + end - begin, requests)
         admit_in_python(self._scenario, self._node, self._state, ahead, *self._setting)

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import MOST_ITEMS, Scenario, Stage, Threshold
 from deeprec_env.simulation.kernels import split
-from deeprec_env.workload.noise import Keys, query_keys
+from deeprec_env.workload.noise import query_keys
 
 
 @dataclass(frozen=True)
 class StageRequests:
-    """Requests of consecutive queries at one stage, in (query, part) order.
+    """Requests of the sub-batches of consecutive queries at one stage, in (query, part) order.
 
-    Query i has the requests `first[i]` to `first[i + 1]`, all on the accelerator if `offloaded[i]`, else on the CPU;
-    none where the plan skips the stage. `base_s` holds each request's service time without contention.
+    Sub-batch i has the requests `first[i]` to `first[i + 1]`, all on the accelerator if `offloaded[i]`, else on the
+    CPU; none where it is empty or the plan skips the stage. Every query has the scenario's number of sub-batches, one
+    after the other. `base_s` holds each request's service time without contention.
     """
 
     offloaded: NDArray[np.bool_]
@@ -41,18 +42,22 @@ def dispatch(
 ) -> list[StageRequests]:
     """The requests at every stage of the queries `first_query`, `first_query + 1`, ... of `items` items each."""
     queries = np.arange(first_query, first_query + len(items), dtype=np.int64)
-    ways = zip(scenario.planned_stages[plan], scenario.planned_items[plan], strict=True)
-    return [
-        _dispatch(stage, query_keys(noise_key, position, queries), np.minimum(items, most), batch_size, threshold)
-        for position, (stage, most) in enumerate(ways)
-    ]
+    dispatched = []
+    for position, (stage, most) in enumerate(
+        zip(scenario.planned_stages[plan], scenario.planned_items[plan], strict=True)
+    ):
+        largest = MOST_ITEMS if stage.whole else batch_size
+        limit = 0 if stage.accelerator is None or threshold is None else threshold
+        limit = 1 if stage.cpu is None else limit
+        keys = query_keys(noise_key, position, queries)
+        parts = split(np.minimum(items, most), keys, largest, limit, scenario.sub_batches, scenario.fewest_items[plan])
+        dispatched.append(_timed(stage, *parts))
+    return dispatched
 
 
-def _dispatch(stage: Stage, keys: Keys, items: Ints, batch_size: int, threshold: Threshold) -> StageRequests:
-    limit = 0 if stage.accelerator is None or threshold is None else threshold
-    offloaded, first, request_items, noise = split(
-        items, keys, MOST_ITEMS if stage.whole else batch_size, 1 if stage.cpu is None else limit
-    )
+def _timed(
+    stage: Stage, offloaded: NDArray[np.bool_], first: Ints, request_items: Ints, noise: Floats
+) -> StageRequests:
     whole = np.repeat(offloaded, np.diff(first))
     base_s = np.empty(len(request_items))
     for pool, chosen in ((stage.cpu, ~whole), (stage.accelerator, whole)):

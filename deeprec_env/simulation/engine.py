@@ -88,14 +88,15 @@ class AsyncioEngine:
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
         self._batch_size, self._threshold = scenario.control.batch_size, scenario.control.threshold
         self._plan = scenario.plan
+        self._sub_batches = scenario.sub_batches
         self._loop = VirtualTimeLoop()
         self._meter = WindowMeter(scenario)
         self._logs = [StageLog() for _ in scenario.stages]
         self._pools: list[dict[schema.PoolKind, Pool]] = []
         for position, (stage, log) in enumerate(zip(scenario.stages, self._logs, strict=True)):
 
-            def leave(query: int, position: int = position) -> None:
-                self._leave(position, query)
+            def leave(part: int, position: int = position) -> None:
+                self._leave(position, part)
 
             pools: dict[schema.PoolKind, Pool] = {}
             for kind, pool in stage.pools().items():
@@ -109,6 +110,7 @@ class AsyncioEngine:
         self._thresholds: list[float] = []
         self._plans: list[int] = []
         self._completion_s: list[float] = []
+        self._left: list[int] = []  # sub-batches of each that have not completed
         self.arrived = 0
         self.finished: list[int] = []  # queries in the order of their completion
         self._stop_at: int | None = None
@@ -241,14 +243,14 @@ class AsyncioEngine:
 
     def records(self, first_query: int = 0) -> Records:
         """What is known of the queries that have arrived, from `first_query` on."""
-        queries = slice(first_query, self.arrived)
+        queries, each = slice(first_query, self.arrived), self._sub_batches
         stages = []
         for log in self._logs:
-            first = np.array(log.first[first_query : self.arrived + 1], dtype=np.int64)
+            first = np.array(log.first[first_query * each : self.arrived * each + 1 : each], dtype=np.int64)
             requests = slice(int(first[0]), int(first[-1]))
             stages.append(
                 StageRecords(
-                    np.array(log.offloaded[queries], dtype=np.bool_),
+                    np.array(log.offloaded[first_query * each : self.arrived * each : each], dtype=np.bool_),
                     first - first[0],
                     np.array(log.start_s[requests], dtype=np.float64),
                     np.array(log.end_s[requests], dtype=np.float64),
@@ -283,35 +285,45 @@ class AsyncioEngine:
             self._dispatch()
         self.arrived += 1
         self._push_arrival()
-        self._enter(self._next_stage(0, query), query)
+        if self._sub_batches == 1:
+            self._enter(self._next_stage(0, query), query)
+            return
+        for part in range(query * self._sub_batches, query * self._sub_batches + self._left[query]):
+            self._enter(self._next_stage(0, part), part)
 
-    def _enter(self, position: int, query: int) -> None:
+    # A part is a sub-batch: the query itself, where there is one to each.
+
+    def _enter(self, position: int, part: int) -> None:
         if self._transfer_s[position] > 0.0:
             due_s = self._loop.now + self._transfer_s[position]
-            heappush(self._loop.events, (due_s, ENTRY, query, position, self._entry_due))
+            heappush(self._loop.events, (due_s, ENTRY, part, position, self._entry_due))
         else:
-            self._queue(position, query)
+            self._queue(position, part)
 
     def _entry_due(self, event: Event) -> None:
         self._queue(event[3], event[2])
 
-    def _queue(self, position: int, query: int) -> None:
-        self._pools[position]["accelerator" if self._logs[position].offloaded[query] else "cpu"].enter(query)
+    def _queue(self, position: int, part: int) -> None:
+        self._pools[position]["accelerator" if self._logs[position].offloaded[part] else "cpu"].enter(part)
 
-    def _next_stage(self, position: int, query: int) -> int:
-        """The first stage from `position` on that a query has work for: its plan skips the others."""
+    def _next_stage(self, position: int, part: int) -> int:
+        """The first stage from `position` on that there is work for: plans skip the others."""
         while position < len(self._logs):
             first = self._logs[position].first
-            if first[query + 1] > first[query]:
+            if first[part + 1] > first[part]:
                 break
             position += 1
         return position
 
-    def _leave(self, position: int, query: int) -> None:
-        following = self._next_stage(position + 1, query)
+    def _leave(self, position: int, part: int) -> None:
+        following = self._next_stage(position + 1, part)
         if following < len(self._pools):
             due_s = self._loop.now + self._transfer_s[following]
-            heappush(self._loop.events, (due_s, ENTRY, query, following, self._entry_due))
+            heappush(self._loop.events, (due_s, ENTRY, part, following, self._entry_due))
+            return
+        query = part // self._sub_batches
+        self._left[query] -= 1
+        if self._left[query]:
             return
         self._completion_s[query] = self._loop.now
         self.finished.append(query)
@@ -342,22 +354,19 @@ class AsyncioEngine:
         self._thresholds += [math.inf if self._threshold is None else float(self._threshold)] * (end - begin)
         self._plans += [self._plan] * (end - begin)
         self._completion_s += [math.inf] * (end - begin)
+        most = min(self._sub_batches, self._scenario.fewest_items[self._plan])
+        self._left += np.minimum(ahead.items, most).tolist()
 
     def _forget_dispatched(self) -> None:
         keep = self.arrived
         for log in self._logs:
-            requests = log.first[keep]
-            del log.first[keep + 1 :], log.offloaded[keep:], log.left[keep:]
+            parts = keep * self._sub_batches
+            requests = log.first[parts]
+            del log.first[parts + 1 :], log.offloaded[parts:], log.left[parts:]
             del log.base_s[requests:], log.start_s[requests:], log.end_s[requests:]
-        for of_queries in (
-            self._arrival_s,
-            self._items,
-            self._batch_sizes,
-            self._thresholds,
-            self._plans,
-            self._completion_s,
-        ):
+        for of_queries in (self._arrival_s, self._items, self._batch_sizes, self._thresholds, self._plans):
             del of_queries[keep:]
+        del self._completion_s[keep:], self._left[keep:]
 
     # Coroutines
 

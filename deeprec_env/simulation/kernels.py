@@ -11,30 +11,57 @@ from deeprec_env.workload.noise import uniform
 
 
 @compiled
-def split(items: Any, keys: Any, batch_size: Any, threshold: Any) -> Any:
+def share(items: Any, shares: Any, position: Any) -> Any:
+    """Items of a query's sub-batch at a position: `shares` of them divide the items, the first ones take what is over.
+
+    Behind these sub-batches are empty; so are all where a query has no items.
+    """
+    if position >= shares:
+        return np.int64(0)
+    if shares == 1:
+        return np.int64(items)
+    return np.int64(items // shares + (1 if position < items % shares else 0))
+
+
+@compiled
+def requests_of(items: Any, batch_size: Any, offloaded: Any) -> Any:
+    """How many requests so many items are."""
+    return (items + batch_size - 1) // batch_size if not offloaded else min(items, 1)
+
+
+@compiled
+def split(items: Any, keys: Any, batch_size: Any, threshold: Any, sub_batches: Any, fewest: Any) -> Any:
     """Requests of queries of `items` items with noise hashes `keys`; a `threshold` of 0 is never.
 
-    Returns by query whether it is offloaded and where its requests begin (one more entry: the end), and by request its
-    items and its U.
+    `fewest`: the fewest items of a large query at any stage, which bounds how many of its `sub_batches` are not empty.
+    Returns by sub-batch whether it is offloaded and where its requests begin (one more entry: the end), and by request
+    its items and its U.
     """
     count = len(items)
-    offloaded = np.empty(count, dtype=np.bool_)
-    first = np.empty(count + 1, dtype=np.int64)
+    offloaded = np.empty(count * sub_batches, dtype=np.bool_)
+    first = np.empty(count * sub_batches + 1, dtype=np.int64)
     first[0] = 0
     for query in range(count):
-        offloaded[query] = threshold > 0 and items[query] >= threshold
-        parts = 1 if offloaded[query] else (items[query] + batch_size - 1) // batch_size
-        first[query + 1] = first[query] + parts
-    request_items = np.empty(first[count], dtype=np.int64)
-    u = np.empty(first[count])
+        n = items[query]
+        away = threshold > 0 and n >= threshold
+        for position in range(sub_batches):
+            at = query * sub_batches + position
+            offloaded[at] = away
+            held = share(n, min(sub_batches, n, fewest), position)
+            first[at + 1] = first[at] + requests_of(held, batch_size, away)
+    request_items = np.empty(first[-1], dtype=np.int64)
+    u = np.empty(first[-1])
     for query in range(count):
-        left = items[query]
-        begin = first[query]
-        for request in range(begin, first[query + 1]):
-            size = left if offloaded[query] else min(batch_size, left)
-            request_items[request] = size
-            u[request] = uniform(keys[query], request - begin)
-            left -= size
+        n = items[query]
+        begin = first[query * sub_batches]
+        for position in range(sub_batches):
+            at = query * sub_batches + position
+            left = share(n, min(sub_batches, n, fewest), position)
+            for request in range(first[at], first[at + 1]):
+                size = left if offloaded[at] else min(batch_size, left)
+                request_items[request] = size
+                u[request] = uniform(keys[query], request - begin)
+                left -= size
     return offloaded, first, request_items, u
 
 
@@ -52,7 +79,7 @@ def serve(
     end_s: Any,
     leave_s: Any,
 ) -> None:
-    """Serve the queries `order`, given in the order of their entry, which enter at `entry_s`.
+    """Serve the queries (or their sub-batches) `order`, given in the order of their entry, which enter at `entry_s`.
 
     A request starts at the later of its entry and the earliest free time of its pool. `cpu` and `accelerator` are each
     (free times as a binary heap, slow-down by busy servers, whether any differs from 1). Writes start and end of every
@@ -99,18 +126,18 @@ def busy_seconds(
 ) -> Any:
     """Server-seconds inside [begin_s, until_s) on the CPU and on the accelerator, added in (query, part) order.
 
-    `in_order`: the queries entered in this order, as they do the first stage. Then, behind one that starts too late to
-    count, no other of its pool counts, which spares a look at a long queue.
+    Of queries or of their sub-batches. `in_order`: they entered in this order, as they do the first stage. Then, behind
+    one that starts too late to count, no other of its pool counts, which spares a look at a long queue.
     """
     cpu_s = accelerator_s = 0.0
     cpu_counts = accelerator_counts = True
     for query in range(len(offloaded)):
         if first[query] == first[query + 1] or not (accelerator_counts if offloaded[query] else cpu_counts):
             continue
-        if start_s[first[query]] >= until_s:  # then so are its other requests
-            if in_order and offloaded[query]:
+        if in_order and start_s[first[query]] >= until_s:  # then so are its other requests
+            if offloaded[query]:
                 accelerator_counts = False
-            elif in_order:
+            else:
                 cpu_counts = False
             continue
         for request in range(first[query], first[query + 1]):

@@ -50,11 +50,18 @@ def pool_work(scenario: Scenario, batch_size: int, threshold: Threshold, plan: i
         if stage.accelerator is not None and threshold is not None:
             offloaded |= items >= threshold
         offloaded &= items > 0
+        # A query has this many sub-batches, so many of them with one item more than the others.
+        shares = np.maximum(np.minimum(items, min(scenario.sub_batches, scenario.fewest_items[index])), 1)
+        small, larger = np.divmod(items, shares)
+        large = small + (larger > 0)
         if stage.cpu is not None:
-            seconds = _split_s(stage, stage.cpu, items, MOST_ITEMS if stage.whole else batch_size)
+            largest = MOST_ITEMS if stage.whole else batch_size
+            seconds = (shares - larger) * _split_s(stage, stage.cpu, small, largest)
+            seconds += larger * _split_s(stage, stage.cpu, large, largest)
             work.append(_work(stage, "cpu", probability, ~offloaded & (items > 0), seconds))
         if stage.accelerator is not None:
-            seconds = _busy_s(stage, stage.accelerator, np.maximum(items, 1))
+            seconds = (shares - larger) * _busy_s(stage, stage.accelerator, np.maximum(small, 1))
+            seconds += larger * _busy_s(stage, stage.accelerator, np.maximum(large, 1))
             work.append(_work(stage, "accelerator", probability, offloaded, seconds))
     return work
 

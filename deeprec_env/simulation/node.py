@@ -14,7 +14,7 @@ from deeprec_env.compiled import compiled
 from deeprec_env.latency.evaluate import write_s
 from deeprec_env.scenario.schema import MOST_ITEMS
 from deeprec_env.simulation.arrays import ADMITTED, BEFORE, HELD, OPEN, WAITING
-from deeprec_env.simulation.kernels import serve, split
+from deeprec_env.simulation.kernels import requests_of, serve, share, split
 from deeprec_env.workload.noise import keys_of
 
 
@@ -35,15 +35,17 @@ def limits(node: Any, stage: Any, setting: Any) -> Any:
 @compiled
 def requests_needed(node: Any, state: Any, items: Any, setting: Any) -> Any:
     """Room for requests (of the stage with most) that the state needs to take queries of `items` items more."""
-    held = state.counts[HELD]
+    held, fewest = state.counts[HELD], node.fewest[setting[2]]
     most = 0
     for stage in range(len(node.overhead_s)):
-        total = state.first[stage, held]
+        total = state.first[stage, held * node.sub_batches]
         entering = node.entering[setting[2], stage]
         batch_size, offload_from = limits(node, stage, setting)
         for n in items:
             n = min(n, entering)
-            total += 1 if offload_from > 0 and n >= offload_from else (n + batch_size - 1) // batch_size
+            away = offload_from > 0 and n >= offload_from
+            for position in range(node.sub_batches):
+                total += requests_of(share(n, min(node.sub_batches, n, fewest), position), batch_size, away)
         most = max(most, total)
     return most
 
@@ -51,41 +53,43 @@ def requests_needed(node: Any, state: Any, items: Any, setting: Any) -> Any:
 @compiled
 def admit(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, setting: Any) -> None:
     """Take queries in: split them at every stage (rule 4) and know their requests' base service times (rules 3, 9)."""
-    held, count = state.counts[HELD], len(items)
-    numbers = np.arange(count) + state.counts[ADMITTED]
+    begins, count = state.counts[HELD] * node.sub_batches, len(items) * node.sub_batches
+    numbers = np.arange(len(items)) + state.counts[ADMITTED]
     for stage in range(len(node.overhead_s)):
         keys = keys_of(noise_key, np.uint64(stage), numbers)
         batch_size, offload_from = limits(node, stage, setting)
         entering = np.minimum(items, node.entering[setting[2], stage])
-        offloaded, first, request_items, u = split(entering, keys, batch_size, offload_from)
-        begin = state.first[stage, held]
+        offloaded, first, request_items, u = split(
+            entering, keys, batch_size, offload_from, node.sub_batches, node.fewest[setting[2]]
+        )
+        begin = state.first[stage, begins]
         base_s = state.base_s[stage, begin : begin + first[count]]
-        query = 0
-        while query < count:  # as many consecutive queries as go to the same pool
-            last = query + 1
-            while last < count and offloaded[last] == offloaded[query]:
+        part = 0
+        while part < count:  # as many consecutive sub-batches as go to the same pool
+            last = part + 1
+            while last < count and offloaded[last] == offloaded[part]:
                 last += 1
-            row = node.latency[setting[2], 2 * stage + (1 if offloaded[query] else 0)]
-            requests = slice(first[query], first[last])
+            row = node.latency[setting[2], 2 * stage + (1 if offloaded[part] else 0)]
+            requests = slice(first[part], first[last])
             write_s(row, request_items[requests], u[requests], base_s[requests])
-            query = last
-        take(state, stage, offloaded, first)
+            part = last
+        take(node, state, stage, offloaded, first)
     enter(node, state, arrival_s, items, setting)
 
 
 @compiled
-def take(state: Any, stage: Any, offloaded: Any, first: Any) -> None:
+def take(node: Any, state: Any, stage: Any, offloaded: Any, first: Any) -> None:
     """Hold the requests of new queries at a stage, whose base service times are there already."""
-    held, count = state.counts[HELD], len(offloaded)
-    begin = state.first[stage, held]
+    begins, count = state.counts[HELD] * node.sub_batches, len(offloaded)
+    begin = state.first[stage, begins]
     waiting = state.counts[WAITING + stage]
-    for query in range(count):
-        at = held + query
-        state.offloaded[stage, at] = offloaded[query]
-        state.first[stage, at + 1] = begin + first[query + 1]
+    for part in range(count):
+        at = begins + part
+        state.offloaded[stage, at] = offloaded[part]
+        state.first[stage, at + 1] = begin + first[part + 1]
         state.entry_s[stage, at] = math.inf
         state.leave_s[stage, at] = math.inf
-        state.waiting[stage, waiting + query] = at
+        state.waiting[stage, waiting + part] = at
     for request in range(begin, begin + first[count]):
         state.start_s[stage, request] = math.inf
         state.end_s[stage, request] = math.inf
@@ -101,16 +105,29 @@ def enter(node: Any, state: Any, arrival_s: Any, items: Any, setting: Any) -> No
         state.arrival_s[at] = arrival_s[query]
         state.items[at] = items[query]
         state.batch_size[at], state.threshold[at], state.plan[at] = setting
-        state.entry_s[0, at] = entry_s(node, state, 0, at, arrival_s[query])
+        for part in range(at * node.sub_batches, (at + 1) * node.sub_batches):
+            state.entry_s[0, part] = entry_s(node, state, 0, part, arrival_s[query])
     state.counts[HELD] += len(items)
     state.counts[ADMITTED] += len(items)
 
 
 @compiled
-def entry_s(node: Any, state: Any, stage: Any, query: Any, left_s: Any) -> Any:
-    """When a query enters a stage that left the one before, or arrived, at `left_s`: at once where it has no work."""
-    works = state.first[stage, query + 1] > state.first[stage, query]
+def entry_s(node: Any, state: Any, stage: Any, part: Any, left_s: Any) -> Any:
+    """When a sub-batch enters a stage that left the one before, or arrived, at `left_s`: at once if it has no work."""
+    works = state.first[stage, part + 1] > state.first[stage, part]
     return left_s + node.transfer_s[stage] if works else left_s
+
+
+@compiled
+def completion_s(node: Any, state: Any, begin: Any, end: Any) -> Any:
+    """When the queries held from `begin` to before `end` complete, with their last sub-batch; infinite: unknown."""
+    leave_s, sub_batches = state.leave_s[-1], node.sub_batches
+    if sub_batches == 1:
+        return leave_s[begin:end]
+    last_s = np.empty(end - begin)
+    for query in range(begin, end):
+        last_s[query - begin] = leave_s[query * sub_batches : (query + 1) * sub_batches].max()
+    return last_s
 
 
 @compiled
@@ -119,16 +136,18 @@ def restart(node: Any, state: Any, arrival_s: Any) -> None:
     state.free_s[:] = -math.inf
     for query in range(len(arrival_s)):
         state.arrival_s[query] = arrival_s[query]
-        state.entry_s[0, query] = entry_s(node, state, 0, query, arrival_s[query])
+        for part in range(query * node.sub_batches, (query + 1) * node.sub_batches):
+            state.entry_s[0, part] = entry_s(node, state, 0, part, arrival_s[query])
+    count = len(arrival_s) * node.sub_batches
     for stage in range(len(node.overhead_s)):
-        for query in range(len(arrival_s)):
-            state.waiting[stage, query] = query
-        state.counts[WAITING + stage] = len(arrival_s)
+        for part in range(count):
+            state.waiting[stage, part] = part
+        state.counts[WAITING + stage] = count
 
 
 @compiled
 def serve_until(node: Any, state: Any, until_s: Any) -> None:
-    """Serve, stage by stage, the queries that enter before `until_s`, in the order of their entry (rules 5 to 8)."""
+    """Serve, stage by stage, what enters before `until_s`, in the order of its entry (rules 5 to 8)."""
     for stage in range(len(node.overhead_s)):
         waiting, enters_s = state.waiting[stage], state.entry_s[stage]
         count = state.counts[WAITING + stage]
@@ -171,9 +190,9 @@ def serve_until(node: Any, state: Any, until_s: Any) -> None:
 
 
 @compiled
-def forget(state: Any, keep: Any) -> None:
+def forget(node: Any, state: Any, keep: Any) -> None:
     """Drop the queries held that are not to be kept; they have completed."""
-    held = state.counts[HELD]
+    held, sub_batches = state.counts[HELD], node.sub_batches
     place = np.full(held, -1)
     kept = 0
     for query in range(held):
@@ -183,20 +202,22 @@ def forget(state: Any, keep: Any) -> None:
     for stage in range(len(state.first)):
         to = 0
         for query in range(held):
-            at = place[query]
-            if at < 0:
+            if place[query] < 0:
                 continue
-            for request in range(state.first[stage, query], state.first[stage, query + 1]):
-                state.base_s[stage, to] = state.base_s[stage, request]
-                state.start_s[stage, to] = state.start_s[stage, request]
-                state.end_s[stage, to] = state.end_s[stage, request]
-                to += 1
-            state.first[stage, at + 1] = to
-            state.entry_s[stage, at] = state.entry_s[stage, query]
-            state.leave_s[stage, at] = state.leave_s[stage, query]
-            state.offloaded[stage, at] = state.offloaded[stage, query]
-        for position in range(state.counts[WAITING + stage]):
-            state.waiting[stage, position] = place[state.waiting[stage, position]]
+            for position in range(sub_batches):
+                part, at = query * sub_batches + position, place[query] * sub_batches + position
+                for request in range(state.first[stage, part], state.first[stage, part + 1]):
+                    state.base_s[stage, to] = state.base_s[stage, request]
+                    state.start_s[stage, to] = state.start_s[stage, request]
+                    state.end_s[stage, to] = state.end_s[stage, request]
+                    to += 1
+                state.first[stage, at + 1] = to
+                state.entry_s[stage, at] = state.entry_s[stage, part]
+                state.leave_s[stage, at] = state.leave_s[stage, part]
+                state.offloaded[stage, at] = state.offloaded[stage, part]
+        for waiting in range(state.counts[WAITING + stage]):
+            query, position = divmod(state.waiting[stage, waiting], sub_batches)
+            state.waiting[stage, waiting] = place[query] * sub_batches + position
     for query in range(held):
         at = place[query]
         if at >= 0:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.compiled import compiled
-from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.admission import admit_all
 from deeprec_env.simulation.arrays import empty_state, node_arrays
 from deeprec_env.simulation.load import PoolWork
-from deeprec_env.simulation.node import restart, serve_until
+from deeprec_env.simulation.node import completion_s, restart, serve_until
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload.stream import Traffic
 
@@ -48,7 +48,7 @@ class PlannedRun:
         """Seconds that the first queries take one request at a time: longer than anything that keeps a server busy."""
         total_s = 0.0
         for position, stage in enumerate(self._scenario.stages):
-            requests = int(self._state.first[position, queries])
+            requests = int(self._first(position)[queries])
             slowest = max(pool.slowdown(busy) for pool in stage.pools().values() for busy in (0, 1, pool.servers))
             base_s = float(self._state.base_s[position, :requests].sum())
             total_s += base_s * slowest + requests * stage.overhead_s + stage.transfer_s
@@ -57,8 +57,9 @@ class PlannedRun:
     def visits(self, work: PoolWork) -> NDArray[np.bool_]:
         """Which queries bring work to a pool, (queries,)."""
         position = self._position(work)
-        works = np.diff(self._state.first[position]) > 0
-        return np.asarray(works & (self._state.offloaded[position] == (work.kind == "accelerator")))
+        works = np.diff(self._first(position)) > 0
+        offloaded = self._state.offloaded[position, :: self._node.sub_batches]
+        return np.asarray(works & (offloaded == (work.kind == "accelerator")))
 
     def pool_seconds(self, work: PoolWork) -> tuple[Floats, float]:
         """Server-seconds of a pool, all its servers busy, by query, (queries,), and the mean rest of a request there.
@@ -67,11 +68,15 @@ class PlannedRun:
         """
         position = self._position(work)
         stage = self._scenario.stages[position]
-        first, base_s = self._state.first[position], self._state.base_s[position]
+        first, base_s = self._first(position), self._state.base_s[position]
         slowdown = stage.pools()[work.kind].slowdown(stage.pools()[work.kind].servers)
         query_s, squares = _pool_seconds(self.visits(work), first, base_s, slowdown, stage.overhead_s)
         total_s = float(query_s.sum())
         return query_s, squares / (2.0 * total_s) if total_s > 0.0 else 0.0
+
+    def _first(self, position: int) -> Ints:
+        """Where the requests of each query begin at a stage, (queries + 1,)."""
+        return self._state.first[position, :: self._node.sub_batches]
 
     def _position(self, work: PoolWork) -> int:
         return [stage.name for stage in self._scenario.stages].index(work.stage)
@@ -80,7 +85,7 @@ class PlannedRun:
         """When the queries complete: the node idle again, and all of them ahead."""
         restart(self._node, self._state, arrival_s)
         serve_until(self._node, self._state, math.inf)
-        return np.array(self._state.leave_s[-1])
+        return np.array(completion_s(self._node, self._state, 0, len(self)))
 
 
 @compiled

@@ -10,7 +10,7 @@ import numpy as np
 from deeprec_env.compiled import compiled
 from deeprec_env.simulation.arrays import HELD, OPEN
 from deeprec_env.simulation.kernels import busy_seconds
-from deeprec_env.simulation.node import advance
+from deeprec_env.simulation.node import advance, completion_s
 
 
 @compiled
@@ -80,15 +80,16 @@ def energy_j(idle_w: Any, busy_w: Any, servers: Any, busy_s: Any, length_s: Any)
 def close_window(node: Any, state: Any, begin_s: Any, end_s: Any, sla_s: Any, window: Any) -> None:
     """Write the window [begin_s, end_s) of a compiled node, whose state stands at `end_s`: the fields of `Window`."""
     open_, held = state.counts[OPEN], state.counts[HELD]
-    completion_s = state.leave_s[-1, open_:held]
-    found = measure_sample(state.arrival_s[open_:held], state.items[open_:held], completion_s, begin_s, end_s, sla_s)
+    completed_s = completion_s(node, state, open_, held)
+    found = measure_sample(state.arrival_s[open_:held], state.items[open_:held], completed_s, begin_s, end_s, sla_s)
+    begins, ends = open_ * node.sub_batches, held * node.sub_batches
     length_s = end_s - begin_s
     shares = np.zeros(2)
     joules = 0.0
     for stage in range(len(node.overhead_s)):
         busy = busy_seconds(
-            state.offloaded[stage, open_:held],
-            state.first[stage, open_ : held + 1],
+            state.offloaded[stage, begins:ends],
+            state.first[stage, begins : ends + 1],
             state.start_s[stage],
             state.end_s[stage],
             begin_s,
@@ -105,7 +106,7 @@ def close_window(node: Any, state: Any, begin_s: Any, end_s: Any, sla_s: Any, wi
     window[7], window[8], window[9] = found[5] / length_s, found[6] / length_s, found[7]
     window[10], window[11], window[12], window[13] = shares[0], shares[1], found[8], joules
     query = 0
-    while query < held - open_ and completion_s[query] < end_s:
+    while query < held - open_ and completed_s[query] < end_s:
         query += 1
     state.counts[OPEN] += query
 

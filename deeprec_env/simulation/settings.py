@@ -28,7 +28,8 @@ def warn_beyond(scenario: Scenario, largest: int, batch_size: int, threshold: Th
     """Let latency models warn of requests that they are not made for, where the largest query has `largest` items."""
     for stage, most in zip(scenario.planned_stages[plan], scenario.planned_items[plan], strict=True):
         items = min(largest, most)
+        items = -(-items // max(1, min(scenario.sub_batches, items, scenario.fewest_items[plan])))
         if stage.cpu is not None:
             stage.cpu.latency.warn_beyond(items if stage.whole else min(items, batch_size))
-        if stage.accelerator is not None and (stage.cpu is None or (threshold is not None and items >= threshold)):
+        if stage.accelerator is not None and (stage.cpu is None or (threshold is not None and largest >= threshold)):
             stage.accelerator.latency.warn_beyond(items)

@@ -22,7 +22,7 @@ from deeprec_env.simulation.arrays import (
     node_arrays,
     with_room,
 )
-from deeprec_env.simulation.node import forget
+from deeprec_env.simulation.node import completion_s, forget
 from deeprec_env.simulation.samples import run_window
 from deeprec_env.simulation.settings import warn_beyond
 from deeprec_env.simulation.windows import Window
@@ -84,7 +84,7 @@ def _run_windows(
         if queries > 0:
             return i, queries, requests
         if 2 * windows[i, _BACKLOG] < state.counts[HELD]:  # now and then: more is dropped than kept
-            forget(state, state.leave_s[-1, : state.counts[HELD]] >= end_s)
+            forget(node, state, completion_s(node, state, 0, state.counts[HELD]) >= end_s)
     return len(noise_keys), 0, 0
 
 
@@ -155,4 +155,4 @@ class NodeStack:
             )
             if not queries:
                 return self._windows
-            self._states = with_room(self._states, queries, requests)
+            self._states = with_room(self._node, self._states, queries, requests)

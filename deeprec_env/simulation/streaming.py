@@ -24,7 +24,7 @@ from deeprec_env.simulation.arrays import (
 )
 from deeprec_env.simulation.intervals import BATCHES, batch_sizes, half_width, level_interval
 from deeprec_env.simulation.kernels import busy_seconds
-from deeprec_env.simulation.node import forget, serve_until
+from deeprec_env.simulation.node import completion_s, forget, serve_until
 from deeprec_env.simulation.summary import Interval, Tail, Usage, use_of, warmup_queries
 from deeprec_env.simulation.windows import usage_of
 from deeprec_env.workload.stream import Fingerprint, QueryStream, Traffic
@@ -67,7 +67,7 @@ def stream(
         node.run(traffic, last=arrived == queries)
         closed, skip = node.closed(), max(0, warmup - done)
         latencies.add(node.latency_s(closed)[skip:])
-        use.add(node.state, closed, skip)
+        use.add(node, closed, skip)
         node.drop(closed)
         done += closed
         progress(size)
@@ -110,16 +110,16 @@ class _StreamedNode:
 
     def closed(self) -> int:
         """How many of the first queries held have a known completion."""
-        unknown = np.flatnonzero(self.state.leave_s[-1, : self.state.counts[HELD]] == math.inf)
+        unknown = np.flatnonzero(completion_s(self.node, self.state, 0, self.state.counts[HELD]) == math.inf)
         return int(unknown[0]) if unknown.size else int(self.state.counts[HELD])
 
     def latency_s(self, closed: int) -> Floats:
         """Latencies of the first queries held, in order of arrival."""
-        return np.asarray(self.state.leave_s[-1, :closed] - self.state.arrival_s[:closed])
+        return np.asarray(completion_s(self.node, self.state, 0, closed) - self.state.arrival_s[:closed])
 
     def drop(self, closed: int) -> None:
         """Forget the first queries held."""
-        forget(self.state, np.arange(self.state.counts[HELD]) >= closed)
+        forget(self.node, self.state, np.arange(self.state.counts[HELD]) >= closed)
 
 
 class _Use:
@@ -131,21 +131,24 @@ class _Use:
         self.busy_s = np.zeros((len(scenario.stages), 2))
         self.completed = self.offloaded = 0
 
-    def add(self, state: NodeState, closed: int, skip: int) -> None:
+    def add(self, streamed: _StreamedNode, closed: int, skip: int) -> None:
         """Count the first queries held; the first `skip` of them are no part of the offloaded ones."""
+        node, state = streamed.node, streamed.state
+        ends = closed * node.sub_batches
         for stage in range(len(self.busy_s)):
             self.busy_s[stage] += busy_seconds(
-                state.offloaded[stage, :closed],
-                state.first[stage, : closed + 1],
+                state.offloaded[stage, :ends],
+                state.first[stage, : ends + 1],
                 state.start_s[stage],
                 state.end_s[stage],
                 self.begin_s,
                 self.end_s,
                 stage == 0,
             )
-        completion_s = state.leave_s[-1, :closed]
-        self.completed += int(((completion_s > self.begin_s) & (completion_s <= self.end_s)).sum())
-        self.offloaded += int(state.offloaded[:, skip:closed].any(axis=0).sum())
+        completed_s = completion_s(node, state, 0, closed)
+        self.completed += int(((completed_s > self.begin_s) & (completed_s <= self.end_s)).sum())
+        by_query = state.offloaded[:, : ends : node.sub_batches]  # the sub-batches of a query go the same way
+        self.offloaded += int(by_query[:, skip:].any(axis=0).sum())
 
     def usage(self) -> Usage:
         """The summary of it."""

@@ -45,47 +45,65 @@ def oracle(scenario: Scenario, traffic: Traffic, settings: list[Setting]) -> tup
 
     `settings[i]` is in force at query i's arrival.
     """
-    left = traffic.arrival_s.tolist()
     items = [items_by_stage(scenario, n, plan) for n, (_, _, plan) in zip(traffic.items, settings, strict=True)]
+    parts = [min(scenario.sub_batches, *(n for n in of_query if n > 0)) for of_query in items]
+    left = [[time] * count for time, count in zip(traffic.arrival_s.tolist(), parts, strict=True)]
     stages = []
     for position in range(len(scenario.stages)):
-        log = _stage(scenario, position, traffic.noise_key, left, [n[position] for n in items], settings)
+        log, left = _stage(scenario, position, traffic.noise_key, left, [n[position] for n in items], settings)
         stages.append(log)
-        left = [max(ends, default=before) for ends, before in zip(log.end_s, left, strict=True)]
-    return stages, left
+    return stages, [max(of_query) for of_query in left]
 
 
 def _stage(
-    scenario: Scenario, position: int, noise_key: int, left: list[float], items: list[int], settings: list[Setting]
-) -> OracleStage:
-    stage, count = scenario.stages[position], len(left)
-    entry = [time + stage.transfer_s for time in left]
+    scenario: Scenario,
+    position: int,
+    noise_key: int,
+    entry: list[list[float]],
+    items: list[int],
+    settings: list[Setting],
+) -> tuple[OracleStage, list[list[float]]]:
+    """The stage's log, and when each sub-batch of each query leaves it, having come at `entry`."""
+    stage, count = scenario.stages[position], len(entry)
     log = OracleStage([False] * count, [[] for _ in range(count)], [[] for _ in range(count)])
+    left = [list(of_query) for of_query in entry]
     free = {kind: [-math.inf] * pool.servers for kind, pool in stage.pools().items()}
-    for query in sorted(range(count), key=lambda query: (entry[query], query)):
-        if items[query] == 0:
-            continue
+    due = [
+        (time + stage.transfer_s, query, sub_batch)
+        for query, of_query in enumerate(entry)
+        for sub_batch, time in enumerate(of_query)
+        if items[query] > 0
+    ]
+    started: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for entered, query, sub_batch in sorted(due):
         batch_size, threshold, plan = settings[query]
+        # The items dealt out one by one, as cards are.
+        shares = [len(range(place, items[query], len(entry[query]))) for place in range(len(entry[query]))]
         offload = stage.accelerator is not None and threshold is not None and items[query] >= threshold
         offload = offload or stage.cpu is None
         log.offloaded[query] = offload
         kind = "accelerator" if offload else "cpu"
         pool, servers = stage.pools()[kind], free[kind]
-        left_over, part = items[query], 0
+        most = max(shares) if offload or stage.whole else batch_size
+        left_over, part = shares[sub_batch], sum(math.ceil(n / most) for n in shares[:sub_batch])
+        times = started.setdefault((query, sub_batch), [])
         while left_over > 0:
-            n = left_over if offload or stage.whole else min(batch_size, left_over)
+            n = min(most, left_over)
             u = uniforms(query_keys(noise_key, position, np.array([query])), np.array([part]))
             base = float(_latency(scenario, stage, kind, plan).base_s(np.array([n]), u)[0])
-            start = max(entry[query], servers[0])
+            start = max(entered, servers[0])
             busy = 1 + sum(end > start for end in servers)
             share = busy / (pool.contention.servers or pool.servers)
             c0, c1, c2 = pool.contention.c
             end = start + (base * (c0 + c1 * share + c2 * share * share) + stage.overhead_s)
             heapq.heapreplace(servers, end)
-            log.start_s[query].append(start)
-            log.end_s[query].append(end)
+            times.append((start, end))
             left_over, part = left_over - n, part + 1
-    return log
+        left[query][sub_batch] = max(end for _, end in times)
+    for (query, _), times in sorted(started.items()):
+        log.start_s[query] += [start for start, _ in times]
+        log.end_s[query] += [end for _, end in times]
+    return log, left
 
 
 def _latency(scenario: Scenario, stage: Stage, kind: str, plan: int) -> LatencyModel:

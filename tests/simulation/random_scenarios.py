@@ -40,7 +40,7 @@ def plans(draw: Any, stages: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @st.composite
-def scenarios(draw: Any) -> Scenario:
+def scenarios(draw: Any, sub_batches: tuple[int, ...] = (1, 1, 2, 3)) -> Scenario:
     """One to three stages on a CPU, an accelerator or both, some never splitting; up to three plans, or none."""
     stages: list[dict[str, Any]] = []
     for position in range(draw(st.integers(1, 3))):
@@ -55,6 +55,7 @@ def scenarios(draw: Any) -> Scenario:
         "sla_ms": 2000,
         "workload": {"arrivals": {"kind": "poisson", "qps": 1.0}, "sizes": {"kind": "fixed", "items": 1}},
         "pipeline": stages,
+        "sub_batches": draw(st.sampled_from(sub_batches)),
     }
     if draw(st.booleans()):
         data["plans"] = [draw(plans(stages)) | {"name": f"p{index}"} for index in range(draw(st.integers(1, 3)))]

@@ -75,7 +75,7 @@ def state(engine: Engine) -> tuple[object, ...]:
 def test_both_engines_show_the_same_bytes_at_every_window(
     scenario: Scenario, traffic: Traffic, windows: list[Setting], interval: float
 ) -> None:
-    """A thousand random scenarios: 1 to 3 stages, ties, bursts, contention, overload, changing settings and plans."""
+    """A thousand random scenarios: 1 to 3 stages, ties, bursts, contention, overload, settings that change."""
     engines = [make_engine(scenario, traffic, name) for name in ENGINES]
     for index, setting in enumerate(windows):
         for engine in engines:

@@ -55,7 +55,7 @@ def leave_s(records: Records) -> list[Floats]:
 
 @both_engines
 @settings(max_examples=250)
-@given(scenario=scenarios(), traffic=bursty_traffics(), windows=windows_of_settings)
+@given(scenario=scenarios(sub_batches=(1,)), traffic=bursty_traffics(), windows=windows_of_settings)
 def test_no_query_is_lost_or_finished_twice(
     name: str, scenario: Scenario, traffic: Traffic, windows: list[Setting]
 ) -> None:
@@ -90,7 +90,7 @@ def test_no_query_is_lost_or_finished_twice(
 
 @both_engines
 @settings(max_examples=250)
-@given(scenario=scenarios(), traffic=bursty_traffics(), windows=windows_of_settings)
+@given(scenario=scenarios(sub_batches=(1,)), traffic=bursty_traffics(), windows=windows_of_settings)
 def test_pools_are_first_come_first_served_and_never_idle_while_a_request_waits(
     name: str, scenario: Scenario, traffic: Traffic, windows: list[Setting]
 ) -> None:
@@ -117,7 +117,7 @@ def test_pools_are_first_come_first_served_and_never_idle_while_a_request_waits(
 @both_engines
 @settings(max_examples=250)
 @given(
-    scenario=scenarios(),
+    scenario=scenarios(sub_batches=(1,)),
     process=arrivals,
     seed=st.integers(0, 2**32),
     setting=settings_of_a_window,

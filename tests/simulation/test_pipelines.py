@@ -140,6 +140,60 @@ def test_offered_load_is_the_work_that_a_run_brings(plan: str) -> None:
     assert result.offered_load == pytest.approx({kind: max(loads) for kind, loads in busy.items()})
 
 
+STAGE = {"servers": 1, "latency": {"kind": "affine", "base_ms": 0, "per_item_ms": 1}}
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+@pytest.mark.parametrize("sub_batches", [1, 2, 4, 8])
+def test_equal_parts_through_equal_stages_are_a_flow_shop(stages: int, sub_batches: int) -> None:
+    """s equal parts of p seconds need (s + k - 1) p on k equal machines in series (the permutation flow shop)."""
+    pipeline = [{"name": f"s{position}", "accelerator": STAGE} for position in range(stages)]
+    latency_s = lone_latency_s(changed(pipeline=pipeline, plans=None, sub_batches=sub_batches), (20, None, 0))
+    assert latency_s == pytest.approx((sub_batches + stages - 1) * 0.08 / sub_batches)
+
+
+@pytest.mark.parametrize(
+    ("items", "seconds"),
+    [
+        ([80, 80], 0.027 + 0.027 + 0.027 + 0.026),  # 27, 27 and 26 of 80
+        ([80, 7], 0.080 + 0.002),  # 3, 2 and 2 of the best 7: the last part leaves the first stage at 80 ms
+        ([80, 2], 0.080 + 0.001),  # no more parts than items: 40 and 40
+        ([0, 80], 0.080),
+        ([80, 0], 0.080),
+    ],
+)
+def test_sub_batches_are_as_equal_as_can_be_and_never_empty(items: list[int], seconds: float) -> None:
+    pipeline = [{"name": name, "accelerator": STAGE} for name in ("filter", "rank")]
+    plans = [{"name": "plan", "items": items}]
+    assert lone_latency_s(changed(pipeline=pipeline, plans=plans, sub_batches=3), (20, None, 0)) == pytest.approx(
+        seconds
+    )
+
+
+def test_a_query_is_counted_once_whatever_its_sub_batches() -> None:
+    scenario = load_scenario(changed(sub_batches=4, plans=None))
+    result = simulate(scenario, queries=3000, threshold=80)  # the threshold is for the query's items
+    assert result.records is not None
+    assert len(result.records) == 3000
+    assert result.offloaded_fraction == 1.0
+    assert [set(np.diff(log.first).tolist()) for log in result.records.stages] == [{4}, {4}]
+    assert result.usage.qps_achieved == pytest.approx(2, rel=0.1)
+    assert result.offered_load == pytest.approx({"cpu": 2 * 0.08 / 2, "accelerator": 2 * 0.16})
+    for name in ENGINES:
+        engine = make_engine(scenario, QueryStream(scenario.workload, episode_seed(0)).draw(40), name)
+        window = engine.run_window(20, 80, 0.0, 5.0)
+        arrived = engine.records()
+        assert engine.arrived == len(arrived) == window.offered_qps * 5
+        assert engine.completed == np.isfinite(arrived.completion_s).sum() == window.completed_qps * 5
+        assert window.backlog == engine.arrived - engine.completed
+        engine.close()
+
+
+def test_sub_batches_need_a_pipeline() -> None:
+    with pytest.raises(InputError, match="sub_batches: got 2; needs a pipeline"):
+        load_scenario(changed(pipeline=None, plans=None, node={"cpu": per_item(1)}, sub_batches=2))
+
+
 def test_results_and_records_name_the_plan(tmp_path: Path) -> None:
     result = simulate(TWO_STAGES, plan="rank", queries=1500, records=tmp_path / "r.csv")
     payload = result.to_json()

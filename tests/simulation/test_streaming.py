@@ -19,6 +19,7 @@ def stationary(data: dict[str, Any], qps: float) -> Any:
 SCENARIOS = {
     "offload": stationary(day_scenario(control={"batch_size": 64, "threshold": 256}), 500.0),
     "pipeline": stationary(pipeline_day(), 400.0),
+    "sub-batches": stationary(pipeline_day() | {"sub_batches": 4}, 400.0),
     "overloaded": stationary(day_scenario(control={"batch_size": 8}), 3000.0),
     "a latency of one's own": queue(3, OwnLatency(), 4.0, items=2),
 }

@@ -1,0 +1,1 @@
+"""RecPipe's pipelines: configurations of stages on CPU cores, GPUs and units of an accelerator."""
