@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from agents.hyperparams import ALGORITHMS
-from agents.storage import load_normalisation, read_config, read_state
+from agents.hyperparams import load_wrapper
+from agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state
+from deeprec_env.envs.wrappers import ActionMap
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
 from policies.base import Prepared
 
 
 class TrainedAgent:
-    """A Stable-Baselines3 model with its normalisation of observations."""
+    """A Stable-Baselines3 model with its normalisation of observations and the mapping of its actions."""
 
-    def __init__(self, model: BaseAlgorithm, normalise: VecNormalize | None) -> None:
-        self._model, self._normalise = model, normalise
+    def __init__(self, model: BaseAlgorithm, normalise: VecNormalize | None, mapping: ActionMap | None) -> None:
+        self._model, self._normalise, self._mapping = model, normalise, mapping
 
     def predict(
         self,
@@ -32,31 +33,42 @@ class TrainedAgent:
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], Any]:
-        """The model's action for a raw observation."""
+        """The model's action for a raw observation; `state` is what a recurrent one remembers."""
         seen: Any = self._normalise.normalize_obs(observation) if self._normalise else observation
         action, state = self._model.predict(seen, state, episode_start, deterministic)
-        return action.astype(np.int64), state
+        return (self._mapping.indices(action) if self._mapping else action.astype(np.int64)), state
 
 
-def load_agent(path: str, scenario: Scenario) -> Prepared:
-    """The agent in a training's folder (its best model), or in one of the folder's `*_model.zip` files.
+def find_agent(path: str) -> tuple[Path, str]:
+    """Folder and stem of the agent at a path: a training's folder (its best model) or one of its `*_model.zip` files.
 
-    Raises `InputError` if there is none, or if it was trained on other ladders than the scenario's.
+    Raises `InputError` if there is none.
     """
     folder, stem = Path(path), "best"
     if folder.suffix == ".zip":
         folder, stem = folder.parent, folder.name.removesuffix("_model.zip")
-    file = folder / f"{stem}_model.zip"
-    if not file.is_file():
+    if not (folder / f"{stem}_model.zip").is_file():
         raise InputError("policy", path, "must be a policy's name, a training's folder or its *_model.zip")
+    return folder, stem
+
+
+def load_agent(path: str, scenario: Scenario) -> Prepared:
+    """The agent at a path (see `find_agent`), as a policy for the scenario.
+
+    Raises `InputError` if there is none, or if it was trained on other ladders than the scenario's.
+    """
+    folder, stem = find_agent(path)
     config = read_config(folder)
-    ladders = [list(scenario.control.batch_sizes), list(scenario.thresholds)]
+    ladders: list[list[int | None]] = [list(scenario.control.batch_sizes), list(scenario.thresholds)]
     if config["ladders"] != ladders:
         raise InputError("policy", path, f"was trained on the ladders {config['ladders']}, not {ladders}")
+    wrapper = load_wrapper(config.get("hyperparams", {}).get("env_wrapper"), f"{folder / CONFIG}: env_wrapper")
     torch.set_num_threads(1)
-    try:
-        model = ALGORITHMS[config["algo"]].load(file, device="cpu")
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise InputError("policy", str(file), f"must be a model saved by Stable-Baselines3 ({error})") from None
+    model = load_model(folder, stem, config["algo"])
+    indices = gym.spaces.MultiDiscrete([len(ladder) for ladder in ladders])
+    mapping = wrapper.mapping(indices) if wrapper else None
+    space = mapping.space if mapping else indices
+    if model.action_space != space:
+        raise InputError("model", path, f"chooses from {model.action_space}, not from {space} as {CONFIG} says")
     queries = int(read_state(folder, "last")["queries"])
-    return Prepared(TrainedAgent(model, load_normalisation(folder, stem)), scenario, queries)
+    return Prepared(TrainedAgent(model, load_normalisation(folder, stem), mapping), scenario, queries)

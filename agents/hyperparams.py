@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,82 +11,150 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
-from stable_baselines3 import PPO
-from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.vec_env import VecNormalize
 
+from agents.algorithms import algorithm, arguments, check
 from deeprec_env.envs import SERVING
+from deeprec_env.envs.wrappers import MappedActions
 from deeprec_env.errors import InputError
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO}
-
 _SHIPPED = resources.files("agents") / "hyperparams"
-_OF_TRAINING = ("n_envs", "n_timesteps", "normalize")
-_LITERALS = ("policy_kwargs",)
-_SCHEDULES = ("learning_rate", "clip_range")
+_OF_TRAINING = ("n_envs", "n_timesteps", "normalize", "env_wrapper", "noise_type", "noise_std")
+_NOISES: dict[str, Callable[..., ActionNoise]] = {
+    "normal": NormalActionNoise,
+    "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise,
+}
 
 
 @dataclass(frozen=True)
 class Hyperparams:
-    """What a YAML file says: of training (`n_envs`, `n_timesteps`, `normalize`), and arguments of the algorithm.
+    """What a YAML file says: of training (`n_envs`, `n_timesteps`, `normalize`, ...), and arguments of the algorithm.
 
-    `normalize` holds VecNormalize's arguments, None for no normalisation. `raw` is the mapping as read.
+    `normalize` holds VecNormalize's arguments, None for no normalisation; `wrapper` is the class that `env_wrapper`
+    names, None for actions as they are; `noise` makes the noise on continuous actions of so many dimensions, None for
+    none. `raw` is the mapping as read.
     """
 
     n_envs: int
     n_timesteps: int
     normalize: dict[str, Any] | None
+    wrapper: type[MappedActions] | None
+    noise: Callable[[int], ActionNoise] | None
     algorithm: dict[str, Any]
     raw: dict[str, Any]
 
 
-def load_hyperparams(algo: str, path: Path | None = None) -> Hyperparams:
-    """The hyperparameters of an algorithm for Serving-v1, from the shipped file or another."""
-    if algo not in ALGORITHMS:
-        raise InputError("algo", algo, f"must be one of {', '.join(ALGORITHMS)}")
+def load_hyperparams(algo: str, path: Path | None = None, environment: str = SERVING) -> Hyperparams:
+    """The hyperparameters of an algorithm for an environment, from the shipped file or another.
+
+    Raises `InputError`, naming file and line, for what is no such file, and for a value that RL Zoo or the algorithm
+    does not know.
+    """
+    algorithm(algo)
     name = str(path) if path is not None else f"{algo}.yml"
     try:
         text = (path or _SHIPPED / f"{algo}.yml").read_text(encoding="utf-8")
         data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError("hyperparams", f"{name}{where}", f"must be YAML ({error.problem})") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError("hyperparams", name, f"must be a readable YAML file ({error})") from None
-    if not isinstance(data, dict) or not isinstance(data.get(SERVING), dict):
-        raise InputError("hyperparams", name, f"must hold a mapping under {SERVING}")
-    return _parse(algo, name, data[SERVING])
+    if not isinstance(data, dict) or not isinstance(data.get(environment), dict):
+        found = f"; its keys are {', '.join(map(str, data))}" if isinstance(data, dict) else ""
+        raise InputError("hyperparams", name, f"must hold a mapping under {environment}{found}")
+    lines = _lines(text, environment)
+    return _Reader(algo, data[environment], lambda key: f"{name}, line {lines.get(key, lines[None])}: {key}").read()
 
 
-def _parse(algo: str, name: str, raw: dict[str, Any]) -> Hyperparams:
-    allowed = [
-        parameter
-        for parameter in inspect.signature(ALGORITHMS[algo].__init__).parameters
-        if parameter not in ("self", "env", "seed", "verbose", "device", "tensorboard_log", "_init_setup_model")
-    ]
-    for key in raw:
-        if key not in allowed and key not in _OF_TRAINING:
-            raise InputError(
-                f"{name}: {key}", raw[key], f"is not known; allowed: {', '.join([*_OF_TRAINING, *allowed])}"
-            )
-    algorithm = {key: value for key, value in raw.items() if key not in _OF_TRAINING}
-    for key in _LITERALS:
-        if isinstance(algorithm.get(key), str):
-            algorithm[key] = _literal(f"{name}: {key}", algorithm[key])
-    for key in _SCHEDULES:
-        if isinstance(algorithm.get(key), str):
-            algorithm[key] = _linear(f"{name}: {key}", algorithm[key])
-    normalize = raw.get("normalize", False)
-    if isinstance(normalize, str):
-        normalize = _literal(f"{name}: normalize", normalize)
-    elif isinstance(normalize, bool):
-        normalize = {} if normalize else None
-    n_envs, n_timesteps = _count(name, raw, "n_envs", 1), _count(name, raw, "n_timesteps", 100_000)
-    return Hyperparams(n_envs, n_timesteps, normalize, algorithm, raw)
+def load_wrapper(value: Any, field: str) -> type[MappedActions] | None:
+    """The class that an `env_wrapper` names; `InputError` for `field` if it names no wrapper of actions."""
+    if value is None:
+        return None
+    module, _, name = value.rpartition(".") if isinstance(value, str) else ("", "", "")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(field, value, f"must name a class that can be imported ({error})") from None
+    if not (inspect.isclass(found) and issubclass(found, MappedActions) and hasattr(found, "mapping")):
+        raise InputError(
+            field, value, "must be deeprec_env.envs.wrappers.DiscreteActions or BoxActions, or another MappedActions"
+        )
+    return found
 
 
-def _count(name: str, raw: dict[str, Any], key: str, default: int) -> int:
-    value = raw.get(key, default)
-    if not isinstance(value, int | float) or value < 1 or value != int(value):
-        raise InputError(f"{name}: {key}", value, "must be a whole number of at least 1")
-    return int(value)
+def _lines(text: str, environment: str) -> dict[str | None, int]:
+    """The line of every key of the environment's mapping; under None the mapping's own, for keys merged into it."""
+    document: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    key, mapping = next((key, value) for key, value in document.value if key.value == environment)
+    found: dict[str | None, int] = {None: key.start_mark.line + 1}
+    return found | {key.value: key.start_mark.line + 1 for key, _ in mapping.value}
+
+
+class _Reader:
+    """One mapping, checked; `field` names a key with its file and line."""
+
+    def __init__(self, algo: str, raw: dict[str, Any], field: Callable[[str], str]) -> None:
+        self._algo, self._raw, self._field = algo, raw, field
+        self._kinds = arguments(algo)
+
+    def read(self) -> Hyperparams:
+        for key, value in self._raw.items():
+            if key not in self._kinds and key not in _OF_TRAINING:
+                allowed = ", ".join([*_OF_TRAINING, *self._kinds])
+                raise InputError(self._field(key), value, f"is not known; allowed: {allowed}")
+        if "policy" not in self._raw:
+            raise InputError(self._field("policy"), None, "must be there")
+        return Hyperparams(
+            n_envs=self._count("n_envs", 1),
+            n_timesteps=self._count("n_timesteps", 100_000),
+            normalize=self._normalize(),
+            wrapper=load_wrapper(self._raw.get("env_wrapper"), self._field("env_wrapper")),
+            noise=self._noise(),
+            algorithm={key: self._argument(key) for key in self._raw if key not in _OF_TRAINING},
+            raw=self._raw,
+        )
+
+    def _argument(self, key: str) -> Any:
+        """A value as the algorithm takes it: RL Zoo writes dictionaries and schedules as text, tuples as lists."""
+        value, kinds = self._raw[key], self._kinds[key]
+        if dict in kinds and isinstance(value, str):
+            value = _literal(self._field(key), value)
+        elif Callable in kinds and isinstance(value, str):
+            value = _linear(self._field(key), value)
+        elif tuple in kinds and isinstance(value, list):
+            value = tuple(value)
+        check(self._algo, key, value, self._field(key))
+        return value
+
+    def _normalize(self) -> dict[str, Any] | None:
+        given, field = self._raw.get("normalize", False), self._field("normalize")
+        value = _literal(field, given) if isinstance(given, str) else given
+        if isinstance(value, bool):
+            return {} if value else None
+        allowed = [name for name in inspect.signature(VecNormalize.__init__).parameters if name not in ("self", "venv")]
+        if not isinstance(value, dict) or not set(value) <= set(allowed):
+            raise InputError(field, given, f"must be true, false, or a mapping of {', '.join(allowed)}")
+        return value
+
+    def _noise(self) -> Callable[[int], ActionNoise] | None:
+        kind, std = self._raw.get("noise_type"), self._raw.get("noise_std", 0.0)
+        if kind is None:
+            return None
+        if kind not in _NOISES:
+            raise InputError(self._field("noise_type"), kind, f"must be one of {', '.join(_NOISES)}")
+        if not isinstance(std, int | float) or not 0.0 <= std < np.inf:
+            raise InputError(self._field("noise_std"), std, "must be a number of at least 0")
+        return lambda dimensions: _NOISES[kind](mean=np.zeros(dimensions), sigma=std * np.ones(dimensions))
+
+    def _count(self, key: str, default: int) -> int:
+        value = self._raw.get(key, default)
+        if not isinstance(value, int | float) or not 1 <= value < np.inf or value != int(value):
+            raise InputError(self._field(key), value, "must be a whole number of at least 1")
+        return int(value)
 
 
 def _literal(field: str, text: str) -> dict[str, Any]:
@@ -105,8 +174,8 @@ def _linear(field: str, text: str) -> Callable[[float], float]:
         start = float(number)
     except ValueError:
         start = -1.0
-    if prefix != "lin" or start <= 0.0:
-        raise InputError(field, text, "must be a number or lin_NUMBER")
+    if prefix != "lin" or not 0.0 < start < np.inf:
+        raise InputError(field, text, "must be a number (as YAML has them: 0.001 or 1.0e-3) or lin_NUMBER")
     return _Linear(start)
 
 

@@ -3,32 +3,89 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
+import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from agents.algorithms import ALGORITHMS, algorithm
 from deeprec_env.errors import InputError
-from deeprec_env.files import replacing
+from deeprec_env.files import replacing, replacing_path
 
 CONFIG = "config.json"
 
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError),
+    *(EOFError, ImportError, IndexError, pickle.UnpicklingError, zipfile.BadZipFile),
+)
+"""What reading a damaged or foreign file of Stable-Baselines3 raises."""
 
-def save_checkpoint(folder: Path, stem: str, model: BaseAlgorithm, state: dict[str, Any]) -> None:
-    """Write STEM_model.zip, STEM_state.json and, if the model trains under VecNormalize, STEM_vecnormalize.pkl."""
-    temporary = folder / f".{stem}_model.zip"
-    model.save(temporary)
-    os.replace(temporary, folder / f"{stem}_model.zip")
+
+def save_checkpoint(
+    folder: Path, stem: str, model: BaseAlgorithm, state: dict[str, Any], *, to_resume: bool = False
+) -> None:
+    """Write STEM_model.zip, STEM_state.json and, if the model trains under VecNormalize, STEM_vecnormalize.pkl.
+
+    With `to_resume` also STEM_replay_buffer.pkl of an algorithm that has one. All are written before the first of them
+    takes its name, the state last.
+    """
     normalise = model.get_vec_normalize_env()
-    if normalise is not None:
-        temporary = folder / f".{stem}_vecnormalize.pkl"
-        normalise.save(str(temporary))
-        os.replace(temporary, folder / f"{stem}_vecnormalize.pkl")
-    with replacing(folder / f"{stem}_state.json") as file:
-        json.dump(state, file, indent=2)
+    with ExitStack() as files:  # left in reverse: what is entered first takes its name last
+        json.dump(state, files.enter_context(replacing(folder / f"{stem}_state.json")), indent=2)
+        with files.enter_context(replacing_path(folder / f"{stem}_model.zip")).open("wb") as file:
+            model.save(file)
+        if normalise is not None:
+            normalise.save(str(files.enter_context(replacing_path(folder / f"{stem}_vecnormalize.pkl"))))
+        if to_resume and isinstance(model, OffPolicyAlgorithm):
+            with files.enter_context(replacing_path(folder / f"{stem}_replay_buffer.pkl")).open("wb") as file:
+                model.save_replay_buffer(file)
+
+
+def load_model(folder: Path, stem: str, algo: str, venv: VecEnv | None = None, **arguments: Any) -> BaseAlgorithm:
+    """The model saved as `stem`; with environments to train on, also its replay buffer.
+
+    Raises `InputError` for a file that is none, or that holds a model of another algorithm.
+    """
+    path = folder / f"{stem}_model.zip"
+    try:
+        saved = _saved_algorithms(path)
+        if algo not in saved:
+            raise InputError(
+                "model",
+                str(path),
+                f"holds a model of {' or '.join(saved) or 'none we know'}, not {algo} as {CONFIG} says",
+            )
+        model = ALGORITHMS[algo].load(path, env=venv, device="cpu", **arguments)
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        raise InputError("model", str(path), f"must be a model saved by Stable-Baselines3 ({error})") from None
+    if venv is not None and isinstance(model, OffPolicyAlgorithm):
+        path = folder / f"{stem}_replay_buffer.pkl"
+        try:
+            with path.open("rb") as file:
+                model.load_replay_buffer(file)
+        except _DAMAGED as error:
+            raise InputError("model", str(path), f"must be the replay buffer of the training ({error})") from None
+    return model
+
+
+def _saved_algorithms(path: Path) -> list[str]:
+    """The algorithms that a model can be of, by the class of its policy; nothing of it is unpickled."""
+    with zipfile.ZipFile(path) as archive:
+        data = json.loads(archive.read("data"))
+    return [
+        name
+        for name, kind in ALGORITHMS.items()
+        if data["policy_class"]["__module__"] in {policy.__module__ for policy in kind.policy_aliases.values()}
+        # PPO and A2C have the same policies; only one clips.
+        and ("clip_range" in data) == name.startswith("ppo")
+    ]
 
 
 def read_state(folder: Path, stem: str) -> dict[str, Any]:
@@ -50,16 +107,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     for key in ("algo", "ladders"):
         if key not in config:
             raise InputError("agent", str(path), f"must be a training's {CONFIG}; it lacks {key}")
+    algorithm(config["algo"], f"{path}: algo")
     return config
 
 
-def load_normalisation(folder: Path, stem: str) -> VecNormalize | None:
-    """The normalisation saved beside a model, without an environment; None if there is none."""
+def load_normalisation(folder: Path, stem: str, venv: VecEnv | None = None) -> VecNormalize | None:
+    """The normalisation saved beside a model, on environments or for observations alone; None if there is none."""
     path = folder / f"{stem}_vecnormalize.pkl"
     if not path.is_file():
         return None
-    with path.open("rb") as file:
-        loaded = pickle.load(file)
-    if not isinstance(loaded, VecNormalize):
-        raise InputError("agent", str(path), "must hold a VecNormalize")
+    try:
+        with path.open("rb") as file:
+            loaded = pickle.load(file)
+        if not isinstance(loaded, VecNormalize):
+            raise TypeError(f"it holds a {type(loaded).__name__}")
+        if venv is not None:
+            loaded.set_venv(venv)
+    except _DAMAGED as error:
+        raise InputError("agent", str(path), f"must be a VecNormalize saved beside its model ({error})") from None
     return loaded

@@ -20,9 +20,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor, VecNormalize
 
+from agents.action_vec_env import MappedVecEnv
 from agents.agent import TrainedAgent
-from agents.hyperparams import ALGORITHMS, Hyperparams, load_hyperparams
-from agents.storage import CONFIG, read_config, read_state, save_checkpoint
+from agents.algorithms import algorithm
+from agents.hyperparams import Hyperparams, load_hyperparams
+from agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state, save_checkpoint
 from agents.vec_env import ServingVecEnv
 from deeprec_env.analysis.day import with_day
 from deeprec_env.envs import SERVING, ServingEnv
@@ -100,9 +102,12 @@ def train(
     config = _config(settings, scenario, parameters)
     state = _resumed_state(folder, config) if resume else _fresh_state(folder)
     torch.set_num_threads(1)
-    venv = _vector_env(settings, scenario, parameters, folder, state["timesteps"])
+    venv = _vector_env(settings, scenario, parameters, folder, resumed=state["timesteps"] > 0)
     try:
         model = _model(settings, parameters, venv, folder, resumed=state["timesteps"] > 0)
+        # Every training seed has its own block of environment seeds; a resumed one goes on with traffic it has not
+        # seen. Said here, since making the model gives its own seed to the environments.
+        venv.seed(settings.seed * 1_000_000 + state["timesteps"])
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / CONFIG) as file:
             json.dump(config, file, indent=2)
@@ -130,6 +135,8 @@ class Watch(BaseCallback):
         self._folder, self._every, self._progress = folder, settings.validate_every, progress
         self._scenario = scenario
         self._env = ServingEnv(scenario, engine=settings.engine, reward=settings.reward)
+        wrapper = settings.parameters().wrapper
+        self._mapping = wrapper.mapping(self._env.action_space) if wrapper else None
         self._next = state["timesteps"] + self._every
 
     def _on_step(self) -> bool:
@@ -147,11 +154,11 @@ class Watch(BaseCallback):
             self._validate()
 
     def checkpoint(self) -> None:
-        """Save the last model."""
-        save_checkpoint(self._folder, "last", self.model, self.state)
+        """Save the last model, and what it needs to go on."""
+        save_checkpoint(self._folder, "last", self.model, self.state, to_resume=True)
 
     def _validate(self) -> None:
-        agent = TrainedAgent(self.model, self.model.get_vec_normalize_env())
+        agent = TrainedAgent(self.model, self.model.get_vec_normalize_env(), self._mapping)
         days = [
             day_metrics(run_policy(self._env, agent, seed, "validation"), self._scenario) for seed in VALIDATION_SEEDS
         ]
@@ -164,6 +171,7 @@ class Watch(BaseCallback):
         }
         for name, value in result.items():
             self.logger.record(f"validation/{name}", value)
+        self.logger.dump(self.num_timesteps)  # now: some algorithms write their logs seldom
         if not self.state["best"] or result["objective_s"] < self.state["best"]["objective_s"]:
             self.state["best"] = result
             save_checkpoint(self._folder, "best", self.model, self.state)
@@ -200,17 +208,18 @@ def _resumed_state(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _vector_env(
-    settings: TrainSettings, scenario: Scenario, parameters: Hyperparams, folder: Path, timesteps: int
+    settings: TrainSettings, scenario: Scenario, parameters: Hyperparams, folder: Path, *, resumed: bool
 ) -> VecEnv:
-    # Every training seed has its own block of environment seeds; a resumed one goes on with traffic it has not seen.
-    seed = settings.seed * 1_000_000 + timesteps
     venv = _environments(settings, scenario, parameters.n_envs)
-    venv.seed(seed)
-    saved = folder / "last_vecnormalize.pkl"
-    if timesteps and saved.is_file():
-        return VecNormalize.load(str(saved), venv)
+    if parameters.wrapper is not None:
+        venv = MappedVecEnv(venv, parameters.wrapper.mapping)
+    saved = load_normalisation(folder, "last", venv) if resumed else None
+    if saved is not None:
+        return saved
     if parameters.normalize is not None:
-        return VecNormalize(venv, gamma=parameters.algorithm.get("gamma", 0.99), **parameters.normalize)
+        # As RL Zoo has it: returns are discounted as the algorithm does.
+        gamma = {"gamma": parameters.algorithm["gamma"]} if "gamma" in parameters.algorithm else {}
+        return VecNormalize(venv, **parameters.normalize | gamma)
     return venv
 
 
@@ -238,12 +247,14 @@ def _make_env(**arguments: Any) -> gym.Env[Any, Any]:
 def _model(
     settings: TrainSettings, parameters: Hyperparams, venv: VecEnv, folder: Path, *, resumed: bool
 ) -> BaseAlgorithm:
-    algorithm = ALGORITHMS[settings.algo]
     if resumed:
-        return algorithm.load(folder / "last_model.zip", env=venv, device="cpu", tensorboard_log=str(folder))
+        return load_model(folder, "last", settings.algo, venv, tensorboard_log=str(folder))
+    given = dict(parameters.algorithm)
+    if parameters.noise is not None and isinstance(venv.action_space, gym.spaces.Box):
+        given["action_noise"] = parameters.noise(venv.action_space.shape[0])
     try:
-        return algorithm(
-            env=venv, seed=settings.seed, device="cpu", tensorboard_log=str(folder), verbose=0, **parameters.algorithm
+        return algorithm(settings.algo)(
+            env=venv, seed=settings.seed, device="cpu", tensorboard_log=str(folder), verbose=0, **given
         )
     except (TypeError, ValueError, AssertionError, KeyError) as error:
         raise InputError("hyperparams", parameters.raw, f"{settings.algo} refuses them: {error}") from None

@@ -31,7 +31,7 @@ _POLICIES_HELP = (
 
 def train(
     scenario: ScenarioArgument,
-    algo: Annotated[str, typer.Option(help="Algorithm: ppo.")] = "ppo",
+    algo: Annotated[str, typer.Option(help="ppo, ppo_lstm, a2c, dqn, qrdqn, sac or td3.")] = "ppo",
     timesteps: Annotated[int | None, typer.Option(help="Environment steps (default: the hyperparameters').")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder (default: runs/train/SCENARIO-ALGO-SEED).")] = None,
     reward: Annotated[str, typer.Option(help="tail, goodput or efficiency.")] = "tail",

@@ -118,10 +118,11 @@ def test_shipped_hyperparameters_are_in_rl_zoo_format() -> None:
     [
         ("n_steps: 24", "n_stepz: 24", "n_stepz: got 24; is not known; allowed: n_envs"),
         ("n_envs: 2", "n_envs: 0", "n_envs: got 0; must be a whole number of at least 1"),
-        ("lin_0.001", "exp_0.001", "learning_rate: got 'exp_0.001'; must be a number or lin_NUMBER"),
+        ("lin_0.001", "exp_0.001", "line 10: learning_rate: got 'exp_0.001'; must be a number"),
         ("\"{'net_arch': [8]}\"", "\"__import__('os')\"", "policy_kwargs"),
         ("n_timesteps: 96", "n_timesteps: many", "n_timesteps: got 'many'"),
-        ("DeepRec/Serving-v1", "CartPole-v1", "must hold a mapping under DeepRec/Serving-v1"),
+        ("DeepRec/Serving-v1", "CartPole-v1", "must hold a mapping under DeepRec/Serving-v1; its keys are CartPole-v1"),
+        ("n_envs: 2", "n_envs: [2", "bad.yml, line 5'; must be YAML (expected ',' or ']'"),
     ],
 )
 def test_bad_hyperparameters_are_refused(tmp_path: Path, before: str, after: str, message: str) -> None:
@@ -148,7 +149,7 @@ def test_bad_settings_are_refused(change: dict[str, Any], field: str) -> None:
 
 def test_hyperparameters_that_the_algorithm_refuses_leave_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "bad.yml"
-    path.write_text(HYPERPARAMS.replace("MlpPolicy", "NoPolicy"), encoding="utf-8")
+    path.write_text(HYPERPARAMS.replace("[8]", "'wide'"), encoding="utf-8")
     with pytest.raises(InputError, match="ppo refuses them"):
         train(TrainSettings(scenario=day_scenario(), hyperparams=path), tmp_path / "run")
     assert not (tmp_path / "run").exists()
