@@ -24,20 +24,24 @@ class Frame(NamedTuple):
     window: Window
     batch_size: int
     threshold: Threshold
+    plan: int
 
 
 def describe(scenario: Scenario, frames: Sequence[Frame], windows: int) -> str:
     """The last of the windows in four lines; `windows` is how many an episode has."""
     if not frames:
         return f"window 0/{windows}: nothing has happened yet\n"
-    window, batch_size, threshold = frames[-1]
+    window, batch_size, threshold, plan = frames[-1]
+    settings = f"batch size {batch_size}, threshold {_name(threshold)}"
+    if scenario.plans:
+        settings += f", plan {scenario.plan_names[plan]}"
     verdict = "within" if window.p95_s <= scenario.sla_s else "over"
     percentiles = ", ".join(f"{value * 1e3:.3g}" for value in (window.p50_s, window.p95_s, window.p99_s))
     busy = f"CPU {window.cpu_utilisation:.0%}"
     if scenario.has_accelerator:
         busy += f", accelerator {window.accelerator_utilisation:.0%}"
     return (
-        f"window {len(frames)}/{windows}, {window.end_s:.3f} s: batch size {batch_size}, threshold {_name(threshold)}\n"
+        f"window {len(frames)}/{windows}, {window.end_s:.3f} s: {settings}\n"
         f"load: {window.offered_qps:.0f} queries/s in, {window.completed_qps:.0f} out, {window.backlog:.0f} in flight\n"
         f"p50, p95, p99: {percentiles} ms; p95 {verdict} the target of {scenario.sla_ms:g} ms, "
         f"{window.violation_rate:.1%} over it\n"
