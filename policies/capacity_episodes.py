@@ -140,6 +140,8 @@ def compare(
             prepared = prepare(name, scenario, options, progress)
         env = CapacityEnv(prepared.scenario, engine=options.engine)
         env.windows = windows
+        if name not in policy_names():
+            _check_agent(env, prepared, name)
         episodes = []
         for each in chosen:
             progress(f"{name}: episode {each}")
@@ -148,6 +150,15 @@ def compare(
         results[name] = CapacityResult(prepared, tuple(episodes))
     reference = CapacityEnv(scenario).reset(seed=0)[1]["reference_qps"]
     return CapacityComparison(scenario, reference, windows, chosen, results)
+
+
+def _check_agent(env: CapacityEnv, prepared: Prepared, name: str) -> None:
+    """Raise `InputError` for an agent that has learned from other observations."""
+    observation, _ = env.reset(seed=0)
+    try:
+        prepared.policy.predict(observation)
+    except ValueError as error:
+        raise InputError("policy", name, f"must be trained on DeepRec/Capacity-v0 ({error})") from None
 
 
 def run_episode(env: CapacityEnv, prepared: Prepared, seed: int, split: str = SPLIT) -> CapacityEpisode:

@@ -50,7 +50,7 @@ def describe(scenario: Scenario, frames: Sequence[Frame], windows: int) -> str:
 
 
 class Picture:
-    """Six curves over an episode. One figure is drawn again and again, only its lines change."""
+    """Curves over an episode. Of one figure only what moves is drawn anew, unless the axes have to grow."""
 
     def __init__(self, scenario: Scenario, interval_s: float) -> None:
         try:
@@ -60,7 +60,9 @@ class Picture:
             message = "needs matplotlib: pip install 'deeprec-env[plots]'"
             raise InputError("render_mode", "rgb_array", message) from None
         self._batch_sizes, self._thresholds = scenario.control.batch_sizes, scenario.thresholds
-        self._figure = figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
+        figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
+        # By hand: a layout engine takes longer than the drawing, and moves the axes from picture to picture.
+        figure.subplots_adjust(left=0.09, right=0.98, bottom=0.08, top=0.9, wspace=0.22, hspace=0.35)
         self._canvas: Any = FigureCanvasAgg(figure)
         (rates, latency), (flight, busy), (batch_size, threshold) = figure.subplots(3, 2, sharex=True)
         self._axes = [rates, latency, flight, busy, batch_size, threshold]
@@ -89,13 +91,18 @@ class Picture:
             self._lines["accelerator"] = busy.plot([], [], color="tab:orange", linewidth=1.2, label="accelerator")[0]
         busy.set(ylim=(0, 130), yticks=range(0, 101, 25))
         latency.set(yscale="log", ylim=(scenario.sla_ms / 100, 10 * scenario.sla_ms))
-        for axes in (rates, latency, busy):
-            axes.legend(loc="upper left", fontsize=8, framealpha=0.6, ncols=2)
+        latency.yaxis.set_major_formatter("{x:g}")
+        latency.minorticks_off()
+        for axes, place in ((rates, "upper left"), (latency, "lower right"), (busy, "upper left")):
+            axes.legend(loc=place, fontsize=8, framealpha=0.6, ncols=2)
         _mark_rungs(batch_size, [str(size) for size in self._batch_sizes])
         _mark_rungs(threshold, [_name(rung) for rung in self._thresholds])
         self._interval_s, self._lowest_ms = interval_s, scenario.sla_ms / 100
         self._title = figure.suptitle(" ", fontsize=11)
-        self._laid_out: tuple[float, ...] = ()
+        for artist in (*self._lines.values(), self._title):
+            artist.set_animated(True)  # left out of the background
+        self._limits: tuple[float, ...] = ()
+        self._background: Any = None
 
     def draw(self, frames: Sequence[Frame], windows: int) -> NDArray[np.uint8]:
         """The picture of the windows so far, (600, 800, 3), with room for all of an episode's."""
@@ -106,11 +113,14 @@ class Picture:
         for axes in (self._axes[0], self._axes[1], self._axes[2]):
             _make_room(axes)
         self._title.set_text(f"window {len(frames)}/{windows}")
-        tops = tuple(axes.get_ylim()[1] for axes in self._axes)
-        # To place the axes takes longer than to draw them: only where their labels may have changed.
-        self._figure.set_layout_engine("none" if tops == self._laid_out else "constrained")
-        self._laid_out = tops
-        self._canvas.draw()
+        limits = (windows, *(axes.get_ylim()[1] for axes in self._axes))
+        if limits != self._limits:
+            self._canvas.draw()
+            self._limits, self._background = limits, self._canvas.copy_from_bbox(self._canvas.figure.bbox)
+        self._canvas.restore_region(self._background)
+        for line in self._lines.values():
+            line.axes.draw_artist(line)
+        self._canvas.figure.draw_artist(self._title)
         return np.asarray(self._canvas.buffer_rgba())[:, :, :3].copy()
 
     def _curves(self, frames: Sequence[Frame]) -> dict[str, list[float]]:
