@@ -30,9 +30,9 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise InputError("render_mode", render_mode, f"must be None or one of {', '.join(RENDER_MODES)}")
-        self._picture = Picture(task.scenario, task.interval_s) if render_mode == "rgb_array" else None
         self.render_mode = render_mode
         self._task = task
+        self._picture = self._drawn() if render_mode == "rgb_array" else None
         self._engine_name = engine
         self.scenario, self.interval_s = task.scenario, task.interval_s
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
@@ -88,7 +88,7 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         if self.render_mode == "ansi":
             return describe(self.scenario, self._frames, self.windows)
         if self._picture is None:  # of a copy
-            self._picture = Picture(self.scenario, self.interval_s)
+            self._picture = self._drawn()
         return self._picture.draw(self._frames, self.windows)
 
     def close(self) -> None:
@@ -103,6 +103,10 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         if self._engine is None:
             raise RuntimeError("call reset first")
         return self._engine
+
+    def _drawn(self) -> Picture:
+        ladders = {name: self._task.ladders[name] for name in self._task.controls}
+        return Picture(self._task.scenario, self._task.interval_s, ladders)
 
     def _checked(self, action: NDArray[np.int64]) -> tuple[int, ...]:
         """The action as indices; cheaper than the action space's own check."""

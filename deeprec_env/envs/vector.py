@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from deeprec_env.envs.capacity_task import CapacityTask
+from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
 from deeprec_env.envs.task import AnyScenario, Episode, Settings, Task, split_of
 from deeprec_env.errors import InputError
@@ -210,6 +211,21 @@ class CapacityVectorEnv(NodeVectorEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(num_envs, CapacityTask(scenario, reward), engine, threads, render_mode)
+
+
+class PipelineVectorEnv(NodeVectorEnv):
+    """`PipelineEnv`, many at once: `gymnasium.make_vec("deeprec_env:DeepRec/Pipeline-v0", num_envs=64)`."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: AnyScenario = "recpipe-cpu",
+        engine: str = "compiled",
+        reward: str = "quality",
+        threads: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(num_envs, PipelineTask(scenario, reward), engine, threads, render_mode)
 
 
 def _as_numbers(settings: Settings) -> Settings:

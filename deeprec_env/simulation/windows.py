@@ -41,13 +41,13 @@ class Window(NamedTuple):
     plans: tuple[tuple[float, float], ...] = ()
 
     @classmethod
-    def of(cls, row: Sequence[Any], stages: int) -> Window:
+    def of(cls, row: Any, stages: int) -> Window:
         """The window of a row of `width`, of numbers or of arrays, one entry for each of several nodes."""
         plans = _SINGLE + 3 * stages
         return cls(
             *row[:_SINGLE],
-            stages=tuple((row[at], row[at + 1], row[at + 2]) for at in range(_SINGLE, plans, 3)),
-            plans=tuple((row[at], row[at + 1]) for at in range(plans, len(row), 2)),
+            tuple((row[at], row[at + 1], row[at + 2]) for at in range(_SINGLE, plans, 3)),
+            tuple((row[at], row[at + 1]) for at in range(plans, len(row), 2)),
         )
 
     @classmethod
@@ -93,11 +93,11 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
     utilisation, energy_j = usage_of(scenario, busy_s, length_s)
     ahead, stages = records.completion_s >= end_s, []
     for stage, log, by_kind in zip(scenario.stages, records.stages, busy_s, strict=True):
-        shares = [
-            by_kind[position] / (stage.pools()[kind].servers * length_s) if kind in stage.pools() else 0.0
-            for position, kind in enumerate(KINDS)
-        ]
-        stages.append((*shares, float(count_at_stage(ahead, log.first, log.end_s, 1, end_s))))
+        cpu, accelerator = (
+            busy / (stage.pools()[kind].servers * length_s) if kind in stage.pools() else 0.0
+            for kind, busy in zip(KINDS, by_kind, strict=True)
+        )
+        stages.append((cpu, accelerator, float(count_at_stage(ahead, log.first, log.end_s, 1, end_s))))
     plan = np.zeros(len(records), dtype=np.int64) if records.plan is None else records.plan
     count = len(scenario.planned_items)
     by_plan = sample_by_plan(records.arrival_s, records.completion_s, plan, count, begin_s, end_s, scenario.sla_s)
