@@ -44,11 +44,10 @@ class Window(NamedTuple):
     def of(cls, row: Any, stages: int) -> Window:
         """The window of a row of `width`, of numbers or of arrays, one entry for each of several nodes."""
         plans = _SINGLE + 3 * stages
-        return cls(
-            *row[:_SINGLE],
-            tuple((row[at], row[at + 1], row[at + 2]) for at in range(_SINGLE, plans, 3)),
-            tuple((row[at], row[at + 1]) for at in range(plans, len(row), 2)),
-        )
+        by_stage = tuple((row[at], row[at + 1], row[at + 2]) for at in range(_SINGLE, plans, 3))
+        by_plan = tuple((row[at], row[at + 1]) for at in range(plans, len(row), 2))
+        fields: list[Any] = [*row[:_SINGLE], by_stage, by_plan]
+        return cls(*fields)
 
     @classmethod
     def empty(cls, stages: int = 0, plans: int = 0) -> Window:
