@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from deeprec_env.envs.pipeline import PipelineEnv
+from deeprec_env.envs import PIPELINE, PipelineEnv
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.workload.diurnal import Diurnal
@@ -35,7 +35,7 @@ class PipelineTuning:
     """
 
     scenario: Scenario
-    days: int = 8
+    days: int = 16
     seed: int = 0
     queries: int = 4000
     engine: str = "compiled"
@@ -137,4 +137,4 @@ def prepare(name: str, tuning: PipelineTuning) -> Prepared:
     """The policy of a name, tuned, or the trained agent in a file or folder of that path."""
     if name in POLICIES:
         return POLICIES[name](tuning)
-    return find_agent_loader(name, list(POLICIES))(name, tuning.scenario, "DeepRec/Pipeline-v0")
+    return find_agent_loader(name, list(POLICIES))(name, tuning.scenario, PIPELINE)
