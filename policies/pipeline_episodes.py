@@ -22,6 +22,7 @@ from policies.paired import Estimate
 from policies.pipeline_days import PipelineDay, pipeline_day
 from policies.pipeline_policies import POLICIES, PipelineTuning, prepare
 from policies.plan_table import PlanTablePolicy
+from policies.tune import TuneOptions
 
 SPLIT = "test"
 
@@ -119,7 +120,7 @@ def compare(
     seed: int = 0,
     seeds: int = 5,
     quality_floor: float = ISO_QUALITY,
-    engine: str = "compiled",
+    options: TuneOptions = TuneOptions(),
     progress: Progress = lambda what: None,
 ) -> PipelineComparison:
     """Run policies (names, or paths of trained agents) on the test days of `seed` .. `seed + seeds - 1`.
@@ -136,11 +137,11 @@ def compare(
             raise InputError("policy", name, f"must be one of {', '.join(POLICIES)}, or the path of a trained agent")
     scenario = with_pipeline_day(scenario)
     chosen, results = tuple(range(seed, seed + seeds)), {}
-    tuning = PipelineTuning(scenario, quality_floor=quality_floor, engine=engine, progress=progress)
+    tuning = PipelineTuning(scenario, options, quality_floor, progress)
     for name in policies:
         progress(f"{name}: preparing")
         prepared = prepare(name, tuning)
-        env = PipelineEnv(prepared.scenario, engine=engine)
+        env = PipelineEnv(prepared.scenario, engine=options.engine)
         days = []
         for each in chosen:
             progress(f"{name}: test day {each}")

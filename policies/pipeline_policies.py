@@ -21,6 +21,7 @@ from policies.plan_table import HEADROOMS, PlanTablePolicy, best_by_load
 from policies.random_policy import RandomPolicy
 from policies.refine import leaders
 from policies.registry import find_agent_loader
+from policies.tune import TuneOptions
 
 KEPT = 12
 """Candidates of a policy that go on from the first round of days to the last."""
@@ -28,27 +29,28 @@ KEPT = 12
 
 @dataclass
 class PipelineTuning:
-    """One comparison's tuning: validation days `seed` .. `seed + days - 1` of a scenario that has its day.
+    """One comparison's tuning, on validation days of a scenario that has its day.
 
-    `quality_floor`: share of the best plan's quality that best-fixed-iso keeps. `queries`: of every run of the load
-    table.
+    `options.queries` are those of every run of the load table. `quality_floor`: share of the best plan's quality that
+    best-fixed-iso keeps.
     """
 
     scenario: Scenario
-    days: int = 16
-    seed: int = 0
-    queries: int = 4000
-    engine: str = "compiled"
+    options: TuneOptions = field(default_factory=TuneOptions)
     quality_floor: float = ISO_QUALITY
     progress: Progress = field(default=lambda what: None)
 
     def __post_init__(self) -> None:
         plans_of_quality(self.scenario, self.quality_floor)
 
+    @property
+    def seeds(self) -> range:
+        """Seeds of the validation days."""
+        return range(self.options.seed, self.options.seed + self.options.days)
+
     def new_days(self) -> PipelineDays:
         """The validation days, none of them run yet."""
-        seeds = range(self.seed, self.seed + self.days)
-        return PipelineDays(self.scenario, seeds=seeds, split="validation", engine=self.engine)
+        return PipelineDays(self.scenario, seeds=self.seeds, split="validation", engine=self.options.engine)
 
     @cached_property
     def steps(self) -> tuple[list[PlanSetting], int]:
@@ -82,42 +84,43 @@ def _load_table(tuning: PipelineTuning) -> Prepared:
         scenario,
         steps,
         highest=arrivals.peak_qps * arrivals.ceiling / arrivals.peak / capacity.qps,
-        queries=tuning.queries,
-        seed=tuning.seed,
-        engine=tuning.engine,
+        queries=tuning.options.queries,
+        seed=tuning.options.seed,
+        engine=tuning.options.engine,
     )
     return _best(tuning, [PlanTablePolicy(scenario, by_load, headroom) for headroom in HEADROOMS], used + more)
 
 
 def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> Prepared:
     """The policy of highest goodput on validation days: all run an eighth of them, the best `KEPT` all."""
-    env = PipelineEnv(tuning.scenario, engine=tuning.engine)
+    env = PipelineEnv(tuning.scenario, engine=tuning.options.engine)
 
     def value(which: int, days: int) -> float:
         nonlocal used
         tuning.progress(f"{type(policies[which]).__name__} {which + 1} of {len(policies)}, {days} days")
-        seeds = range(tuning.seed, tuning.seed + days)
-        records = [run_policy(env, policies[which], seed, "validation") for seed in seeds]
+        records = [run_policy(env, policies[which], seed, "validation") for seed in tuning.seeds[:days]]
         used += sum(map(len, records))
         return -mean_goodput([pipeline_day(each, tuning.scenario) for each in records])
 
-    rounds = [(math.ceil(tuning.days / 8), KEPT), (tuning.days, 1)]
+    rounds = [(math.ceil(tuning.options.days / 8), KEPT), (tuning.options.days, 1)]
     best = leaders(range(len(policies)), value, rounds)[0]
     env.close()
     return Prepared(policies[best], tuning.scenario, used)
 
 
 def _rate_oracle(tuning: PipelineTuning) -> Prepared:
-    if tuning.engine != "compiled":
-        raise InputError("engine", tuning.engine, "can't be copied in mid-run, as rate-oracle needs; use compiled")
+    if tuning.options.engine != "compiled":
+        raise InputError(
+            "engine", tuning.options.engine, "can't be copied in mid-run, as rate-oracle needs; use compiled"
+        )
     steps, used = tuning.steps
-    return Prepared(PlanOracle(tuning.scenario, steps, tuning.seed), tuning.scenario, used)
+    return Prepared(PlanOracle(tuning.scenario, steps, tuning.options.seed), tuning.scenario, used)
 
 
 def _random(tuning: PipelineTuning) -> Prepared:
     control, plans = tuning.scenario.control, tuning.scenario.planned_stages
     rungs = len(plans), len(control.batch_sizes), len(tuning.scenario.thresholds)
-    policy: Policy = RandomPolicy(rungs, tuning.seed)
+    policy: Policy = RandomPolicy(rungs, tuning.options.seed)
     return Prepared(policy, tuning.scenario, 0)
 
 
