@@ -159,6 +159,11 @@ def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: 
         (["profile", "nfc"], "model: got 'nfc'; must be 'all' or one of dlrm-rmc1"),
         (["profile", "ncf", "--batches", "0"], "batches"),
         (["train", "NODE", "--algo", "alchemy"], "algo: got 'alchemy'; must be one of ppo"),
+        (["simulate", "NODE", "--plan", "1"], "plan: got '1'; must be 0: the scenario has no plans"),
+        (
+            ["simulate", "recpipe-cpu", "--plan", "dim_8@9"],
+            "plan: got 'dim_8@9'; must be an index from 0 to 6, or one of",
+        ),
         (["scenarios", "nowhere"], "scenario: got 'nowhere'"),
         (["simulate", "n" * 400], "scenario: got 'nnn"),
         (["simulate", "NODE", "--qps", "1e-320"], "qps: got"),

@@ -1,12 +1,13 @@
 """What an experiment is."""
 
 from deeprec_env.scenario.load import load_scenario, preset_names, preset_text
-from deeprec_env.scenario.schema import Capacity, Control, Node, Pool, Scenario, Stage, Threshold, Workload
+from deeprec_env.scenario.schema import Capacity, Control, Node, Plan, Pool, Scenario, Stage, Threshold, Workload
 
 __all__ = [
     "Capacity",
     "Control",
     "Node",
+    "Plan",
     "Pool",
     "Scenario",
     "Stage",

@@ -109,6 +109,26 @@ def test_windows_are_the_same_in_both_engines_and_in_a_stack(
         engine.close()
 
 
+@given(scenario=scenarios(), traffic=bursty_traffics(), other=bursty_traffics(), setting=settings_of_a_window)
+def test_arrivals_may_be_others_from_now_on(
+    scenario: Scenario, traffic: Traffic, other: Traffic, setting: Setting
+) -> None:
+    scenario = scenario.with_settings(*allowed(scenario, setting))
+    ahead = Traffic(3.0 + other.arrival_s, other.items, other.noise_key)
+    seen = []
+    for name in ENGINES:
+        engine = make_engine(scenario, traffic, name)
+        engine.advance(3.0)
+        engine.expect(ahead)
+        windows = [engine.run_window(*scenario_setting(scenario)[:2], 3.0 * k, 3.0 * (k + 1)) for k in (1, 2)]
+        engine.drain()
+        records = engine.records()
+        assert len(records) == (traffic.arrival_s < 3.0).sum() + len(other.items)
+        seen.append((windows, records.completion_s.tobytes(), [log.start_s.tobytes() for log in records.stages]))
+        engine.close()
+    assert seen[0] == seen[1]
+
+
 @given(scenario=scenarios(), traffic=bursty_traffics(), setting=settings_of_a_window, qps=st.sampled_from([0.5, 3.0]))
 def test_a_planned_run_is_the_engines_run_at_any_rate(
     scenario: Scenario, traffic: Traffic, setting: Setting, qps: float
