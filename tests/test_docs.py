@@ -52,6 +52,8 @@ def test_a_wrong_command_would_be_noticed() -> None:
 def test_modules_to_run_are_there(page: Path) -> None:
     for words in commands(page, "python -m "):
         path = ROOT / words[0].replace(".", "/")
+        if words[0].split(".")[0] == "rl_zoo3":  # not ours: an installed package
+            continue
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), words
 
 
