@@ -16,9 +16,10 @@ class PipelineEnv(TrafficEnv):
     that a burst of traffic drowns them. Once every `control.interval_s` the agent sets plan, batch size and offload
     threshold for the queries that arrive from then on. An episode is one day of the scenario's diurnal arrivals. A
     scenario without a day gets one: 96 windows of about 200 queries at the mean rate, from 0.2 to 0.9 of the reference,
-    with 6 bursts of 4 windows (on average) that multiply the rate by 1.6 and so pass what the best plan can carry,
-    though never 0.95 of what the cheapest plan can. The reference is the scenario's capacity; without one, the highest
-    rate at which, under the plan of highest quality, no pool has more work than time.
+    with 6 bursts of 4 windows (on average) that multiply the rate by 1.6 and so may pass what the best plan can carry,
+    though never 0.95 of what the cheapest plan can. All days have one mean, so that bursts lower the rest of theirs.
+    The reference is the scenario's capacity; without one, the highest rate at which, under the plan of highest quality,
+    no pool has more work than time.
 
     ## Action space
     `MultiDiscrete([plans, batch sizes, thresholds])`: the plan's index in the scenario (`scenario.plan_names`), and
