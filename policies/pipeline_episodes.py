@@ -22,6 +22,7 @@ from policies.paired import Estimate
 from policies.pipeline_days import PipelineDay, pipeline_day
 from policies.pipeline_policies import POLICIES, PipelineTuning, prepare
 from policies.plan_table import PlanTablePolicy
+from policies.registry import is_users
 from policies.tune import TuneOptions
 
 SPLIT = "test"
@@ -133,7 +134,7 @@ def compare(
     if not policies or len(set(policies)) < len(policies):
         raise InputError("policies", ",".join(policies), f"must name at least one of {', '.join(POLICIES)}, each once")
     for name in policies:
-        if name not in POLICIES and not Path(name).exists():
+        if name not in POLICIES and not is_users(name) and not Path(name).exists():
             raise InputError("policy", name, f"must be one of {', '.join(POLICIES)}, or the path of a trained agent")
     scenario = with_pipeline_day(scenario)
     chosen, results = tuple(range(seed, seed + seeds)), {}

@@ -20,7 +20,7 @@ from policies.plan_oracle import PlanOracle
 from policies.plan_table import HEADROOMS, PlanTablePolicy, best_by_load
 from policies.random_policy import RandomPolicy
 from policies.refine import leaders
-from policies.registry import find_agent_loader
+from policies.registry import find_agent_loader, is_users, prepared_by_user
 from policies.tune import TuneOptions
 
 KEPT = 12
@@ -137,7 +137,12 @@ takes the best plan for the measured rate; rate-oracle sees ahead, as no server 
 
 
 def prepare(name: str, tuning: PipelineTuning) -> Prepared:
-    """The policy of a name, tuned, or the trained agent in a file or folder of that path."""
+    """The policy of a name, tuned, or the trained agent in a file or folder of that path.
+
+    The name may also be another package's, or `module:function`, as in `policies.registry`.
+    """
     if name in POLICIES:
         return POLICIES[name](tuning)
+    if is_users(name):
+        return prepared_by_user(name, tuning.scenario, tuning.options, tuning.progress)
     return find_agent_loader(name, list(POLICIES))(name, tuning.scenario, PIPELINE)

@@ -54,14 +54,14 @@ def prepare(name: str, scenario: Scenario, options: TuneOptions, progress: Progr
     if name == "random":
         rungs = len(scenario.control.batch_sizes), len(scenario.thresholds)
         return Prepared(RandomPolicy(rungs, options.seed), scenario, 0)
-    if _is_users(name):
-        return _prepared_by_user(name, scenario, options, progress)
+    if is_users(name):
+        return prepared_by_user(name, scenario, options, progress)
     return find_agent_loader(name, policy_names())(name, scenario, SERVING)
 
 
 def check_name(name: str, engine: str = "compiled") -> None:
     """Raise `InputError` unless `name` is a policy's that can run on the engine, or a path where an agent may be."""
-    if _is_users(name):
+    if is_users(name):
         _users_function(name)
     elif name not in _OWN and not Path(name).exists():
         raise InputError("policy", name, f"must be one of {', '.join(policy_names())}, or the path of a trained agent")
@@ -74,7 +74,7 @@ def policy_names() -> list[str]:
     return [*_OWN, *(name for name in plugin_names(PLUGINS) if name not in _OWN)]
 
 
-def _is_users(name: str) -> bool:
+def is_users(name: str) -> bool:
     """Whether the name is another package's, or `module:function`, which is neither a policy of ours nor a path."""
     if name in _OWN or (":" in name and Path(name).exists()):
         return False
@@ -86,7 +86,8 @@ def _users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], Pr
     return load_plugin("policy", PLUGINS, name, callable, allowed)  # type: ignore[no-any-return]
 
 
-def _prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
+def prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
+    """What another package's function makes; `InputError` if that is no policy, ready for evaluation."""
     prepared = _users_function(name)(scenario, options, progress)
     if not isinstance(prepared, Prepared):
         raise InputError("policy", name, f"must return a policies.base.Prepared, not {type(prepared).__name__}")

@@ -12,6 +12,7 @@ from deeprec_env.cli import main
 from deeprec_env.envs import PipelineEnv
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.pipeline_day import with_pipeline_day
+from policies.base import FixedPolicy, Prepared, Progress
 from policies.best_plan import best_plan, plans_of_quality
 from policies.day import run_policy
 from policies.degrade import DegradePolicy, DegradeRule
@@ -133,6 +134,17 @@ def test_every_policy_is_compared_on_the_same_days_and_seeing_ahead_pays(scenari
     again = compare(scenario, ["rate-oracle", "random"], seeds=2, options=FEW)
     assert again.policies["rate-oracle"].days == comparison.policies["rate-oracle"].days[:2]
     assert again.policies["random"].days == comparison.policies["random"].days[:2]
+
+
+def third_plan(scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
+    return Prepared(FixedPolicy(2, 0, 0), scenario, 7)
+
+
+def test_a_policy_of_the_users_own_is_compared_by_its_name(scenario: Scenario) -> None:
+    name = f"{__name__}:third_plan"
+    comparison = compare(scenario, [name, "best-fixed"], seeds=1, options=FEW)
+    assert comparison.to_json()["policies"][name]["tuning_queries"] == 7
+    assert comparison.policies[name].values("quality") == pytest.approx([0.7])
 
 
 def test_the_oracle_needs_an_engine_that_can_be_copied(scenario: Scenario) -> None:
