@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
+from agents.environments import of_id
 from agents.hyperparams import load_wrapper
 from agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state
+from deeprec_env.envs import SERVING
 from deeprec_env.envs.wrappers import ActionMap
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
@@ -52,14 +54,18 @@ def find_agent(path: str) -> tuple[Path, str]:
     return folder, stem
 
 
-def load_agent(path: str, scenario: Scenario) -> Prepared:
-    """The agent at a path (see `find_agent`), as a policy for the scenario.
+def load_agent(path: str, scenario: Scenario, environment: str = SERVING) -> Prepared:
+    """The agent at a path (see `find_agent`), as a policy for the scenario in an environment (Gymnasium's name).
 
-    Raises `InputError` if there is none, or if it was trained on other ladders than the scenario's.
+    Raises `InputError` if there is none, or if it was trained in another environment, or on other ladders than the
+    scenario's.
     """
     folder, stem = find_agent(path)
     config = read_config(folder)
-    ladders: list[list[int | None]] = [list(scenario.control.batch_sizes), list(scenario.thresholds)]
+    trained = config.get("environment", SERVING)
+    if trained != environment:
+        raise InputError("policy", path, f"was trained in {trained}, not in {environment}")
+    ladders = of_id(environment).ladders(scenario)
     if config["ladders"] != ladders:
         raise InputError("policy", path, f"was trained on the ladders {config['ladders']}, not {ladders}")
     wrapper = load_wrapper(config.get("hyperparams", {}).get("env_wrapper"), f"{folder / CONFIG}: env_wrapper")

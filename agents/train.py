@@ -1,4 +1,4 @@
-"""Training an agent on Serving-v1, watched on fixed validation days; interrupted, it goes on from its last checkpoint.
+"""Training an agent, watched on fixed validation days; interrupted, it goes on from its last checkpoint.
 
 python -m agents.train SCENARIO --algo ppo --timesteps 100000
 """
@@ -23,52 +23,55 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor, 
 from agents.action_vec_env import MappedVecEnv
 from agents.agent import TrainedAgent
 from agents.algorithms import algorithm
+from agents.environments import Environment, environment
 from agents.hyperparams import Hyperparams, load_hyperparams
 from agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state, save_checkpoint
 from agents.vec_env import ServingVecEnv
-from deeprec_env.analysis.day import with_day
-from deeprec_env.envs import SERVING, ServingEnv
-from deeprec_env.envs.rewards import REWARDS
-from deeprec_env.envs.vector import ServingVectorEnv
+from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows
 from deeprec_env.simulation.simulate import versions
-from policies.day import day_metrics, day_objective, run_policy
-
-VALIDATION_SEEDS = (1000, 1001)
-"""Days on which a training chooses its best model, beside those that tuners see first (0, 1, ...)."""
+from policies.day import run_policy
 
 Update = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """What to train, on which scenario (preset, file or mapping); `timesteps` None: the hyperparameters'."""
+    """What to train, on which scenario (preset, file or mapping) and environment.
+
+    `timesteps` None: the hyperparameters'; `reward` None: the environment's first.
+    """
 
     scenario: Any
     algo: str = "ppo"
+    env: str = "serving"
     timesteps: int | None = None
-    reward: str = "tail"
+    reward: str | None = None
     hyperparams: Path | None = None
     engine: str = "compiled"
     seed: int = 0
     validate_every: int = 4096
 
     def __post_init__(self) -> None:
-        load_hyperparams(self.algo, self.hyperparams)
+        object.__setattr__(self, "reward", self.environment.reward(self.reward))  # frozen for everyone else
+        self.parameters()
         if self.timesteps is not None and self.timesteps < 1:
             raise InputError("timesteps", self.timesteps, "must be at least 1")
-        if self.reward not in REWARDS:
-            raise InputError("reward", self.reward, f"must be one of {', '.join(REWARDS)}")
         if self.seed < 0:
             raise InputError("seed", self.seed, "must be a whole number of at least 0")
 
     def parameters(self) -> Hyperparams:
         """The hyperparameters in use."""
-        return load_hyperparams(self.algo, self.hyperparams)
+        return load_hyperparams(self.algo, self.hyperparams, self.environment.id)
+
+    @property
+    def environment(self) -> Environment:
+        """The environment that the agent is trained in."""
+        return environment(self.env)
 
     def total_timesteps(self) -> int:
         """Environment steps of the whole training."""
@@ -97,7 +100,7 @@ def train(
 
     A checkpoint is written at every validation and on an interrupt; `resume` goes on from it.
     """
-    scenario = with_day(load_scenario(settings.scenario), engine=settings.engine)
+    scenario = settings.environment.prepare(load_scenario(settings.scenario), settings.engine)
     parameters = settings.parameters()
     config = _config(settings, scenario, parameters)
     state = _resumed_state(folder, config) if resume else _fresh_state(folder)
@@ -133,8 +136,8 @@ class Watch(BaseCallback):
         super().__init__()
         self.state = state
         self._folder, self._every, self._progress = folder, settings.validate_every, progress
-        self._scenario = scenario
-        self._env = ServingEnv(scenario, engine=settings.engine, reward=settings.reward)
+        self._scenario, self._environment = scenario, settings.environment
+        self._env = self._environment.single(scenario, engine=settings.engine, reward=settings.reward)
         wrapper = settings.parameters().wrapper
         self._mapping = wrapper.mapping(self._env.action_space) if wrapper else None
         self._next = state["timesteps"] + self._every
@@ -159,20 +162,14 @@ class Watch(BaseCallback):
 
     def _validate(self) -> None:
         agent = TrainedAgent(self.model, self.model.get_vec_normalize_env(), self._mapping)
-        days = [
-            day_metrics(run_policy(self._env, agent, seed, "validation"), self._scenario) for seed in VALIDATION_SEEDS
-        ]
-        self.state["queries"] += sum(day.queries for day in days)
-        result = {
-            "objective_s": day_objective(days),
-            "p95_hourly_ms": sum(day.p95_hourly_s for day in days) / len(days) * 1e3,
-            "violation_rate": sum(day.violation_rate for day in days) / len(days),
-            "timesteps": self.num_timesteps,
-        }
+        judged = self._environment
+        days = [run_policy(self._env, agent, seed, "validation") for seed in judged.validation_seeds]
+        self.state["queries"] += sum(map(len, days))
+        result = judged.judge(days, self._scenario) | {"timesteps": self.num_timesteps}
         for name, value in result.items():
             self.logger.record(f"validation/{name}", value)
         self.logger.dump(self.num_timesteps)  # now: some algorithms write their logs seldom
-        if not self.state["best"] or result["objective_s"] < self.state["best"]["objective_s"]:
+        if not self.state["best"] or result[judged.objective] < self.state["best"][judged.objective]:
             self.state["best"] = result
             save_checkpoint(self._folder, "best", self.model, self.state)
         self.checkpoint()
@@ -181,12 +178,13 @@ class Watch(BaseCallback):
 def _config(settings: TrainSettings, scenario: Scenario, parameters: Hyperparams) -> dict[str, Any]:
     return {
         "algo": settings.algo,
+        "environment": settings.environment.id,
         "reward": settings.reward,
         "seed": settings.seed,
         "timesteps": settings.total_timesteps(),
         "engine": settings.engine,
-        "validation_seeds": list(VALIDATION_SEEDS),
-        "ladders": [list(scenario.control.batch_sizes), list(scenario.thresholds)],
+        "validation_seeds": list(settings.environment.validation_seeds),
+        "ladders": settings.environment.ladders(scenario),
         "hyperparams": parameters.raw,
         "scenario": scenario.model_dump(mode="json"),
         "versions": versions(),
@@ -201,8 +199,8 @@ def _fresh_state(folder: Path) -> dict[str, Any]:
 
 def _resumed_state(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     before = read_config(folder)
-    for key in ("algo", "reward", "seed", "ladders", "hyperparams", "scenario"):
-        if before.get(key) != config[key]:
+    for key in ("algo", "environment", "reward", "seed", "ladders", "hyperparams", "scenario"):
+        if before.get(key, SERVING if key == "environment" else None) != config[key]:
             raise InputError(key, config[key], f"the training in {folder} has {before.get(key)!r}")
     return read_state(folder, "last")
 
@@ -225,10 +223,15 @@ def _vector_env(
 
 def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> VecEnv:
     if settings.engine == "compiled" and all_rows(scenario):
-        return VecMonitor(ServingVecEnv(ServingVectorEnv(count, scenario, reward=settings.reward)))
+        return VecMonitor(ServingVecEnv(settings.environment.vector(count, scenario, reward=settings.reward)))
     # The workers are forked from a server that has done the slow imports once.
     multiprocessing.get_context("forkserver").set_forkserver_preload(["agents.train"])
-    arguments = {"scenario": scenario.model_dump(mode="json"), "engine": settings.engine, "reward": settings.reward}
+    arguments = {
+        "identifier": settings.environment.id,
+        "scenario": scenario.model_dump(mode="json"),
+        "engine": settings.engine,
+        "reward": settings.reward,
+    }
     return make_vec_env(
         _make_env,
         n_envs=count,
@@ -238,10 +241,10 @@ def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> Ve
     )
 
 
-def _make_env(**arguments: Any) -> gym.Env[Any, Any]:
+def _make_env(identifier: str, **arguments: Any) -> gym.Env[Any, Any]:
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the trainer's to handle
-    return gym.make(f"deeprec_env:{SERVING}", **arguments)
+    return gym.make(f"deeprec_env:{identifier}", **arguments)
 
 
 def _model(

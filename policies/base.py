@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.envs.serving import ServingEnv
+from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.schema import Scenario
 
@@ -27,7 +27,7 @@ class Policy(Protocol):
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], Any]:
-        """Indices into the ladders, (2,) for one observation or (n, 2) for n, and the policy's next state."""
+        """Indices into the ladders, (k,) for one observation or (n, k) for n, and the policy's next state."""
         ...
 
 
@@ -35,7 +35,7 @@ class Policy(Protocol):
 class Watcher(Protocol):
     """A policy that knows more than the observation holds, as no server could: the references of a comparison."""
 
-    def watch(self, env: ServingEnv) -> None:
+    def watch(self, env: TrafficEnv) -> None:
         """Called at the start of every episode; the policy then acts for this one environment."""
         ...
 
@@ -45,13 +45,14 @@ class Prepared:
     """A policy ready for evaluation on `scenario`, and what it cost to tune, in simulated queries.
 
     The scenario's ladders hold the policy's settings, also those off the original ladders. `setting` is that of a
-    policy that never changes it.
+    policy that never changes it, `plan` the index of the plan beside it where plans are chosen.
     """
 
     policy: Policy
     scenario: Scenario
     tuning_queries: int
     setting: Setting | None = None
+    plan: int | None = None
 
 
 Progress = Callable[[str], None]
@@ -61,8 +62,8 @@ Progress = Callable[[str], None]
 class FixedPolicy:
     """Always the same setting, given as its indices on the ladders."""
 
-    def __init__(self, batch_index: int, threshold_index: int) -> None:
-        self.action = np.array([batch_index, threshold_index], dtype=np.int64)
+    def __init__(self, *action: int) -> None:
+        self.action = np.array(action, dtype=np.int64)
 
     def predict(
         self,

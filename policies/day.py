@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeprec_env.envs.serving import ServingEnv
+from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run
@@ -69,7 +69,7 @@ def day_length_s(scenario: Scenario) -> float:
     return arrivals.day_s if isinstance(arrivals, Diurnal) else 96 * scenario.control.interval_s
 
 
-def run_policy(env: ServingEnv, policy: Policy, seed: int, split: str) -> Records:
+def run_policy(env: TrafficEnv, policy: Policy, seed: int, split: str) -> Records:
     """An episode of the split's stream of `seed` under a policy, drained.
 
     A policy that watches is shown the environment first, at the start of the episode.

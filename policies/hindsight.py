@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeprec_env.envs.serving import ServingEnv
+from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.workload.stream import Traffic
 from policies.lookahead import LookAhead
 
@@ -14,7 +14,7 @@ class Hindsight(LookAhead):
 
     futures = (1, 0)
 
-    def watch(self, env: ServingEnv) -> None:
+    def watch(self, env: TrafficEnv) -> None:
         """Start an episode, with all its traffic."""
         super().watch(env)
         self._traffic = env.traffic()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.envs.serving import ServingEnv
+from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.workload.stream import Traffic
@@ -50,7 +50,7 @@ class LookAhead(ABC):
         self._table = table
         self._batch_sizes, self._thresholds = table.scenario.control.batch_sizes, table.scenario.thresholds
 
-    def watch(self, env: ServingEnv) -> None:
+    def watch(self, env: TrafficEnv) -> None:
         """Start an episode of `env`; needs the compiled engine, which can be forked."""
         from deeprec_env.simulation.compiled import CompiledEngine  # Numba is loaded when there is something to run
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.scenario.schema import Scenario
-
 
 class RandomPolicy:
-    """A fresh uniform action each window, from its own seeded generator."""
+    """A fresh uniform action each window, from its own seeded generator; `rungs` are the lengths of the ladders."""
 
-    def __init__(self, scenario: Scenario, seed: int) -> None:
-        self._sizes = (len(scenario.control.batch_sizes), len(scenario.thresholds))
+    def __init__(self, rungs: Sequence[int], seed: int) -> None:
+        self._rungs = tuple(rungs)
         self._rng = np.random.default_rng(seed)
 
     def predict(
@@ -25,5 +24,6 @@ class RandomPolicy:
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], Any]:
         """A random action for each observation."""
-        shape = (len(observation), 2) if np.ndim(observation) == 2 else (2,)
-        return self._rng.integers(0, self._sizes, shape), state
+        each = (len(self._rungs),)
+        shape = (len(observation), *each) if np.ndim(observation) == 2 else each
+        return self._rng.integers(0, self._rungs, shape), state

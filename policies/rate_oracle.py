@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeprec_env.envs.serving import ServingEnv
+from deeprec_env.envs.traffic_env import TrafficEnv
+from deeprec_env.scenario.parts import Floats, SizeDistribution
 from deeprec_env.workload.stream import Traffic
 from policies.load_table import LoadTable
 from policies.lookahead import STEPS, LookAhead
@@ -22,16 +23,23 @@ class RateOracle(LookAhead):
         super().__init__(table)
         self._seed = seed
 
-    def watch(self, env: ServingEnv) -> None:
+    def watch(self, env: TrafficEnv) -> None:
         """Start an episode; the same one is always met with the same futures."""
         super().watch(env)
         self._rng = np.random.default_rng([self._seed, _CHILD])
 
     def future(self, window: int, until: int) -> Traffic:
         """Traffic of the windows `window` to before `until`, as it might come."""
-        step_s = self._interval_s / STEPS
-        counts = self._rng.poisson(self._rates[window:until].ravel() * step_s)
-        step = np.repeat(np.arange(window * STEPS, until * STEPS), counts)
-        arrival_s = np.sort((step + self._rng.random(len(step))) * step_s)
-        items = self._table.scenario.workload.sizes.draw(self._rng, len(step))
-        return Traffic(np.maximum(arrival_s, self._engine.now_s), items, int(self._rng.integers(2**63)))
+        rates, sizes = self._rates[window:until], self._table.scenario.workload.sizes
+        return drawn_future(self._rng, rates, sizes, window, self._interval_s, self._engine.now_s)
+
+
+def drawn_future(
+    rng: np.random.Generator, rates: Floats, sizes: SizeDistribution, window: int, interval_s: float, now_s: float
+) -> Traffic:
+    """Traffic as it might come from a window on: Poisson at the rates (windows, `STEPS`), none of it before now."""
+    step_s = interval_s / STEPS
+    counts = rng.poisson(rates.ravel() * step_s)
+    step = np.repeat(window * STEPS + np.arange(rates.size), counts)
+    arrival_s = np.sort((step + rng.random(len(step))) * step_s)
+    return Traffic(np.maximum(arrival_s, now_s), sizes.draw(rng, len(step)), int(rng.integers(2**63)))

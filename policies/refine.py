@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.load import pool_work
@@ -22,10 +23,11 @@ def largest_rates(scenario: Scenario) -> dict[Setting, float]:
     }
 
 
-def leaders(
-    settings: Sequence[Setting], value: Callable[[Setting, int], float], rounds: Sequence[tuple[int, int]]
-) -> list[Setting]:
-    """The settings of lowest value, best first.
+T = TypeVar("T", bound=Hashable)
+
+
+def leaders(settings: Sequence[T], value: Callable[[T, int], float], rounds: Sequence[tuple[int, int]]) -> list[T]:
+    """The settings (or other things) of lowest value, best first.
 
     `rounds` holds pairs (effort, kept): each round values what is left by `value(setting, effort)` and keeps the best
     `kept`. On common random numbers the small effort of the first round errs alike for all, so that it only has to

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
 from deeprec_env.scenario.schema import Scenario
@@ -17,7 +18,8 @@ from policies.rate_oracle import RateOracle
 from policies.tune import METHODS, TuneOptions, find_setting
 
 AGENT_LOADERS = "deeprec_env.agents"
-"""Entry-point group of functions (path, scenario) -> Prepared that load trained agents; the agents package has one."""
+"""Entry-point group of functions (path, scenario, environment) -> Prepared that load trained agents; the agents package
+has one."""
 
 PLUGINS = "deeprec_env.policies"
 """Entry-point group of other packages' policies: functions (scenario, options, progress) -> Prepared."""
@@ -50,15 +52,16 @@ def prepare(name: str, scenario: Scenario, options: TuneOptions, progress: Progr
         table = find_load_table(scenario, queries=options.queries, seed=options.seed, engine=options.engine)
         return Prepared(BY_LOAD[name](table, options.seed), table.scenario, table.queries_used)
     if name == "random":
-        return Prepared(RandomPolicy(scenario, options.seed), scenario, 0)
-    if _is_users(name):
-        return _prepared_by_user(name, scenario, options, progress)
-    return _agent_loader(name)(name, scenario)
+        rungs = len(scenario.control.batch_sizes), len(scenario.thresholds)
+        return Prepared(RandomPolicy(rungs, options.seed), scenario, 0)
+    if is_users(name):
+        return prepared_by_user(name, scenario, options, progress)
+    return find_agent_loader(name, policy_names())(name, scenario, SERVING)
 
 
 def check_name(name: str, engine: str = "compiled") -> None:
     """Raise `InputError` unless `name` is a policy's that can run on the engine, or a path where an agent may be."""
-    if _is_users(name):
+    if is_users(name):
         _users_function(name)
     elif name not in _OWN and not Path(name).exists():
         raise InputError("policy", name, f"must be one of {', '.join(policy_names())}, or the path of a trained agent")
@@ -71,7 +74,7 @@ def policy_names() -> list[str]:
     return [*_OWN, *(name for name in plugin_names(PLUGINS) if name not in _OWN)]
 
 
-def _is_users(name: str) -> bool:
+def is_users(name: str) -> bool:
     """Whether the name is another package's, or `module:function`, which is neither a policy of ours nor a path."""
     if name in _OWN or (":" in name and Path(name).exists()):
         return False
@@ -83,17 +86,17 @@ def _users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], Pr
     return load_plugin("policy", PLUGINS, name, callable, allowed)  # type: ignore[no-any-return]
 
 
-def _prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
+def prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
+    """What another package's function makes; `InputError` if that is no policy, ready for evaluation."""
     prepared = _users_function(name)(scenario, options, progress)
     if not isinstance(prepared, Prepared):
         raise InputError("policy", name, f"must return a policies.base.Prepared, not {type(prepared).__name__}")
     return prepared
 
 
-def _agent_loader(name: str) -> Callable[[str, Scenario], Prepared]:
+def find_agent_loader(name: str, others: Sequence[str]) -> Callable[[str, Scenario, str], Prepared]:
+    """What loads the trained agent at a path; `InputError`, which names the `others` that `name` may be, without it."""
     loaders = list(entry_points(group=AGENT_LOADERS))
     if not loaders:
-        raise InputError(
-            "policy", name, f"must be one of {', '.join(policy_names())} (agents need the package installed)"
-        )
+        raise InputError("policy", name, f"must be one of {', '.join(others)} (agents need the package installed)")
     return loaders[0].load()  # type: ignore[no-any-return]

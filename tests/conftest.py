@@ -100,6 +100,34 @@ def pipeline_day() -> dict[str, Any]:
     return data
 
 
+def plans_day(quality: float | None = 0.9, **changes: Any) -> dict[str, Any]:
+    """A short day through two stages with four plans, the best one of `quality`; bursts drown it."""
+    data = day_scenario(sla_ms=30, **changes)
+    node = data.pop("node")
+    data["workload"] = {
+        "arrivals": data["workload"]["arrivals"] | {"qps": 1200},
+        "sizes": {"kind": "fixed", "items": 100},
+    }
+    data["pipeline"] = [
+        {"name": "filter", "cpu": node["cpu"], "transfer_s": 1e-3},
+        {"name": "rank", "cpu": node["cpu"] | {"servers": 3}, "accelerator": node["accelerator"]},
+    ]
+    data["plans"] = [
+        {"name": "both", "items": [100, 30], "quality": quality},
+        {"name": "fewer", "items": [100, 10], "quality": 0.85},
+        {
+            "name": "rough",
+            "items": [40, 0],
+            "quality": 0.7,
+            "latency": {"filter": {"cpu": {"kind": "constant", "ms": 2}}},
+        },
+        {"name": "rank", "items": [0, 20], "quality": 0.6},
+    ]
+    data["control"] |= {"batch_size": 32, "batch_sizes": [16, 32, 64], "thresholds": [20, 40, None]}
+    data["capacity"] = {"qps": 1500, "batch_size": 32, "threshold": 20, "found_by": "a test"}
+    return data
+
+
 class OwnLatency(LatencyModel):
     """A user's own model, which only Python can evaluate."""
 

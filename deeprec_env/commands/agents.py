@@ -25,16 +25,21 @@ DAY_POLICIES = "static,deeprecsched,grid-capacity,grid-day,load-table,rate-oracl
 _OTHERS = "".join(f", {name}" for name in plugin_names("deeprec_env.policies"))
 _POLICIES_HELP = (
     f"Names (also hindsight, random{_OTHERS}), module:function, or paths of agents "
-    "(default: all but hindsight, random; five in capacity)."
+    "(default: all but hindsight, random; capacity and pipeline have their own)."
 )
 
 
 def train(
     scenario: ScenarioArgument,
     algo: Annotated[str, typer.Option(help="ppo, ppo_lstm, a2c, dqn, qrdqn, sac or td3.")] = "ppo",
+    env: Annotated[
+        str, typer.Option(help="serving or pipeline: DeepRec/Serving-v1 or DeepRec/Pipeline-v0.")
+    ] = "serving",
     timesteps: Annotated[int | None, typer.Option(help="Environment steps (default: the hyperparameters').")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder (default: runs/train/SCENARIO-ALGO-SEED).")] = None,
-    reward: Annotated[str, typer.Option(help="tail, goodput or efficiency.")] = "tail",
+    reward: Annotated[
+        str | None, typer.Option(help="serving: tail (default), goodput or efficiency; pipeline: quality.")
+    ] = None,
     hyperparams: Annotated[Path | None, typer.Option(help="YAML in RL Zoo format (default: the shipped one).")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,
     engine: Engine = "compiled",
@@ -52,6 +57,7 @@ def train(
     settings = TrainSettings(
         scenario=scenario,
         algo=algo,
+        env=env,
         timesteps=timesteps,
         reward=reward,
         hyperparams=hyperparams,
@@ -67,11 +73,14 @@ def train(
 def evaluate(
     scenario: ScenarioArgument,
     policies: Annotated[str | None, typer.Option(help=_POLICIES_HELP)] = None,
-    env: Annotated[str, typer.Option(help="serving: days of traffic; capacity: the load climbs (Capacity-v0).")]
+    env: Annotated[str, typer.Option(help="serving: days; capacity: the load climbs; pipeline: plans are chosen.")]
     = "serving",
     traffic: Annotated[str, typer.Option(help="day: built from the scenario's capacity; flash: with flash crowds.")]
     = "day",
     windows: Annotated[int | None, typer.Option(help="Windows of an episode of capacity (default: 1536).")] = None,
+    quality_floor: Annotated[
+        float | None, typer.Option(help="pipeline: share of the best quality that best-fixed-iso keeps (0.99).")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Test days or episodes: seeds SEED .. SEED + SEEDS - 1.")] = 5,
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     engine: Engine = "compiled",
@@ -84,8 +93,12 @@ def evaluate(
     from policies.report import print_evaluation
     from policies.tune import TuneOptions
 
-    if env not in ("serving", "capacity"):
-        raise InputError("env", env, "must be serving or capacity")
+    if env not in ("serving", "capacity", "pipeline"):
+        raise InputError("env", env, "must be serving, capacity or pipeline")
+    if windows is not None and env != "capacity":
+        raise InputError("windows", windows, "must be left out but with --env capacity")
+    if quality_floor is not None and env != "pipeline":
+        raise InputError("quality_floor", quality_floor, "must be left out but with --env pipeline")
     options = TuneOptions(queries=queries, engine=engine)
     loaded = load_scenario(scenario, set_ or ())
     if env == "capacity":
@@ -93,8 +106,11 @@ def evaluate(
             raise InputError("traffic", traffic, "must be left out: in capacity the load follows the policy")
         _evaluate_capacity(scenario, loaded, policies, windows, seeds, options, json, seed)
         return
-    if windows is not None:
-        raise InputError("windows", windows, "must be left out but with --env capacity")
+    if env == "pipeline":
+        if traffic != "day":
+            raise InputError("traffic", traffic, "must be left out: a pipeline's day has its bursts")
+        _evaluate_pipeline(scenario, loaded, policies, quality_floor, seeds, options, json, seed)
+        return
     names = [name for name in (DAY_POLICIES if policies is None else policies).split(",") if name]
     with console.progress("evaluate", None, quiet=json) as update:
         evaluation = evaluate_policies(
@@ -131,6 +147,36 @@ def _evaluate_capacity(
             seed=seed,
             seeds=seeds,
             windows=WINDOWS if windows is None else windows,
+            options=options,
+            progress=lambda what: update(what, 1),
+        )
+    if json:
+        console.print_json(comparison.to_json())
+    else:
+        print_comparison(comparison, name)
+
+
+def _evaluate_pipeline(
+    name: str,
+    scenario: Scenario,
+    policies: str | None,
+    quality_floor: float | None,
+    seeds: int,
+    options: TuneOptions,
+    json: bool,
+    seed: int,
+) -> None:
+    from policies.best_plan import ISO_QUALITY
+    from policies.pipeline_episodes import compare, print_comparison
+    from policies.pipeline_policies import POLICIES
+
+    with console.progress("evaluate", None, quiet=json) as update:
+        comparison = compare(
+            scenario,
+            list(POLICIES) if policies is None else [policy for policy in policies.split(",") if policy],
+            seed=seed,
+            seeds=seeds,
+            quality_floor=ISO_QUALITY if quality_floor is None else quality_floor,
             options=options,
             progress=lambda what: update(what, 1),
         )

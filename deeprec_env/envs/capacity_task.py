@@ -8,7 +8,7 @@ import numpy as np
 
 from deeprec_env.envs.observation import CAPACITY_FIELDS
 from deeprec_env.envs.rewards import CAPACITY_REWARDS, carried_qps
-from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child, reward_named
+from deeprec_env.envs.task import AnyScenario, Episode, Settings, Task, episode_child, reward_named
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario, Workload
 from deeprec_env.simulation.load import pool_work
@@ -63,10 +63,10 @@ class CapacityTask(Task):
         """The reward of a window."""
         return float(self._reward(window, self.scale))
 
-    def info(self, window: Any, batch_size: Any, threshold: Any) -> dict[str, Any]:
+    def info(self, window: Any, settings: Settings) -> dict[str, Any]:
         """As of every task, with the queries a second that completed within the target, and the reference."""
         carried = {"carried_qps": carried_qps(window), "reference_qps": self.scale_qps}
-        return super().info(window, batch_size, threshold) | carried
+        return super().info(window, settings) | carried
 
 
 def reference_qps(scenario: Scenario) -> float:

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.rendering import RENDER_MODES, Frame, Picture, describe
-from deeprec_env.envs.task import Episode, Task, split_of
+from deeprec_env.envs.task import Episode, Settings, Task, split_of
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.simulation.arrays import as_float
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.records import Records
@@ -22,7 +21,7 @@ Observation = NDArray[np.float32]
 
 
 class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
-    """Batch size and offload threshold of a node, set once a window; a task says what its traffic and reward are."""
+    """A node whose settings are chosen once a window; a task says from what, and what its traffic and reward are."""
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012  (gymnasium's own type)
 
@@ -31,17 +30,18 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise InputError("render_mode", render_mode, f"must be None or one of {', '.join(RENDER_MODES)}")
-        self._picture = Picture(task.scenario, task.interval_s) if render_mode == "rgb_array" else None
         self.render_mode = render_mode
         self._task = task
+        self._picture = self._drawn() if render_mode == "rgb_array" else None
         self._engine_name = engine
         self.scenario, self.interval_s = task.scenario, task.interval_s
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
         self.action_space, self.observation_space = task.action_space, task.observation_space
+        self._rungs = [len(task.ladders[name]) for name in task.controls]
         self.windows = task.windows
         self._seed: int | None = None
         self._split, self._episode = "train", 0
-        self._actions: list[tuple[int, int]] = []
+        self._actions: list[tuple[int, ...]] = []
         self._frames: list[Frame] = []  # of the windows so far, where they are to be drawn
         self._engine: Engine | None = None
         self._opened: Episode | None = None
@@ -58,7 +58,7 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
             self._episode += 1
         self._split, self._actions = split, []
         self._start()
-        return self._result(Window.empty())
+        return self._result(self._task.nothing)
 
     def step(self, action: NDArray[np.int64]) -> tuple[Observation, float, bool, bool, dict[str, float]]:
         """Put an action in force for one window and return what it brought."""
@@ -88,7 +88,7 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         if self.render_mode == "ansi":
             return describe(self.scenario, self._frames, self.windows)
         if self._picture is None:  # of a copy
-            self._picture = Picture(self.scenario, self.interval_s)
+            self._picture = self._drawn()
         return self._picture.draw(self._frames, self.windows)
 
     def close(self) -> None:
@@ -104,13 +104,17 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise RuntimeError("call reset first")
         return self._engine
 
-    def _checked(self, action: NDArray[np.int64]) -> tuple[int, int]:
+    def _drawn(self) -> Picture:
+        ladders = {name: self._task.ladders[name] for name in self._task.controls}
+        return Picture(self._task.scenario, self._task.interval_s, ladders)
+
+    def _checked(self, action: NDArray[np.int64]) -> tuple[int, ...]:
         """The action as indices; cheaper than the action space's own check."""
         given = np.asarray(action)
-        if given.shape == (2,) and given.dtype.kind in "iu":
-            batch_size, threshold = given.tolist()
-            if 0 <= batch_size < len(self.batch_sizes) and 0 <= threshold < len(self.thresholds):
-                return batch_size, threshold
+        if given.shape == (len(self._rungs),) and given.dtype.kind in "iu":
+            chosen = tuple(given.tolist())
+            if all(0 <= index < rungs for index, rungs in zip(chosen, self._rungs, strict=True)):
+                return chosen
         raise InputError("action", action, f"must be in {self.action_space}")
 
     def _episode_key(self) -> tuple[int, str, int]:
@@ -124,34 +128,32 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._opened = self._task.open(*self._episode_key(), self.windows)
         self._engine = make_engine(self.scenario, self._opened.start(), self._engine_name)
 
-    def _advance(self, chosen: tuple[int, int]) -> Window:
+    def _advance(self, chosen: tuple[int, ...]) -> Window:
         assert self._engine is not None
         assert self._opened is not None
         index = len(self._actions)
         self._actions.append(chosen)
-        batch_size, threshold = self._setting()
+        settings = self._settings()
         ahead = self._opened.ahead(index)
         if ahead is not None:
             self._engine.expect(ahead)
         begin_s, end_s = index * self.interval_s, (index + 1) * self.interval_s
-        window = self._engine.run_window(batch_size, threshold, begin_s, end_s)
+        window = self._engine.run_window(settings.batch_size, settings.threshold, begin_s, end_s, settings.plan)
         self._opened.follow(window)
         if self.render_mode is not None:
-            self._frames.append(Frame(window, batch_size, threshold))
+            self._frames.append(Frame(window, *settings))
         return window
 
-    def _setting(self) -> tuple[int, Threshold]:
+    def _settings(self) -> Settings:
         """The settings in force."""
-        if not self._actions:
-            return self.scenario.control.batch_size, self.scenario.control.threshold
-        batch_size, threshold = self._actions[-1]
-        return self.batch_sizes[batch_size], self.thresholds[threshold]
+        return self._task.chosen(self._actions[-1]) if self._actions else self._task.start
 
     def _result(self, window: Window) -> tuple[Observation, dict[str, float]]:
         assert self._opened is not None
-        batch_size, threshold = self._setting()
-        places, seen = self._task.places(batch_size, threshold), self._opened.seen(len(self._actions))
-        info = self._task.info(window, float(batch_size), as_float(threshold)) | self._opened.facts()
+        settings = self._settings()
+        places, seen = self._task.places(settings), self._opened.seen(len(self._actions))
+        in_force = settings._replace(threshold=as_float(settings.threshold))
+        info = self._task.info(window, in_force) | self._opened.facts()
         return self._task.observe(window, places, seen), {name: float(value) for name, value in info.items()}
 
     def __getstate__(self) -> dict[str, Any]:

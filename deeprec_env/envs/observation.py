@@ -21,6 +21,9 @@ FIELDS = (*_MEASURED, "day_sin", "day_cos")
 CAPACITY_FIELDS = (*_MEASURED, "load")
 """The same of `CapacityEnv`."""
 
+PIPELINE_MEASURED = _MEASURED
+"""The first of `PipelineEnv`; the rest depend on the scenario's stages and plans."""
+
 
 def observe(
     window: Any,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,8 @@ RENDER_MODES = ("ansi", "rgb_array")
 WIDTH, HEIGHT = 800, 600
 """Pixels of a picture."""
 
+_TITLES = {"batch_size": "batch size", "threshold": "threshold (items)", "plan": "plan"}
+
 
 class Frame(NamedTuple):
     """A window and the settings that were in force in it."""
@@ -25,20 +27,24 @@ class Frame(NamedTuple):
     window: Window
     batch_size: int
     threshold: Threshold
+    plan: int
 
 
 def describe(scenario: Scenario, frames: Sequence[Frame], windows: int) -> str:
     """The last of the windows in four lines; `windows` is how many an episode has."""
     if not frames:
         return f"window 0/{windows}: nothing has happened yet\n"
-    window, batch_size, threshold = frames[-1]
+    window, batch_size, threshold, plan = frames[-1]
+    settings = f"batch size {batch_size}, threshold {_name(threshold)}"
+    if scenario.plans:
+        settings += f", plan {scenario.plan_names[plan]}"
     verdict = "within" if window.p95_s <= scenario.sla_s else "over"
     percentiles = ", ".join(f"{value * 1e3:.3g}" for value in (window.p50_s, window.p95_s, window.p99_s))
     busy = f"CPU {window.cpu_utilisation:.0%}"
     if scenario.has_accelerator:
         busy += f", accelerator {window.accelerator_utilisation:.0%}"
     return (
-        f"window {len(frames)}/{windows}, {window.end_s:.3f} s: batch size {batch_size}, threshold {_name(threshold)}\n"
+        f"window {len(frames)}/{windows}, {window.end_s:.3f} s: {settings}\n"
         f"load: {window.offered_qps:.0f} queries/s in, {window.completed_qps:.0f} out, {window.backlog:.0f} in flight\n"
         f"p50, p95, p99: {percentiles} ms; p95 {verdict} the target of {scenario.sla_ms:g} ms, "
         f"{window.violation_rate:.1%} over it\n"
@@ -49,30 +55,38 @@ def describe(scenario: Scenario, frames: Sequence[Frame], windows: int) -> str:
 class Picture:
     """Curves over an episode. Of one figure only what moves is drawn anew, unless the axes have to grow."""
 
-    def __init__(self, scenario: Scenario, interval_s: float) -> None:
+    def __init__(self, scenario: Scenario, interval_s: float, ladders: Mapping[str, Sequence[Any]]) -> None:
+        """`ladders`: by name, what is chosen from; the two longest are drawn."""
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
         except ModuleNotFoundError:
             message = "needs matplotlib: pip install 'deeprec-env[plots]'"
             raise InputError("render_mode", "rgb_array", message) from None
-        self._batch_sizes, self._thresholds = scenario.control.batch_sizes, scenario.thresholds
+        longest = sorted(ladders, key=lambda name: -len(ladders[name]))[:2]
+        self._ladders = {name: rungs for name, rungs in ladders.items() if name in longest}
         figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
         # By hand: a layout engine takes longer than the drawing, and moves the axes from picture to picture.
         figure.subplots_adjust(left=0.09, right=0.98, bottom=0.08, top=0.9, wspace=0.22, hspace=0.35)
         self._canvas: Any = FigureCanvasAgg(figure)
-        (rates, latency), (flight, busy), (batch_size, threshold) = figure.subplots(3, 2, sharex=True)
-        self._axes = [rates, latency, flight, busy, batch_size, threshold]
+        (rates, latency), (flight, busy), settings = figure.subplots(3, 2, sharex=True)
+        self._axes = [rates, latency, flight, busy, *settings]
         for axes, label in zip(
             self._axes,
-            ("queries/s", "p95 (ms)", "queries in flight", "busy servers (%)", "batch size", "threshold (items)"),
+            (
+                "queries/s",
+                "p95 (ms)",
+                "queries in flight",
+                "busy servers (%)",
+                *(_TITLES[name] for name in self._ladders),
+            ),
             strict=True,
         ):
             axes.set_title(label, fontsize=10)
             axes.tick_params(labelsize=8)
             axes.grid(alpha=0.3)
             axes.set_ylim(0, 1)
-        for axes in (batch_size, threshold):
+        for axes in settings:
             axes.set_xlabel("time (s)", fontsize=9)
         latency.axhline(scenario.sla_ms, color="tab:red", linestyle="--", linewidth=1.2, label="target")
         self._lines = {
@@ -81,9 +95,10 @@ class Picture:
             "p95_ms": latency.plot([], [], color="tab:blue", linewidth=1.2, label="p95")[0],
             "backlog": flight.plot([], [], color="tab:blue", linewidth=1.2)[0],
             "cpu": busy.plot([], [], color="tab:blue", linewidth=1.2, label="CPU")[0],
-            "batch_size": batch_size.plot([], [], color="tab:blue", drawstyle="steps-pre", linewidth=1.2)[0],
-            "threshold": threshold.plot([], [], color="tab:blue", drawstyle="steps-pre", linewidth=1.2)[0],
         }
+        for axes, (name, rungs) in zip(settings, self._ladders.items(), strict=True):
+            self._lines[name] = axes.plot([], [], color="tab:blue", drawstyle="steps-pre", linewidth=1.2)[0]
+            _mark_rungs(axes, [_name(rung) for rung in rungs])
         if scenario.has_accelerator:
             self._lines["accelerator"] = busy.plot([], [], color="tab:orange", linewidth=1.2, label="accelerator")[0]
         busy.set(ylim=(0, 130), yticks=range(0, 101, 25))
@@ -92,8 +107,6 @@ class Picture:
         latency.minorticks_off()
         for axes, place in ((rates, "upper left"), (latency, "lower right"), (busy, "upper left")):
             axes.legend(loc=place, fontsize=8, framealpha=0.6, ncols=2)
-        _mark_rungs(batch_size, [str(size) for size in self._batch_sizes])
-        _mark_rungs(threshold, [_name(rung) for rung in self._thresholds])
         self._interval_s, self._lowest_ms = interval_s, scenario.sla_ms / 100
         self._title = figure.suptitle(" ", fontsize=11)
         for artist in (*self._lines.values(), self._title):
@@ -127,9 +140,9 @@ class Picture:
             "p95_ms": [max(frame.window.p95_s * 1e3, self._lowest_ms) for frame in frames],
             "backlog": [frame.window.backlog for frame in frames],
             "cpu": [frame.window.cpu_utilisation * 100 for frame in frames],
-            "batch_size": [self._batch_sizes.index(frame.batch_size) for frame in frames],
-            "threshold": [self._thresholds.index(frame.threshold) for frame in frames],
         }
+        for name, rungs in self._ladders.items():
+            curves[name] = [rungs.index(getattr(frame, name)) for frame in frames]
         if "accelerator" in self._lines:
             curves["accelerator"] = [frame.window.accelerator_utilisation * 100 for frame in frames]
         return curves
@@ -151,5 +164,5 @@ def _mark_rungs(axes: Any, names: Sequence[str]) -> None:
     axes.set_ylim(-0.5, len(names) - 0.5)
 
 
-def _name(threshold: Threshold) -> str:
-    return "never" if threshold is None else str(threshold)
+def _name(rung: int | None) -> str:
+    return "never" if rung is None else str(rung)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +17,14 @@ ENERGY_WEIGHT = 0.5
 class Scale(NamedTuple):
     """What a reward measures a window by.
 
-    The target in seconds, the power of all pools fully busy, in watts, and the rate that counts as 1.
+    The target in seconds, the power of all pools fully busy, in watts, the rate that counts as 1, and the qualities of
+    the plans, in that of the best.
     """
 
     sla_s: float
     full_w: float
     reference_qps: float = 1.0
+    qualities: tuple[float, ...] = ()
 
 
 def tail(window: Window, scale: Scale) -> float:
@@ -63,6 +65,21 @@ def carried_qps(window: Any) -> Any:
     return within / np.maximum(window.end_s - window.begin_s, np.finfo(np.float64).tiny)
 
 
+def quality(window: Window, scale: Scale) -> float:
+    """The quality of the plans of the sample's queries within the target, summed, in the sample (0 for an empty one).
+
+    A query over the target counts 0, one within it the quality of its plan: 1 is the best plan for all, in time.
+    """
+    served = sum(worth * within for worth, (_, within) in zip(scale.qualities, window.plans, strict=True))
+    return served / window.sample if window.sample else 0.0
+
+
+def mean_quality(window: Any, qualities: Sequence[float]) -> Any:
+    """Mean quality of a sample's plans, those of late queries too, of a `Window`, one or of arrays (empty: 0)."""
+    ranked = sum(worth * sample for worth, (sample, _) in zip(qualities, window.plans, strict=True))
+    return ranked / np.maximum(window.sample, 1.0)
+
+
 def _energy(window: Window, scale: Scale) -> float:
     """What a window's energy costs; nothing for an empty sample, or for a node without powers."""
     if not window.sample or scale.full_w == 0.0:
@@ -78,3 +95,6 @@ CAPACITY_REWARDS: dict[str, Callable[[Window, Scale], float]] = {
     "efficiency": carried_efficiency,
 }
 """Rewards of `CapacityEnv` by name: (window, scale) -> reward."""
+
+PIPELINE_REWARDS: dict[str, Callable[[Window, Scale], float]] = {"quality": quality}
+"""Rewards of `PipelineEnv` by name: (window, scale) -> reward."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from deeprec_env.envs.node_env import NodeEnv
 from deeprec_env.envs.serving_task import ServingTask
 from deeprec_env.envs.task import AnyScenario
-from deeprec_env.scenario.parts import Floats
-from deeprec_env.workload.stream import Traffic
+from deeprec_env.envs.traffic_env import TrafficEnv
 
 
-class ServingEnv(NodeEnv):
+class ServingEnv(TrafficEnv):
     """Control of batch size and offload threshold under given traffic.
 
     ## Description
@@ -63,8 +61,6 @@ class ServingEnv(NodeEnv):
     v0: first version; its presets are still there ("v0/NAME", or `gymnasium.make` of v0).
     """
 
-    _task: ServingTask
-
     def __init__(
         self,
         scenario: AnyScenario = "dlrm-rmc1",
@@ -73,11 +69,3 @@ class ServingEnv(NodeEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(ServingTask(scenario, reward), engine, render_mode)
-
-    def traffic(self) -> Traffic:
-        """All queries of the episode, those still to come included."""
-        return self._task.open(*self._episode_key(), self.windows).start()
-
-    def rate_qps(self, times_s: Floats) -> Floats:
-        """The true rate of the episode's traffic at some times, bursts included, in queries a second."""
-        return self._task.stream(*self._episode_key()).rate_qps(times_s)

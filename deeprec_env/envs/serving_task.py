@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 from deeprec_env.envs.observation import FIELDS
-from deeprec_env.envs.rewards import REWARDS
+from deeprec_env.envs.rewards import REWARDS, Scale
 from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child, reward_named
 from deeprec_env.errors import InputError
 from deeprec_env.simulation.windows import Window
@@ -25,10 +26,11 @@ PRESET_PEAK = 0.9
 class ServingTask(Task):
     """Hold the tail low under given traffic."""
 
-    fields = FIELDS
+    fields: tuple[str, ...] = FIELDS
+    rewards: Mapping[str, Callable[[Window, Scale], float]] = REWARDS
 
     def __init__(self, scenario: AnyScenario, reward: str) -> None:
-        self._reward = reward_named(REWARDS, reward)
+        self._reward = reward_named(self.rewards, reward)
         super().__init__(scenario)
         arrivals = self.scenario.workload.arrivals
         self.windows, self._has_day = WINDOWS, isinstance(arrivals, Diurnal)

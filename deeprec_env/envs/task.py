@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -22,6 +22,14 @@ from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import SPLITS, Traffic, episode_seed
 
 AnyScenario = str | Path | Mapping[str, Any] | Scenario
+
+
+class Settings(NamedTuple):
+    """What is in force: batch size, offload threshold, and the index of the plan; of several nodes, arrays."""
+
+    batch_size: Any
+    threshold: Any
+    plan: Any
 
 
 class Episode(ABC):
@@ -50,10 +58,12 @@ class Episode(ABC):
 class Task(ABC):
     """A scenario as a control problem; raises `InputError` for one that is none.
 
-    `fields` names the entries of its observation, `windows` is the length of an episode, `scale_qps` the rate that
-    rates are measured by.
+    `controls` names the settings that an action chooses, in its order, each by an index on its ladder; `fields` names
+    the entries of its observation, `windows` is the length of an episode, `scale_qps` the rate that rates are measured
+    by.
     """
 
+    controls: tuple[str, ...] = ("batch_size", "threshold")
     fields: tuple[str, ...]
     windows: int
     scale_qps: float
@@ -63,9 +73,14 @@ class Task(ABC):
         self.interval_s = self.scenario.control.interval_s
         self.batch_sizes: tuple[int, ...] = self.scenario.control.batch_sizes
         self.thresholds: tuple[Threshold, ...] = self.scenario.thresholds
+        self.ladders: dict[str, tuple[Any, ...]] = {
+            "batch_size": self.batch_sizes,
+            "threshold": self.thresholds,
+            "plan": tuple(range(len(self.scenario.planned_stages))),
+        }
         pools = [pool for stage in self.scenario.stages for pool in stage.pools().values()]
         self.full_w = sum(pool.busy_w for pool in pools)
-        self.action_space = gym.spaces.MultiDiscrete([len(self.batch_sizes), len(self.thresholds)])
+        self.action_space = gym.spaces.MultiDiscrete([len(self.ladders[name]) for name in self.controls])
         self.observation_space = gym.spaces.Box(-1.0, HIGHEST, (len(self.fields),), np.float32)
         self._mean_items = self.scenario.workload.sizes.mean_items
 
@@ -82,22 +97,40 @@ class Task(ABC):
     def reward(self, window: Window) -> float:
         """The reward of a window."""
 
-    def places(self, batch_size: int, threshold: Threshold) -> tuple[float, float]:
-        """Where settings stand on the ladders, 0 to 1."""
-        return _place(batch_size, self.batch_sizes), _place(threshold, self.thresholds)
+    @property
+    def start(self) -> Settings:
+        """The settings at an episode's start."""
+        return Settings(self.scenario.control.batch_size, self.scenario.control.threshold, self.scenario.plan)
 
-    def observe(self, window: Any, places: Any, seen: Any) -> NDArray[np.float32]:
+    @property
+    def nothing(self) -> Window:
+        """The window before the first."""
+        return Window.empty(len(self.scenario.stages), len(self.scenario.planned_stages))
+
+    def chosen(self, action: Sequence[int]) -> Settings:
+        """The settings of an action, given by its indices."""
+        named = zip(self.controls, action, strict=True)
+        return self.start._replace(**{name: self.ladders[name][index] for name, index in named})
+
+    def places(self, settings: Settings) -> Settings:
+        """Where batch size and threshold stand on the ladders, 0 to 1; plans have no order, theirs is the index."""
+        batch_size, threshold = (
+            _place(value, ladder) for value, ladder in zip(settings, (self.batch_sizes, self.thresholds), strict=False)
+        )
+        return Settings(batch_size, threshold, settings.plan)
+
+    def observe(self, window: Any, places: Settings, seen: Any) -> NDArray[np.float32]:
         """The observation after a `Window`; of arrays for several nodes, one row for each. `seen`: the episode's."""
         return observe(
             window,
-            places,
+            places[:2],
             seen,
             sla_s=self.scenario.sla_s,
             scale_qps=self.scale_qps,
             mean_items=self._mean_items,
         )
 
-    def info(self, window: Any, batch_size: Any, threshold: Any) -> dict[str, Any]:
+    def info(self, window: Any, settings: Settings) -> dict[str, Any]:
         """`info` of a `Window` and its settings, threshold infinite for never; of arrays for several nodes, arrays."""
         return {
             "p50_ms": window.p50_s * 1e3,
@@ -106,8 +139,8 @@ class Task(ABC):
             "offered_qps": window.offered_qps,
             "completed_qps": window.completed_qps,
             "violation_rate": window.violation_rate,
-            "batch_size": batch_size,
-            "threshold": threshold,
+            "batch_size": settings.batch_size,
+            "threshold": settings.threshold,
             "cpu_utilisation": window.cpu_utilisation,
             "accelerator_utilisation": window.accelerator_utilisation,
             "backlog": window.backlog,

@@ -14,13 +14,14 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from deeprec_env.envs.capacity_task import CapacityTask
+from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
-from deeprec_env.envs.task import AnyScenario, Episode, Task, split_of
+from deeprec_env.envs.task import AnyScenario, Episode, Settings, Task, split_of
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.simulation.arrays import as_float
 from deeprec_env.simulation.stack import NodeStack
-from deeprec_env.simulation.windows import Window
+from deeprec_env.simulation.windows import Window, width
 
 Observations = NDArray[np.float32]
 T = TypeVar("T")
@@ -55,12 +56,12 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self.observation_space = batch_space(task.observation_space, num_envs)
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
         self.windows = task.windows
-        sizes, thresholds = task.batch_sizes, task.thresholds
         # By index on the ladders: the settings, and their places for the observation.
-        self._batch_size = np.array(sizes, dtype=np.int64)
-        self._threshold = np.array([as_float(threshold) for threshold in thresholds])
-        self._batch_place = np.array([task.places(size, thresholds[0])[0] for size in sizes])
-        self._threshold_place = np.array([task.places(sizes[0], threshold)[1] for threshold in thresholds])
+        self._rungs, self._places = {}, {}
+        for name in task.controls:
+            settings = [task.start._replace(**{name: rung}) for rung in task.ladders[name]]
+            self._rungs[name] = np.array([getattr(_as_numbers(each), name) for each in settings])
+            self._places[name] = np.array([getattr(task.places(each), name) for each in settings])
         self._seeds: list[int] | None = None
         self._split, self._episode, self._step = "train", 0, -1
         self._opened: list[Episode] = []
@@ -89,13 +90,15 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     def step(
         self, actions: NDArray[np.int64]
     ) -> tuple[Observations, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Put an action (num_envs, 2) in force in every environment for one window and return what it brought."""
+        """Put an action (num_envs, controls) in force everywhere for one window and return what it brought."""
         if self._step < 0:
             raise RuntimeError("call reset before step")
         if not self.action_space.contains(np.asarray(actions, dtype=np.int64)):
             raise InputError("action", actions, f"must be in {self.action_space}")
-        task, chosen = self._task, np.asarray(actions)
-        batch_size, threshold = self._batch_size[chosen[:, 0]], self._threshold[chosen[:, 1]]
+        task = self._task
+        chosen = dict(zip(task.controls, np.asarray(actions).T, strict=True))
+        settings = self._everywhere(_as_numbers(task.start))
+        settings = settings._replace(**{name: self._rungs[name][index] for name, index in chosen.items()})
         begin_s, end_s = self._step * task.interval_s, (self._step + 1) * task.interval_s
 
         def run(part: slice, nodes: NodeStack) -> Floats:
@@ -103,18 +106,21 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
             known = [traffic for traffic in ahead if traffic is not None]
             if known:
                 nodes.expect(known)
-            return nodes.run_window(batch_size[part], threshold[part], begin_s, end_s)
+            batch_size, threshold, plan = (of_all[part] for of_all in settings)
+            return nodes.run_window(batch_size, threshold, begin_s, end_s, plan)
 
         windows = np.concatenate(self._spread(run))
         self._step += 1
-        each = [Window(*row) for row in windows.tolist()]
+        stages = len(self.scenario.stages)
+        each = [Window.of(row, stages) for row in windows.tolist()]
         for episode, window in zip(self._opened, each, strict=True):
             episode.follow(window)
         rewards = np.array([task.reward(window) for window in each])
-        columns = Window(*windows.T.copy())
-        places = self._batch_place[chosen[:, 0]], self._threshold_place[chosen[:, 1]]
+        columns = Window.of(windows.T.copy(), stages)
+        places = self._everywhere(task.places(task.start))
+        places = places._replace(**{name: self._places[name][index] for name, index in chosen.items()})
         observations = task.observe(columns, places, self._seen())
-        infos = self._infos(columns, batch_size.astype(np.float64), threshold)
+        infos = self._infos(columns, settings)
         over = self._step >= self.windows
         if over:
             self._episode += 1
@@ -145,14 +151,17 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
 
         self._opened = [episode for opened in self._spread(start) for episode in opened]
         self._step = 0
-        control = self.scenario.control
-        columns = Window(*np.zeros((len(Window._fields), self.num_envs)))
-        observations = task.observe(columns, task.places(control.batch_size, control.threshold), self._seen())
-        size = np.full(self.num_envs, float(control.batch_size))
-        return observations, self._infos(columns, size, np.full(self.num_envs, as_float(control.threshold)))
+        stages, plans = len(self.scenario.stages), len(self.scenario.planned_stages)
+        columns = Window.of(np.zeros((width(stages, plans), self.num_envs)), stages)
+        observations = task.observe(columns, self._everywhere(task.places(task.start)), self._seen())
+        return observations, self._infos(columns, self._everywhere(_as_numbers(task.start)))
 
-    def _infos(self, columns: Window, batch_size: Floats, threshold: Floats) -> dict[str, Any]:
-        infos = self._task.info(columns, batch_size, threshold)
+    def _everywhere(self, settings: Settings) -> Settings:
+        """The same in every environment, arrays (num_envs,)."""
+        return Settings(*(np.full(self.num_envs, value) for value in settings))
+
+    def _infos(self, columns: Window, settings: Settings) -> dict[str, Any]:
+        infos = self._task.info(columns, Settings(*(of_all.astype(np.float64) for of_all in settings)))
         facts = [episode.facts() for episode in self._opened]
         infos |= {name: np.array([of_one[name] for of_one in facts]) for name in facts[0]}
         infos = {name: value if np.ndim(value) else np.full(self.num_envs, value) for name, value in infos.items()}
@@ -202,6 +211,26 @@ class CapacityVectorEnv(NodeVectorEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(num_envs, CapacityTask(scenario, reward), engine, threads, render_mode)
+
+
+class PipelineVectorEnv(NodeVectorEnv):
+    """`PipelineEnv`, many at once: `gymnasium.make_vec("deeprec_env:DeepRec/Pipeline-v0", num_envs=64)`."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: AnyScenario = "recpipe-cpu",
+        engine: str = "compiled",
+        reward: str = "quality",
+        threads: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(num_envs, PipelineTask(scenario, reward), engine, threads, render_mode)
+
+
+def _as_numbers(settings: Settings) -> Settings:
+    """Settings with their threshold as a number, infinite for never."""
+    return settings._replace(threshold=as_float(settings.threshold))
 
 
 def _one_by_one(observations: Observations) -> NDArray[Any]:

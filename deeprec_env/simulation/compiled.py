@@ -31,7 +31,7 @@ from deeprec_env.simulation.node import advance, completion_s, due, requests_nee
 from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.samples import run_window
 from deeprec_env.simulation.settings import check_ahead, check_settings, warn_beyond
-from deeprec_env.simulation.windows import Window
+from deeprec_env.simulation.windows import Window, width
 from deeprec_env.workload.stream import Traffic
 
 _REQUESTS = 4
@@ -52,7 +52,7 @@ class CompiledEngine:
         in_force = compiled_setting(start.batch_size, start.threshold, scenario.plan)
         requests = requests_needed(self._node, idle, traffic.items, in_force)
         self._state = empty_state(self._node, queries, requests)  # what all queries need under the first settings
-        self._window = np.empty(len(Window._fields))
+        self._window = np.empty(width(len(scenario.stages), len(scenario.planned_items)))
         self._now_s = 0.0
         self._drained = False
         self._set(start.batch_size, start.threshold, scenario.plan)
@@ -118,7 +118,7 @@ class CompiledEngine:
         while self._grow(run_window(*self._arguments(), begin_s, end_s, self._scenario.sla_s, self._window)):
             pass
         self._now_s = end_s
-        return Window(*self._window.tolist())
+        return Window.of(self._window.tolist(), len(self._scenario.stages))
 
     def _arguments(self) -> tuple[Any, ...]:
         traffic = self._traffic

@@ -56,6 +56,39 @@ def measure_sample(arrival_s: Any, items: Any, completion_s: Any, begin_s: Any, 
 
 
 @compiled
+def sample_by_plan(
+    arrival_s: Any, completion_s: Any, plan: Any, plans: Any, begin_s: Any, end_s: Any, sla_s: Any
+) -> Any:
+    """By plan, how many queries of it `measure_sample`'s sample has, and how many within `sla_s`: (plans, 2)."""
+    found = np.zeros((plans, 2), dtype=np.int64)
+    for query in range(len(arrival_s)):
+        if completion_s[query] >= end_s:
+            found[plan[query], 0] += end_s - arrival_s[query] > sla_s
+        elif completion_s[query] >= begin_s:
+            found[plan[query], 0] += 1
+            found[plan[query], 1] += completion_s[query] - arrival_s[query] <= sla_s
+    return found
+
+
+@compiled
+def count_at_stage(ahead: Any, first: Any, request_end_s: Any, sub_batches: Any, end_s: Any) -> Any:
+    """How many of the queries that are `ahead` have work at a stage that is not done at `end_s`.
+
+    They are struck off, so that the next stage is asked for the others alone.
+    """
+    count = 0
+    for query in range(len(ahead)):
+        if not ahead[query]:
+            continue
+        for request in range(first[query * sub_batches], first[(query + 1) * sub_batches]):
+            if request_end_s[request] >= end_s:
+                ahead[query] = False
+                count += 1
+                break
+    return count
+
+
+@compiled
 def merge(one: Any, other: Any) -> Any:
     """Two ascending arrays as one."""
     merged = np.empty(len(one) + len(other))
@@ -78,7 +111,7 @@ def energy_j(idle_w: Any, busy_w: Any, servers: Any, busy_s: Any, length_s: Any)
 
 @compiled
 def close_window(node: Any, state: Any, begin_s: Any, end_s: Any, sla_s: Any, window: Any) -> None:
-    """Write the window [begin_s, end_s) of a compiled node, whose state stands at `end_s`: the fields of `Window`."""
+    """Write the window [begin_s, end_s) of a compiled node, whose state stands at `end_s`: a `Window` as a row."""
     open_, held = state.counts[OPEN], state.counts[HELD]
     completed_s = completion_s(node, state, open_, held)
     found = measure_sample(state.arrival_s[open_:held], state.items[open_:held], completed_s, begin_s, end_s, sla_s)
@@ -86,6 +119,8 @@ def close_window(node: Any, state: Any, begin_s: Any, end_s: Any, sla_s: Any, wi
     length_s = end_s - begin_s
     shares = np.zeros(2)
     joules = 0.0
+    ahead = completed_s >= end_s
+    at = 14
     for stage in range(len(node.overhead_s)):
         busy = busy_seconds(
             state.offloaded[stage, begins:ends],
@@ -98,9 +133,17 @@ def close_window(node: Any, state: Any, begin_s: Any, end_s: Any, sla_s: Any, wi
         )
         for kind in range(2):
             pool = 2 * stage + kind
+            window[at + kind] = 0.0
             if node.servers[pool] > 0:
-                shares[kind] = max(shares[kind], busy[kind] / (node.servers[pool] * length_s))
+                window[at + kind] = busy[kind] / (node.servers[pool] * length_s)
+                shares[kind] = max(shares[kind], window[at + kind])
                 joules += energy_j(node.idle_w[pool], node.busy_w[pool], node.servers[pool], busy[kind], length_s)
+        first = state.first[stage, begins : ends + 1]
+        window[at + 2] = count_at_stage(ahead, first, state.end_s[stage], node.sub_batches, end_s)
+        at += 3
+    plan = state.plan[open_:held]
+    by_plan = sample_by_plan(state.arrival_s[open_:held], completed_s, plan, len(node.fewest), begin_s, end_s, sla_s)
+    window[at:] = by_plan.ravel()
     window[0], window[1] = begin_s, end_s
     window[2], window[3], window[4], window[5], window[6] = found[0], found[1], found[2], found[3], found[4]
     window[7], window[8], window[9] = found[5] / length_s, found[6] / length_s, found[7]

@@ -25,7 +25,7 @@ from deeprec_env.simulation.arrays import (
 from deeprec_env.simulation.node import completion_s, forget
 from deeprec_env.simulation.samples import run_window
 from deeprec_env.simulation.settings import warn_beyond
-from deeprec_env.simulation.windows import Window
+from deeprec_env.simulation.windows import Window, width
 from deeprec_env.workload.stream import Traffic
 
 _QUERIES, _REQUESTS = 1024, 8192
@@ -101,7 +101,7 @@ class NodeStack:
         self._plan: Ints = np.full(count, scenario.plan)
         self._arrival_s: Floats = np.empty((count, 0))
         self._items: Ints = np.empty((count, 0), dtype=np.int64)
-        self._windows = np.zeros((count, len(Window._fields)))
+        self._windows = np.zeros((count, width(len(scenario.stages), len(scenario.planned_items))))
 
     def start(self, traffic: Sequence[Traffic]) -> None:
         """Make every node idle, at time 0, with its traffic ahead."""
@@ -132,8 +132,8 @@ class NodeStack:
     ) -> Floats:
         """Run from `begin_s`, the present, to `end_s`, each node under its own settings (count,), infinite for never.
 
-        `plan` holds indices of plans (default: the scenario's plan). Returns the fields of `Window`, (count, 14), valid
-        until the next call.
+        `plan` holds indices of plans (default: the scenario's plan). Returns every node's `Window` as a row, (count,
+        width), valid until the next call.
         """
         plan = self._plan if plan is None else plan
         position = 0

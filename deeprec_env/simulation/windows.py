@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,10 @@ class Window(NamedTuple):
     The sample is the latency of every query that completed in the window and the age of every query in flight at its
     end that is older than the target. Of an empty sample percentiles and violation rate are 0. Utilisation is that of
     the busiest pool of its kind (0 without one).
+
+    `stages` holds for each stage the busy share of its CPU, that of its accelerator (0 without one), and the queries
+    that are there at the window's end: in flight, and through with all stages before. `plans` holds for each plan how
+    many of the sample's queries had it, and how many of these were within the target.
     """
 
     begin_s: float
@@ -34,11 +38,30 @@ class Window(NamedTuple):
     accelerator_utilisation: float
     backlog: float
     energy_j: float
+    stages: tuple[tuple[float, float, float], ...] = ()
+    plans: tuple[tuple[float, float], ...] = ()
 
     @classmethod
-    def empty(cls) -> Window:
+    def of(cls, row: Any, stages: int) -> Window:
+        """The window of a row of `width`, of numbers or of arrays, one entry for each of several nodes."""
+        plans = _SINGLE + 3 * stages
+        by_stage = tuple((row[at], row[at + 1], row[at + 2]) for at in range(_SINGLE, plans, 3))
+        by_plan = tuple((row[at], row[at + 1]) for at in range(plans, len(row), 2))
+        fields: list[Any] = [*row[:_SINGLE], by_stage, by_plan]
+        return cls(*fields)
+
+    @classmethod
+    def empty(cls, stages: int = 0, plans: int = 0) -> Window:
         """The window before the first: nothing has happened."""
-        return cls(*[0.0] * len(cls._fields))
+        return cls.of([0.0] * width(stages, plans), stages)
+
+
+_SINGLE = len(Window._fields) - 2
+
+
+def width(stages: int, plans: int) -> int:
+    """Length of a window as a row: its single numbers, three for each stage, two for each plan."""
+    return _SINGLE + 3 * stages + 2 * plans
 
 
 class WindowMeter:
@@ -59,13 +82,25 @@ class WindowMeter:
 
 def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: float) -> Window:
     """Metrics of [begin_s, end_s) from records that hold every query in flight during it."""
-    from deeprec_env.simulation.samples import measure_sample  # Numba is loaded when there is something to measure
+    # Numba is loaded when there is something to measure.
+    from deeprec_env.simulation.samples import count_at_stage, measure_sample, sample_by_plan
 
     p50_s, p95_s, p99_s, violation_rate, sample, arrived, completed, mean_items, backlog = measure_sample(
         records.arrival_s, records.items, records.completion_s, begin_s, end_s, scenario.sla_s
     )
     length_s = end_s - begin_s
-    utilisation, energy_j = usage(records, scenario, begin_s, end_s)
+    busy_s = _busy_seconds(records, begin_s, end_s)
+    utilisation, energy_j = usage_of(scenario, busy_s, length_s)
+    ahead, stages = records.completion_s >= end_s, []
+    for stage, log, by_kind in zip(scenario.stages, records.stages, busy_s, strict=True):
+        cpu, accelerator = (
+            busy / (stage.pools()[kind].servers * length_s) if kind in stage.pools() else 0.0
+            for kind, busy in zip(KINDS, by_kind, strict=True)
+        )
+        stages.append((cpu, accelerator, float(count_at_stage(ahead, log.first, log.end_s, 1, end_s))))
+    plan = np.zeros(len(records), dtype=np.int64) if records.plan is None else records.plan
+    count = len(scenario.planned_items)
+    by_plan = sample_by_plan(records.arrival_s, records.completion_s, plan, count, begin_s, end_s, scenario.sla_s)
     return Window(
         begin_s=begin_s,
         end_s=end_s,
@@ -81,18 +116,24 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
         accelerator_utilisation=utilisation["accelerator"] or 0.0,
         backlog=float(backlog),
         energy_j=energy_j,
+        stages=tuple(stages),
+        plans=tuple((float(sample), float(within)) for sample, within in by_plan),
     )
 
 
 def usage(records: Records, scenario: Scenario, begin_s: float, end_s: float) -> tuple[dict[str, float | None], float]:
     """Utilisation of the busiest pool of each kind (None without one) and energy in joules over [begin_s, end_s)."""
+    return usage_of(scenario, _busy_seconds(records, begin_s, end_s), end_s - begin_s)
+
+
+def _busy_seconds(records: Records, begin_s: float, end_s: float) -> list[tuple[float, float]]:
+    """By stage, the server-seconds inside [begin_s, end_s) on the CPU and on the accelerator."""
     from deeprec_env.simulation.kernels import busy_seconds
 
-    busy_s = [
+    return [
         busy_seconds(log.offloaded, log.first, log.start_s, log.end_s, begin_s, end_s, position == 0)
         for position, log in enumerate(records.stages)
     ]
-    return usage_of(scenario, busy_s, end_s - begin_s)
 
 
 def usage_of(

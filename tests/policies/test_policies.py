@@ -61,9 +61,10 @@ def test_a_fixed_policy_in_the_environment_is_the_fixed_run(scenario: Scenario) 
 
 def test_random_is_seeded(scenario: Scenario) -> None:
     observation = np.zeros(14, dtype=np.float32)
-    draws = [[RandomPolicy(scenario, 3).predict(observation)[0].tolist() for _ in range(2)] for _ in range(2)]
+    rungs = len(scenario.control.batch_sizes), len(scenario.thresholds)
+    draws = [[RandomPolicy(rungs, 3).predict(observation)[0].tolist() for _ in range(2)] for _ in range(2)]
     assert draws[0] == draws[1]
-    several, _ = RandomPolicy(scenario, 3).predict(np.zeros((50, 14), dtype=np.float32))
+    several, _ = RandomPolicy(rungs, 3).predict(np.zeros((50, 14), dtype=np.float32))
     assert several.max(axis=0).tolist() == [4, 2]
 
 

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeprec_env import InputError, Scenario
-from deeprec_env.scenario import Threshold
 from deeprec_env.simulation.simulate import ENGINES, make_engine
 from deeprec_env.workload import Traffic
 from tests.conftest import queue
-from tests.simulation.random_scenarios import allowed, bursty_traffics, scenarios, settings_of_a_window
+from tests.simulation.random_scenarios import Setting, allowed, bursty_traffics, scenarios, settings_of_a_window
 from tests.simulation.test_paths import INTERVAL_S, controlled
 
 both_engines = pytest.mark.parametrize("name", ENGINES)
@@ -27,7 +26,7 @@ both_engines = pytest.mark.parametrize("name", ENGINES)
     windows=st.lists(settings_of_a_window, min_size=1, max_size=8),
 )
 def test_window_by_window_is_the_same_as_all_at_the_start(
-    name: str, scenario: Scenario, traffic: Traffic, windows: list[tuple[int, Threshold, int]]
+    name: str, scenario: Scenario, traffic: Traffic, windows: list[Setting]
 ) -> None:
     expected = controlled(make_engine(scenario, traffic, name), scenario, windows)
     engine, begin = make_engine(scenario, traffic.part(0, 0), name), 0
@@ -35,8 +34,8 @@ def test_window_by_window_is_the_same_as_all_at_the_start(
         last = index + 1 == len(windows)
         end = len(traffic.items) if last else int(np.searchsorted(traffic.arrival_s, (index + 1) * INTERVAL_S))
         engine.expect(traffic.part(begin, end))
-        batch_size, threshold, plan = allowed(scenario, setting)
-        engine.run_window(batch_size, threshold, index * INTERVAL_S, (index + 1) * INTERVAL_S, plan)
+        size, threshold, plan = allowed(scenario, setting)
+        engine.run_window(size, threshold, index * INTERVAL_S, (index + 1) * INTERVAL_S, plan)
         begin = end
     engine.drain()
     records = engine.records()

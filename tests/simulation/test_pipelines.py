@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from deeprec_env.simulation.load import pool_work
 from deeprec_env.simulation.rates import PlannedRun
 from deeprec_env.simulation.simulate import ENGINES, make_engine, run, with_options
 from deeprec_env.simulation.stack import NodeStack
+from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.simulation.random_scenarios import Setting, allowed, bursty_traffics, scenarios, settings_of_a_window
 
@@ -103,7 +105,7 @@ def test_windows_are_the_same_in_both_engines_and_in_a_stack(
         assert one == two
         if stack is not None:
             rows = stack.run_window(np.full(2, size), np.full(2, as_float(threshold)), *span, np.full(2, plan))
-            assert rows.tolist() == [list(one)] * 2
+            assert [Window.of(row, len(scenario.stages)) for row in rows.tolist()] == [one] * 2
     for engine in engines:
         engine.close()
 
@@ -126,6 +128,26 @@ def test_arrivals_may_be_others_from_now_on(
         seen.append((windows, records.completion_s.tobytes(), [log.start_s.tobytes() for log in records.stages]))
         engine.close()
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_window_tells_where_its_queries_are_and_how_each_plans_fared(name: str) -> None:
+    scenario = load_scenario(changed(sla_ms=700))
+    engine = make_engine(scenario, Traffic(np.array([1.0, 1.1]), np.array([80, 80]), 3), name)
+    edges, windows = [0.0, 1.05, 1.27, 1.5, 4.0], []
+    for plan, (begin_s, end_s) in zip((0, 1, 1, 1), pairwise(edges), strict=True):
+        windows.append(engine.run_window(20, None, begin_s, end_s, plan))
+    engine.close()
+    # The first query: through the filter from 1.25 to 1.29 s, two requests of three at once, then to 1.79 s on its way.
+    # The second skips the filter; 20 of its 30 items and the other 10 are ranked from 1.6 s on.
+    at_end = [[backlog for *_, backlog in window.stages] for window in windows]
+    assert at_end == [[1, 0], [1, 1], [0, 2], [0, 0]]
+    busy = [window.stages[0][0] for window in windows]
+    assert busy == pytest.approx([0.0, 2 * 0.02 / (2 * 0.22), 0.02 / (2 * 0.23), 0.0])
+    assert windows[3].stages[1][0] == pytest.approx((0.08 + 0.04 + 0.04) / (2 * 2.5))
+    assert [window.stages[1][1] for window in windows] == [0.0] * 4
+    # Of plan 0 the first query, which took 830 ms; of plan 1 the second one, 580 ms; plan 2 has none.
+    assert [window.plans for window in windows] == [((0, 0),) * 3] * 3 + [((1, 0), (1, 1), (0, 0))]
 
 
 @given(scenario=scenarios(), traffic=bursty_traffics(), setting=settings_of_a_window, qps=st.sampled_from([0.5, 3.0]))

@@ -1,0 +1,111 @@
+"""The environments that a training knows, and how it judges an agent in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deeprec_env.analysis.day import with_day
+from deeprec_env.envs import PIPELINE, SERVING, PipelineEnv, ServingEnv
+from deeprec_env.envs.pipeline_day import with_pipeline_day
+from deeprec_env.envs.rewards import PIPELINE_REWARDS, REWARDS
+from deeprec_env.envs.vector import NodeVectorEnv, PipelineVectorEnv, ServingVectorEnv
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.records import Records
+from policies.day import day_metrics, day_objective
+from policies.pipeline_days import pipeline_day
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment of days as a training sees it.
+
+    `id` is Gymnasium's name and the key in hyperparameter files; the first of `rewards` is the default. `single` and
+    `vector` make it, one and many, from scenario, engine and reward. `prepare` gives a scenario its day; `ladders` are
+    what an action chooses from. `judge` measures an agent by drained validation days, those of `validation_seeds`; the
+    lowest `objective` of its figures is the best.
+    """
+
+    id: str
+    rewards: Mapping[str, Any]
+    single: Callable[..., Any]
+    vector: Callable[..., NodeVectorEnv]
+    prepare: Callable[[Scenario, str], Scenario]
+    ladders: Callable[[Scenario], list[list[Any]]]
+    validation_seeds: tuple[int, ...]
+    objective: str
+    judge: Callable[[Sequence[Records], Scenario], dict[str, float]]
+
+    def reward(self, name: str | None) -> str:
+        """The reward of that name, or the default; `InputError` for one that is not known."""
+        chosen = next(iter(self.rewards)) if name is None else name
+        if chosen not in self.rewards:
+            raise InputError("reward", name, f"must be one of {', '.join(self.rewards)}")
+        return chosen
+
+
+def _serving_ladders(scenario: Scenario) -> list[list[Any]]:
+    return [list(scenario.control.batch_sizes), list(scenario.thresholds)]
+
+
+def _pipeline_ladders(scenario: Scenario) -> list[list[Any]]:
+    return [scenario.plan_names, *_serving_ladders(scenario)]
+
+
+def _judge_serving(records: Sequence[Records], scenario: Scenario) -> dict[str, float]:
+    days = [day_metrics(each, scenario) for each in records]
+    return {
+        "objective_s": day_objective(days),
+        "p95_hourly_ms": sum(day.p95_hourly_s for day in days) / len(days) * 1e3,
+        "violation_rate": sum(day.violation_rate for day in days) / len(days),
+    }
+
+
+def _judge_pipeline(records: Sequence[Records], scenario: Scenario) -> dict[str, float]:
+    days = [pipeline_day(each, scenario) for each in records]
+    return {
+        "lost_goodput": 1.0 - sum(day.goodput for day in days) / len(days),
+        "quality": sum(day.quality for day in days) / len(days),
+        "violation_rate": sum(day.violation_rate for day in days) / len(days),
+    }
+
+
+ENVIRONMENTS: dict[str, Environment] = {
+    "serving": Environment(
+        id=SERVING,
+        rewards=REWARDS,
+        single=ServingEnv,
+        vector=ServingVectorEnv,
+        prepare=lambda scenario, engine: with_day(scenario, engine=engine),
+        ladders=_serving_ladders,
+        validation_seeds=(1000, 1001),
+        objective="objective_s",
+        judge=_judge_serving,
+    ),
+    "pipeline": Environment(
+        id=PIPELINE,
+        rewards=PIPELINE_REWARDS,
+        single=PipelineEnv,
+        vector=PipelineVectorEnv,
+        prepare=lambda scenario, engine: with_pipeline_day(scenario),
+        ladders=_pipeline_ladders,
+        validation_seeds=tuple(range(1000, 1008)),  # days with bursts differ by more
+        objective="lost_goodput",
+        judge=_judge_pipeline,
+    ),
+}
+"""Environments by the names that `deeprec train --env` gives them. Validation days lie beside those that tuners see."""
+
+
+def environment(name: str) -> Environment:
+    """The environment of a name; `InputError` if there is none."""
+    if name not in ENVIRONMENTS:
+        raise InputError("env", name, f"must be one of {', '.join(ENVIRONMENTS)}")
+    return ENVIRONMENTS[name]
+
+
+def of_id(identifier: str) -> Environment:
+    """The environment with Gymnasium's name."""
+    return next(each for each in ENVIRONMENTS.values() if each.id == identifier)

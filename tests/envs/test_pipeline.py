@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import copy
+import math
+import multiprocessing
+import pickle
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from deeprec_env import InputError, load_scenario
+from deeprec_env.envs import PIPELINE, PipelineEnv
+from deeprec_env.envs.pipeline_day import largest_qps, with_pipeline_day
+from deeprec_env.envs.rewards import PIPELINE_REWARDS, Scale, mean_quality
+from deeprec_env.envs.vector import PipelineVectorEnv
+from deeprec_env.envs.wrappers import BoxActions, DiscreteActions
+from deeprec_env.simulation.windows import Window
+from deeprec_env.workload.diurnal import Diurnal
+from tests.conftest import OwnLatency, plans_day
+from tests.envs.test_serving import INFO, episode
+from tests.envs.test_vector import assert_same
+
+RUNGS = (4, 3, 3)
+
+
+def make(**arguments: Any) -> PipelineEnv:
+    return PipelineEnv(**{"scenario": plans_day()} | arguments)
+
+
+def actions(seed: int, count: int = 12, each: tuple[int, ...] = ()) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, RUNGS, (count, *each, 3))
+
+
+def test_both_checkers_pass_with_warnings_as_errors() -> None:
+    stable_baselines = pytest.importorskip("stable_baselines3.common.env_checker")
+    pytest.importorskip("matplotlib")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for scenario in (plans_day(), "recpipe-cpu", "recpipe-gpu"):
+            env = gym.make(f"deeprec_env:{PIPELINE}", scenario=scenario)
+            check_env(env.unwrapped)
+            stable_baselines.check_env(env.unwrapped)
+            env.close()
+            env.close()
+
+
+def test_the_same_seed_gives_the_same_bytes_on_both_engines() -> None:
+    env = make()
+    assert env.windows == 12
+    assert env.action_space == gym.spaces.MultiDiscrete(RUNGS)
+    first = episode(env, actions(0))
+    assert b"True" in first[-1]
+    assert b"True" not in first[-2]
+    with pytest.raises(RuntimeError, match="the episode is over"):
+        env.step(actions(0)[0])
+    assert episode(env, actions(0)) == first
+    assert episode(make(engine="asyncio"), actions(0)) == first
+    assert episode(make(), actions(0), seed=4) != first
+    assert episode(make(), actions(1)) != first
+
+
+def test_info_and_observation_have_their_fields() -> None:
+    env = make()
+    observation, start = env.reset(seed=0, options={"split": "test"})
+    assert set(start) == INFO | {"plan", "quality"}
+    assert (start["plan"], start["quality"]) == (0.0, 0.0)
+    assert observation.shape == (len(env.fields),)
+    assert observation[env.fields.index("plan_0")] == 1.0
+    for action in ([2, 1, 2], [2, 1, 2], [1, 2, 0]):
+        observation, _, _, _, info = env.step(np.array(action))
+    assert set(info) == set(start)
+    assert all(type(value) is float for value in [*info.values(), *start.values()])
+    assert (info["plan"], info["batch_size"], info["threshold"]) == (1.0, 64.0, 20.0)
+    seen = dict(zip(env.fields, observation.tolist(), strict=True))
+    assert [seen[f"plan_{plan}"] for plan in range(4)] == [0.0, 1.0, 0.0, 0.0]
+    assert seen["quality"] == pytest.approx(info["quality"] / 0.9, rel=1e-6)
+    assert seen["offered"] == pytest.approx(info["offered_qps"] / 1500, rel=1e-6)
+    assert seen["cpu_utilisation"] == max(seen["filter_cpu"], seen["rank_cpu"])
+    assert seen["accelerator_utilisation"] == seen["rank_accelerator"]
+    in_stages = sum(math.expm1(seen[f"{name}_backlog"]) for name in ("filter", "rank"))
+    assert in_stages == pytest.approx(math.expm1(seen["backlog"]), rel=1e-5)
+    assert seen["day_sin"] == pytest.approx(math.sin(2 * math.pi * 3 / 12), rel=1e-5)
+
+
+def test_the_documentation_names_every_field_of_the_default_scenarios_observation() -> None:
+    assert PipelineEnv.__doc__ is not None
+    rows = [line for line in PipelineEnv.__doc__.splitlines() if line.strip().startswith("|")][2:]
+    named = [name.strip() for row in rows for name in row.split("|")[2].split(",")]
+    assert tuple(named) == PipelineEnv().fields
+
+
+def test_rewards_are_their_formulas() -> None:
+    plans = ((40.0, 30.0), (10.0, 10.0))
+    window = Window.empty()._replace(sample=50.0, plans=plans)
+    scale = Scale(sla_s=1.0, full_w=0.0, qualities=(1.0, 0.9))
+    assert PIPELINE_REWARDS["quality"](window, scale) == pytest.approx((30 + 0.9 * 10) / 50)
+    assert mean_quality(window, scale.qualities) == pytest.approx((40 + 0.9 * 10) / 50)
+    nothing = Window.empty(0, 2)
+    assert PIPELINE_REWARDS["quality"](nothing, scale) == mean_quality(nothing, scale.qualities) == 0.0
+
+
+def test_rewards_and_qualities_in_the_environment_follow_the_records() -> None:
+    env, interval_s = make(), 0.1
+    env.reset(seed=2, options={"split": "test"})
+    chosen = actions(3)
+    results = [env.step(action) for action in chosen]
+    records = env.finish()
+    assert records.plan is not None
+    window = np.minimum((records.arrival_s / interval_s).astype(int), 11)
+    assert records.plan.tolist() == chosen[window, 0].tolist()
+    quality = np.array([0.9, 0.85, 0.7, 0.6])[records.plan]
+    kinds = set()
+    for index, (_, reward, _, _, info) in enumerate(results):
+        begin_s, end_s = index * interval_s, (index + 1) * interval_s
+        completed = (begin_s <= records.completion_s) & (records.completion_s < end_s)
+        old = (records.completion_s >= end_s) & (end_s - records.arrival_s > env.scenario.sla_s)
+        sample = completed | (old & (records.arrival_s < end_s))
+        good = quality[completed & (records.latency_s <= env.scenario.sla_s)].sum()
+        assert reward == pytest.approx(good / (0.9 * max(sample.sum(), 1)))
+        assert info["quality"] == pytest.approx(quality[sample].mean() if sample.any() else 0.0)
+        kinds.add(0.0 < info["violation_rate"] < 1.0)
+    assert kinds == {True, False}  # some of the queries late, in some of the windows
+
+
+def test_a_pipeline_without_a_day_gets_one_whose_bursts_a_cheaper_plan_carries() -> None:
+    scenario = load_scenario("recpipe-cpu")
+    day = with_pipeline_day(scenario)
+    arrivals = day.workload.arrivals
+    assert isinstance(arrivals, Diurnal)
+    assert day.capacity is not None
+    best, cheapest = largest_qps(scenario, 0), largest_qps(scenario, 5)
+    assert day.capacity.qps == best
+    assert arrivals.peak_qps == pytest.approx(0.9 * best, rel=1e-5)
+    highest = arrivals.peak_qps * arrivals.ceiling / arrivals.peak
+    assert best < highest == pytest.approx(1.6 * 0.9 * best, rel=1e-5)
+    assert highest < 0.95 * cheapest
+    assert PipelineEnv("recpipe-cpu").windows == 96
+    assert with_pipeline_day(day) == day
+
+    few = scenario.replace(plans=scenario.plans[:2])  # neither keeps up with more than the other
+    arrivals = with_pipeline_day(few).workload.arrivals
+    assert isinstance(arrivals, Diurnal)
+    assert arrivals.ceiling == pytest.approx(0.95)
+    own = scenario.replace(capacity={"qps": 300, "batch_size": 4096, "found_by": "a test"})
+    assert with_pipeline_day(own).workload.arrivals.mean_qps == pytest.approx(0.55 * 300)
+
+
+def test_pickles_and_copies_in_mid_episode_continue_alike() -> None:
+    env = make(render_mode="ansi")
+    env.reset(seed=5)
+    for action in actions(2)[:6]:
+        env.step(action)
+    twins = [env, pickle.loads(pickle.dumps(env)), copy.deepcopy(env)]
+    for action in actions(2)[6:]:
+        steps = [twin.step(action) for twin in twins]
+        assert len({(step[0].tobytes(), repr(step[1:])) for step in steps}) == 1
+        assert len({twin.render() for twin in twins}) == 1
+    name = env.scenario.plan_names[actions(2)[-1][0]]
+    assert f"plan {name}\n" in env.render()
+    assert len({twin.finish().completion_s.tobytes() for twin in twins}) == 1
+    starts = [twin.reset()[0].tobytes() + twin.step(actions(2)[0])[0].tobytes() for twin in twins]
+    assert len(set(starts)) == 1  # the next episode is the same too
+
+
+def test_the_picture_shows_the_plan() -> None:
+    pytest.importorskip("matplotlib")
+    pictures = []
+    for plan in (0, 3):
+        env = make(render_mode="rgb_array")
+        env.reset(seed=1)
+        env.step(np.array([plan, 0, 0]))
+        pictures.append(env.render())
+    assert pictures[0].shape == (600, 800, 3)
+    assert (pictures[0] != pictures[1]).any()
+
+
+def _spawned(queue: Any) -> None:
+    env = gym.make("deeprec_env:DeepRec/Pipeline-v0")
+    observation, _ = env.reset(seed=1)
+    queue.put((observation.tobytes(), [str(env.step(np.array([2, 0, 0]))) for _ in range(2)]))
+
+
+def test_make_works_in_a_spawned_process() -> None:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_spawned, args=(queue,))
+    process.start()
+    theirs = queue.get(timeout=120)
+    process.join()
+    _spawned(mine := context.Queue())
+    assert mine.get(timeout=60) == theirs
+
+
+@pytest.mark.parametrize("wrapper", [DiscreteActions, BoxActions])
+def test_other_shapes_of_the_action_pass_the_checker(wrapper: type[gym.Wrapper]) -> None:
+    stable_baselines = pytest.importorskip("stable_baselines3.common.env_checker")
+    env = wrapper(make())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stable_baselines.check_env(env)
+        warnings.filterwarnings("ignore", message=".*different from the unwrapped version.*")
+        check_env(env, skip_render_check=True)
+
+
+@pytest.mark.parametrize("given", [plans_day(), plans_day(sub_batches=3)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_vector_environment_is_so_many_single_ones(given: dict[str, Any], threads: int) -> None:
+    several = PipelineVectorEnv(5, given, threads=threads)
+    singles = SyncVectorEnv(
+        [lambda: PipelineEnv(given, engine="asyncio") for _ in range(5)], autoreset_mode=AutoresetMode.SAME_STEP
+    )
+    for options in ({"split": "test"}, None):
+        assert_same(several.reset(seed=4, options=options), singles.reset(seed=4, options=options))
+        for chosen in actions(1, 27, (5,)):
+            assert_same(several.step(chosen), singles.step(chosen))
+        assert_same(several.reset(), singles.reset())
+    several.close()
+
+
+def test_the_vector_environment_pickles_and_copies_in_mid_episode() -> None:
+    several = gym.make_vec(f"deeprec_env:{PIPELINE}", num_envs=4, scenario=plans_day()).unwrapped
+    assert isinstance(several, PipelineVectorEnv)
+    several.reset(seed=3)
+    chosen = actions(0, 14, (4,))
+    for action in chosen[:9]:
+        several.step(action)
+    twins = [pickle.loads(pickle.dumps(several)), copy.deepcopy(several)]
+    for action in chosen[9:]:
+        result = several.step(action)
+        for twin in twins:
+            assert_same(twin.step(action), result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"reward": "tail"}, "reward"),
+        ({"engine": "steam"}, "engine"),
+        ({"render_mode": "human"}, "render_mode"),
+        ({"scenario": "wnd"}, "plans: got None"),
+        ({"scenario": plans_day(quality=None)}, "plans.both.quality: got None"),
+        ({"scenario": plans_day(quality=0.0)}, "plans.both.quality: got 0"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(InputError, match=field):
+        make(**arguments)
+    with pytest.raises(InputError, match=field):
+        PipelineVectorEnv(**{"num_envs": 2, "scenario": plans_day()} | arguments)
+
+
+def test_bad_actions_are_refused() -> None:
+    env = make()
+    env.reset(seed=0)
+    for action in ([0, 0], [4, 0, 0], [0, 0, 3]):
+        with pytest.raises(InputError, match="action"):
+            env.step(np.array(action))
+
+
+def test_a_latency_of_the_users_own_works_in_single_environments_alone() -> None:
+    own = plans_day()
+    own["pipeline"][0]["cpu"] = {"servers": 90, "latency": OwnLatency()}
+    assert episode(make(scenario=own), actions(0)) == episode(make(scenario=own, engine="asyncio"), actions(0))
+    with pytest.raises(InputError, match="vectorization_mode='sync'"):
+        PipelineVectorEnv(2, own)
