@@ -8,6 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
+from deeprec_env.commands.pipeline import app as pipeline
 from deeprec_env.commands.profile import profile
 from deeprec_env.commands.schema import schema
 from deeprec_env.commands.search import capacity, tune
@@ -33,6 +34,7 @@ app.command()(tune)
 app.command()(profile)
 app.command()(train)
 app.command()(evaluate)
+app.add_typer(pipeline, name="pipeline")
 
 
 def main(arguments: list[str] | None = None) -> None:
