@@ -9,6 +9,7 @@ import typer
 from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
 from deeprec_env.commands.pipeline import app as pipeline
+from deeprec_env.commands.pipeline_paper import figure, headlines
 from deeprec_env.commands.pipeline_search import schedule, sweep
 from deeprec_env.commands.profile import profile
 from deeprec_env.commands.schema import schema
@@ -38,6 +39,8 @@ app.command()(evaluate)
 app.add_typer(pipeline, name="pipeline")
 pipeline.command()(sweep)
 pipeline.command()(schedule)
+pipeline.command()(figure)
+pipeline.command()(headlines)
 
 
 def main(arguments: list[str] | None = None) -> None:

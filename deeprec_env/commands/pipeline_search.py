@@ -29,7 +29,9 @@ def sweep(
     sampler: Annotated[str, typer.Option(help="grid (every pipeline) or optuna (--trials of them).")] = GRID,
     trials: Annotated[int, typer.Option(help="Pipelines that Optuna tries.")] = 200,
     objective: Annotated[str, typer.Option(help="Beside quality, for Optuna: p95 (at --qps) or qps.")] = "p95",
-    qps: Annotated[float | None, typer.Option(help="Rate of the objective p95, one of the file's (its middle).")] = None,
+    qps: Annotated[
+        float | None, typer.Option(help="Rate of the objective p95, one of the file's (its middle).")
+    ] = None,
     workers: Workers = None,
     json: Json = False,
     seed: Seed = 0,

@@ -80,9 +80,7 @@ def run_cells(config: SpaceConfig, candidate: Candidate, rates_qps: Sequence[flo
     for qps, (mean, p50, p95, p99) in zip(rates_qps, tails.tolist(), strict=True):
         load = qps * bound
         in_bounds = p95 <= config.sla_ms and (config.p99_factor is None or p99 <= config.p99_factor * config.sla_ms)
-        cells.append(
-            Cell(candidate.key, candidate.quality, qps, load, mean, p50, p95, p99, load < 1.0 and in_bounds)
-        )
+        cells.append(Cell(candidate.key, candidate.quality, qps, load, mean, p50, p95, p99, load < 1.0 and in_bounds))
     return cells
 
 

@@ -13,12 +13,12 @@ from deeprec_env.files import replacing_path
 from deeprec_env.pipeline.cells import Cell
 from deeprec_env.pipeline.pareto import front
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#7F7F7F")
 """Told apart by the colour-blind, too (Okabe and Ito)."""
 
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX*<>"
 _PANELS = 4
-_LINES = 8
+_LINES = 10
 
 
 def check_plotting() -> None:
@@ -75,7 +75,9 @@ def draw_lines(axes: Any, lines: Sequence[Line], colours: Mapping[str, str] | No
         axes.legend(fontsize=8)
 
 
-def write_pictures(cells: Sequence[Cell], folder: Path, *, sla_ms: float, floor: float | None, metric: str) -> list[Path]:
+def write_pictures(
+    cells: Sequence[Cell], folder: Path, *, sla_ms: float, floor: float | None, metric: str
+) -> list[Path]:
     """Draw what a sweep found; the paths written. Without qualities there is only the picture over the rate."""
     check_plotting()
     rated = [cell for cell in cells if cell.quality is not None]
@@ -124,8 +126,12 @@ def _over_rate(cells: Sequence[Cell], path: Path, sla_ms: float, floor: float | 
         draw_lines(axis, lines)
         axis.axhline(sla_ms, color="0.4", linestyle=":", linewidth=1.2)
         at_least = "" if floor is None else f" with {_title(metric)} of at least {floor:g}"
-        axis.set(xlabel="queries/s", ylabel="p95 (ms)", yscale="log", title=f"Lowest p95 by mapping{at_least}")
-        axis.text(0.01, sla_ms, f"target {sla_ms:g} ms", transform=axis.get_yaxis_transform(), fontsize=7, va="bottom")
+        axis.set(
+            xscale="log", xlabel="queries/s", ylabel="p95 (ms)", yscale="log", title=f"Lowest p95 by mapping{at_least}"
+        )
+        _label_rates(axis, sorted({cell.qps for cell in cells}))
+        text = {"transform": axis.get_yaxis_transform(), "fontsize": 7, "va": "bottom", "ha": "right"}
+        axis.text(0.99, sla_ms, f"target {sla_ms:g} ms", **text)
     return path
 
 
@@ -144,11 +150,20 @@ def _capacity(cells: Sequence[Cell], path: Path, sla_ms: float, metric: str) -> 
         axis = axes[0][0]
         draw_lines(axis, lines)
         axis.set(
+            xscale="log",
             xlabel=f"highest swept rate with p95 within {sla_ms:g} ms (queries/s)",
             ylabel=_title(metric),
             title="Quality and rate: Pareto fronts",
         )
+        _label_rates(axis, sorted({cell.qps for cell in highest.values()}))
     return path
+
+
+def _label_rates(axis: Any, rates: Sequence[float]) -> None:
+    """Plain numbers on a logarithmic axis of rates."""
+    chosen = _spread(rates, 8)
+    axis.set_xticks(chosen, [f"{qps:.4g}" for qps in chosen])
+    axis.set_xticks([], minor=True)
 
 
 def family(cell: Cell) -> str:

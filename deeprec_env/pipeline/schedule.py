@@ -160,9 +160,7 @@ def _choice(config: SpaceConfig, candidate: Candidate, qps: float, seed: int, *,
 
 
 def _capacity(scenario: Scenario, seed: int) -> Capacity:
-    return find_capacity(
-        scenario, queries=SWEEP_QUERIES, precision=PRECISION, seed=seed, p95_only=False, confirm=False
-    )
+    return find_capacity(scenario, queries=SWEEP_QUERIES, precision=PRECISION, seed=seed, p95_only=False, confirm=False)
 
 
 def _by_first_sight(

@@ -17,7 +17,6 @@ from deeprec_env.pipeline.cells import COLUMNS, KEY_COLUMNS, Cell, check_seed, r
 from deeprec_env.pipeline.pareto import front
 from deeprec_env.pipeline.space import Candidate, Space, SpaceConfig, scenario_of
 from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
-from deeprec_env.workload.stream import Traffic
 
 Progress = Callable[[str, int], None]
 

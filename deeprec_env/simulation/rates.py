@@ -23,7 +23,6 @@ from deeprec_env.simulation.node import completion_s, restart, serve_until
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload.stream import Traffic
 
-
 _SHARES = (0.5, 0.95, 0.99)
 
 
