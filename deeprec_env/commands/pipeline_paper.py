@@ -31,13 +31,19 @@ def figure(
         console.print_facts(payload)
 
 
-def headlines(json: Json = False, seed: Seed = 0) -> None:
+def headlines(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The artifact's experiments only, no Poisson arrivals.")
+    ] = False,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
     """Two stages against one: p95 at equal rates and the rate at equal p95, beside what RecPipe published."""
     from deeprec_env.pipeline.paper.headlines import PARTS
     from deeprec_env.pipeline.paper.headlines import headlines as find
 
     with console.progress("headlines", PARTS, quiet=json) as update:
-        rows = find(seed, update)
+        rows = find(seed, poisson=not quick, progress=update)
     if json:
         console.print_json({"schema_version": SCHEMA_VERSION, "headlines": rows, "versions": versions()})
         return

@@ -59,7 +59,8 @@ class Cell:
             raise ValueError("not a whole row")
         split = len(KEY_COLUMNS)
         quality = float(row[split]) if row[split] else None
-        return cls(tuple(row[:split]), quality, *map(float, row[split + 1 : -1]), row[-1] == "1")
+        qps, load, mean_ms, p50_ms, p95_ms, p99_ms = map(float, row[split + 1 : -1])
+        return cls(tuple(row[:split]), quality, qps, load, mean_ms, p50_ms, p95_ms, p99_ms, row[-1] == "1")
 
 
 def unit_traffic(config: SpaceConfig, scenario: Scenario, seed: int, queries: int | None = None) -> Traffic:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +52,8 @@ class Line:
     published: bool = False
 
 
-def draw_lines(axes: Any, lines: Sequence[Line], colours: Mapping[str, str] | None = None) -> None:
-    """Draw lines with a legend; those whose label begins alike (up to a comma) share a colour and a marker."""
+def draw_lines(axes: Any, lines: Sequence[Line], *, beside: bool = False) -> None:
+    """Draw lines with a legend (`beside` the axes); labels that begin alike, up to a comma, share colour and marker."""
     known: dict[str, int] = {}
     for line in lines:
         if not line.points:
@@ -72,7 +72,8 @@ def draw_lines(axes: Any, lines: Sequence[Line], colours: Mapping[str, str] | No
         )
     axes.grid(alpha=0.3)
     if known:
-        axes.legend(fontsize=8)
+        place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)} if beside else {}
+        axes.legend(fontsize=8, **place)
 
 
 def write_pictures(
@@ -121,9 +122,9 @@ def _over_rate(cells: Sequence[Cell], path: Path, sla_ms: float, floor: float | 
             of[cell.qps] = min(of.get(cell.qps, cell.p95_ms), cell.p95_ms)
     ranked = sorted(lowest, key=lambda name: (-max(lowest[name]), min(lowest[name].values())))[:_LINES]
     lines = [Line(name, sorted(lowest[name].items())) for name in ranked]
-    with picture(path, width=7.2) as axes:
+    with picture(path, width=8.6) as axes:
         axis = axes[0][0]
-        draw_lines(axis, lines)
+        draw_lines(axis, lines, beside=True)
         axis.axhline(sla_ms, color="0.4", linestyle=":", linewidth=1.2)
         at_least = "" if floor is None else f" with {_title(metric)} of at least {floor:g}"
         axis.set(

@@ -196,8 +196,9 @@ def space_of(config: SpaceConfig) -> Space:
     found: dict[tuple[str, ...], Candidate] = {}
     left_out: Counter[str] = Counter()
     for grid in config.grids:
-        for *stages, sub_batches in product(*(list(stage.stages()) for stage in grid.stages), grid.sub_batches):
-            candidate = candidate_of(config, stages, sub_batches)
+        combinations = product(*(list(stage.stages()) for stage in grid.stages))
+        for stages, sub_batches in product(combinations, grid.sub_batches):
+            candidate = candidate_of(config, list(stages), sub_batches)
             if isinstance(candidate, str):
                 left_out[candidate] += 1
             elif candidate.key in found:

@@ -119,7 +119,7 @@ def _tails(node: Any, state: Any, unit_s: Any, rates_qps: Any, warmup: Any) -> A
 def _quantile(values: Any, share: Any) -> Any:
     """NumPy's linear quantile, in its order of operations."""
     place = share * (len(values) - 1)
-    below = int(math.floor(place))
+    below = math.floor(place)
     part = place - below
     ordered = np.partition(values, below)
     low = high = ordered[below]

@@ -102,8 +102,8 @@ def figure_11(folder: Path, seed: int) -> list[Row]:
                 bottom = 0.0
                 for colour, row in zip(COLOURS, (each for each in rows if each["design"] == design), strict=False):
                     if row["component"] != "total":
-                        name = row["component"] if index == 0 else None
-                        axis.bar(index, row[column], bottom=bottom, color=colour, width=0.55, label=name)
+                        named = {"label": row["component"]} if index == 0 else {}
+                        axis.bar(index, row[column], bottom=bottom, color=colour, width=0.55, **named)
                         bottom += row[column]
                 axis.text(index, bottom, f"{bottom:.2f}", ha="center", va="bottom", fontsize=8)
                 axis.plot([index - 0.35, index + 0.35], [CHIP[design][published]] * 2, "k--", linewidth=1.2)

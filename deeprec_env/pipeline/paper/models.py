@@ -54,7 +54,7 @@ def figure_2(folder: Path, seed: int) -> list[Row]:
 def figure_3(folder: Path, seed: int) -> list[Row]:
     """NDCG@64 of single models by the items that they rank, from the quality table; the error of each beside it."""
     table = read_quality(QUALITY)
-    rows = [
+    rows: list[Row] = [
         {
             "model": model,
             "items": items,
