@@ -10,6 +10,8 @@ from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
 from deeprec_env.commands.paper import paper
 from deeprec_env.commands.pipeline import app as pipeline
+from deeprec_env.commands.pipeline_paper import figure, headlines
+from deeprec_env.commands.pipeline_search import schedule, sweep
 from deeprec_env.commands.profile import profile_commands
 from deeprec_env.commands.quality import group as quality
 from deeprec_env.commands.schema import schema
@@ -39,6 +41,10 @@ app.command()(train)
 app.command()(evaluate)
 app.add_typer(quality, name="quality")
 app.add_typer(pipeline, name="pipeline")
+pipeline.command()(sweep)
+pipeline.command()(schedule)
+pipeline.command()(figure)
+pipeline.command()(headlines)
 
 
 def main(arguments: list[str] | None = None) -> None:
