@@ -20,6 +20,7 @@ from agents.algorithms import algorithm, arguments, check
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.wrappers import MappedActions
 from deeprec_env.errors import InputError
+from deeprec_env.yaml_text import parse_yaml
 
 _SHIPPED = resources.files("agents") / "hyperparams"
 _OF_TRAINING = ("n_envs", "n_timesteps", "normalize", "env_wrapper", "noise_type", "noise_std")
@@ -57,12 +58,9 @@ def load_hyperparams(algo: str, path: Path | None = None, environment: str = SER
     name = str(path) if path is not None else f"{algo}.yml"
     try:
         text = (path or _SHIPPED / f"{algo}.yml").read_text(encoding="utf-8")
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError("hyperparams", f"{name}{where}", f"must be YAML ({error.problem})") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError("hyperparams", name, f"must be a readable YAML file ({error})") from None
+    data = parse_yaml(text, "hyperparams", name)
     if not isinstance(data, dict) or not isinstance(data.get(environment), dict):
         found = f"; its keys are {', '.join(map(str, data))}" if isinstance(data, dict) else ""
         raise InputError("hyperparams", name, f"must hold a mapping under {environment}{found}")

@@ -17,6 +17,9 @@ def parse_yaml(text: str, field: str, name: str) -> Any:
         raise InputError(
             f"{field} {name} line {error.line}", error.key, f"must be given once; line {error.first} has it already"
         ) from None
+    except yaml.MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(field, f"{name}{where}", f"must be YAML ({error.problem})") from None
     except yaml.YAMLError as error:
         raise InputError(field, name, f"must be YAML ({' '.join(str(error).split())})") from None
 

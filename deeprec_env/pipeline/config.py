@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from deeprec_env.errors import InputError
@@ -18,6 +17,7 @@ from deeprec_env.scenario.load import input_error, validated
 from deeprec_env.scenario.numbers import MOST_SUB_BATCHES, Count, Positive
 from deeprec_env.scenario.quality import METRIC, pipeline_name, read_quality
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.yaml_text import parse_yaml
 
 ModelName = Literal["dim_4", "dim_16", "dim_32"]
 Device = Literal["cpu", "gpu", "accelerator"]
@@ -168,10 +168,10 @@ def load_pipeline(source: str | Path | Mapping[str, Any]) -> PipelineConfig:
     data: Any = source
     if not isinstance(source, Mapping):
         try:
-            data = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            allowed = f"must be a readable YAML file ({' '.join(str(error).split())})"
-            raise InputError("pipeline", str(source), allowed) from None
+            text = Path(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError("pipeline", str(source), f"must be a readable YAML file ({error})") from None
+        data = parse_yaml(text, "pipeline", str(source))
     if not isinstance(data, Mapping):
         raise InputError("pipeline", str(source), "must hold a mapping with sla_ms, qps and stages")
     try:
