@@ -8,7 +8,12 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.commands.agents import evaluate, train
-from deeprec_env.commands.profile import profile
+from deeprec_env.commands.paper import paper
+from deeprec_env.commands.pipeline import app as pipeline
+from deeprec_env.commands.pipeline_paper import figure, headlines
+from deeprec_env.commands.pipeline_search import schedule, sweep
+from deeprec_env.commands.profile import profile_commands
+from deeprec_env.commands.quality import group as quality
 from deeprec_env.commands.schema import schema
 from deeprec_env.commands.search import capacity, tune
 from deeprec_env.commands.simulate import scenarios, simulate_command
@@ -30,9 +35,16 @@ app.command()(schema)
 app.command("simulate")(simulate_command)
 app.command()(capacity)
 app.command()(tune)
-app.command()(profile)
+app.command()(paper)
+app.add_typer(profile_commands, name="profile")
 app.command()(train)
 app.command()(evaluate)
+app.add_typer(quality, name="quality")
+app.add_typer(pipeline, name="pipeline")
+pipeline.command()(sweep)
+pipeline.command()(schedule)
+pipeline.command()(figure)
+pipeline.command()(headlines)
 
 
 def main(arguments: list[str] | None = None) -> None:

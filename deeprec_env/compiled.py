@@ -18,7 +18,7 @@ from numba import njit
 from numba.core import config, event
 
 _PACKAGE = Path(__file__).parent
-_SOURCES = ("latency", "simulation", "workload")
+_SOURCES = ("latency", "models", "pipeline", "simulation", "workload")
 """Folders of the package with everything that compiled code is made of."""
 
 _PREFIX = "compiled-"

@@ -8,7 +8,8 @@ from typing import Annotated, Protocol
 from pydantic import Field
 
 from deeprec_env.scenario.component import Strict
-from deeprec_env.scenario.schema import Count, Scenario, Threshold
+from deeprec_env.scenario.numbers import Count, Threshold
+from deeprec_env.scenario.schema import Scenario
 from policies.base import Progress, Setting
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from deeprec_env.scenario.component import Strict
+from deeprec_env.scenario.numbers import Count, NonNegative, Positive, Threshold
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.schema import Count, NonNegative, Positive, Scenario, Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.engine import AsyncioEngine
 from deeprec_env.simulation.load import pool_work
 from deeprec_env.simulation.simulate import with_options

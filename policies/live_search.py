@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from deeprec_env.envs.capacity_task import HIGHEST, LOWEST, STEP
 from deeprec_env.envs.observation import CAPACITY_FIELDS
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.schema import Scenario
 from policies.base import Setting
 from policies.deeprecsched import ClimbOptions, deeprecsched
 from policies.deeprecsched_repository import RepositoryOptions, deeprecsched_repository

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeprec_env.envs.pipeline_day import best_quality, largest_qps, rated_plans
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload.stream import QueryStream, episode_seed

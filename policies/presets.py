@@ -1,11 +1,14 @@
 """Writing the presets: the capacity of every model's node, and the day built from it.
 
+Two families: the models measured here (TARGETS_MS), and Kairos's published latencies (KAIROS_TARGETS).
+
 python -m policies.presets FOLDER [NAME ...]
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import yaml
 
 from deeprec_env.analysis.day import day_of
 from deeprec_env.files import replacing
+from deeprec_env.latency.kairos import FITS
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Capacity
 from policies.tune import TuneOptions, tune
@@ -29,30 +33,72 @@ SERVERS = 40  # Skylake cores of DeepRecSys's node; powers below are its process
 CPU_IDLE_W, CPU_BUSY_W = 60, 125
 ACCELERATOR_IDLE_W, ACCELERATOR_BUSY_W = 50, 250
 
+KAIROS_TARGETS = {"ncf": "ncf", "wnd": "wnd", "mt-wnd": "mt-wnd", "rm2": "dlrm-rmc2", "din43": "din"}
+"""Kairos's models, and the model here that is nearest, whose target they have."""
 
-def base_scenario(model: str, accelerator: bool) -> dict[str, Any]:
-    """A preset without capacity and day: its node, target and static setting."""
-    node: dict[str, Any] = {"cpu": _pool(SERVERS, CPU_PROFILE, model, CPU_IDLE_W, CPU_BUSY_W)}
+KAIROS_NODES = {"skylake": ("skylake", None), "cascade-lake": ("cascade-lake", None), "skylake-t4": ("skylake", "t4")}
+"""Nodes of Kairos's devices: the 40 cores, and the accelerator."""
+
+T4_IDLE_W, T4_BUSY_W = 10, 70  # busy: the T4's board power (NVIDIA's data sheet); idle: assumed, a seventh of it
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset before its capacity is found: its name, its file's first line, its target and its node."""
+
+    name: str
+    title: str
+    sla_ms: int
+    node: dict[str, Any]
+
+    def scenario(self) -> dict[str, Any]:
+        """The preset without capacity and day, at its static setting."""
+        return {
+            "schema_version": 1,
+            "sla_ms": self.sla_ms,
+            "p99_factor": 2,
+            "workload": {"arrivals": {"kind": "poisson", "qps": 1}, "sizes": {"kind": "production"}},
+            "node": self.node,
+            "control": {"batch_size": 25, "threshold": None},
+        }
+
+
+def presets() -> list[Preset]:
+    """All presets, in the order in which they are written."""
+    measured = [_measured(model, accelerator) for model in TARGETS_MS for accelerator in (True, False)]
+    return measured + [_kairos(model, node) for model in KAIROS_TARGETS for node in KAIROS_NODES]
+
+
+def _measured(model: str, accelerator: bool) -> Preset:
+    latency = {"kind": "profile", "profile": CPU_PROFILE, "model": model}
+    node = {"cpu": _pool(SERVERS, latency, CPU_IDLE_W, CPU_BUSY_W)}
+    title = f"{model} on {SERVERS} measured cores"
     if accelerator:
-        node["accelerator"] = _pool(1, ACCELERATOR_PROFILE, model, ACCELERATOR_IDLE_W, ACCELERATOR_BUSY_W)
-    return {
-        "schema_version": 1,
-        "sla_ms": TARGETS_MS[model],
-        "p99_factor": 2,
-        "workload": {"arrivals": {"kind": "poisson", "qps": 1}, "sizes": {"kind": "production"}},
-        "node": node,
-        "control": {"batch_size": 25, "threshold": None},
-    }
+        estimated = latency | {"profile": ACCELERATOR_PROFILE}
+        node["accelerator"] = _pool(1, estimated, ACCELERATOR_IDLE_W, ACCELERATOR_BUSY_W)
+        title += f" and one accelerator ({ACCELERATOR_PROFILE}: estimated, not measured)"
+    return Preset(model if accelerator else f"{model}-cpu", title, TARGETS_MS[model], node)
 
 
-def _pool(servers: int, profile: str, model: str, idle_w: int, busy_w: int) -> dict[str, Any]:
-    latency = {"kind": "profile", "profile": profile, "model": model}
+def _kairos(model: str, kind: str) -> Preset:
+    cores, accelerator = KAIROS_NODES[kind]
+    node = {"cpu": _pool(SERVERS, FITS[cores, model].latency(), CPU_IDLE_W, CPU_BUSY_W)}
+    title = f"{model} on {SERVERS} {cores} cores"
+    if accelerator:
+        node["accelerator"] = _pool(1, FITS[accelerator, model].latency(), T4_IDLE_W, T4_BUSY_W)
+        title += " and one T4"
+    nearest = KAIROS_TARGETS[model]
+    title += f", fits of latencies that Kairos (HPDC 2023) published; target of {nearest}"
+    return Preset(f"kairos-{model}-{kind}", title, TARGETS_MS[nearest], node)
+
+
+def _pool(servers: int, latency: dict[str, Any], idle_w: int, busy_w: int) -> dict[str, Any]:
     return {"servers": servers, "latency": latency, "idle_w": idle_w, "busy_w": busy_w}
 
 
-def write_preset(folder: Path, model: str, accelerator: bool) -> None:
+def write_preset(folder: Path, preset: Preset) -> None:
     """Find a preset's capacity and write it with its day."""
-    name, data = model if accelerator else f"{model}-cpu", base_scenario(model, accelerator)
+    name, data = preset.name, preset.scenario()
     base = load_scenario(data)
     found = tune(base, "grid-capacity", TuneOptions(seed=0), lambda what: print(f"{name}: {what}", flush=True))
     batch_size, threshold = found.tuned.setting
@@ -63,19 +109,17 @@ def write_preset(folder: Path, model: str, accelerator: bool) -> None:
     data["workload"]["arrivals"] = day.workload.arrivals.model_dump(exclude_none=True)
     data["control"]["interval_s"] = day.control.interval_s
     data["capacity"] = capacity.model_dump()
-    accelerated = f" and one accelerator ({ACCELERATOR_PROFILE}: estimated, not measured)" if accelerator else ""
     with replacing(folder / f"{name}.yaml") as file:
-        file.write(f"# {model} on {SERVERS} measured cores{accelerated}; written by python -m policies.presets\n")
+        file.write(f"# {preset.title}; written by python -m policies.presets\n")
         yaml.safe_dump(data, file, sort_keys=False)
 
 
 def main(arguments: list[str]) -> None:
     """Write all presets, or those named, into a folder."""
     folder, names = Path(arguments[0]), arguments[1:]
-    for model in TARGETS_MS:
-        for accelerator in (True, False):
-            if not names or (model if accelerator else f"{model}-cpu") in names:
-                write_preset(folder, model, accelerator)
+    for preset in presets():
+        if not names or preset.name in names:
+            write_preset(folder, preset)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from deeprec_env.analysis.capacity import Capacity, find_capacity
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.schema import Scenario
 from policies.base import Setting
 
 
 class CapacityMeter:
     """Capacities of settings of one scenario on validation traffic, and the queries they took. Remembers them."""
 
-    def __init__(self, scenario: Scenario, *, queries: int, seed: int, engine: str) -> None:
+    def __init__(self, scenario: Scenario, *, queries: int, seed: int, engine: str, arrivals: str = "poisson") -> None:
         self.scenario, self._queries, self._seed, self._engine = scenario, queries, seed, engine
+        self._arrivals = arrivals
         self._known: dict[Setting, Capacity] = {}
         self.queries_used = 0
 
@@ -26,6 +28,7 @@ class CapacityMeter:
         """The capacity of a setting with `effort` times the meter's queries a rate; 0 if below `at_least`."""
         found = find_capacity(
             self.scenario,
+            arrivals=self._arrivals,
             batch_size=setting[0],
             threshold=setting[1],
             queries=effort * self._queries,

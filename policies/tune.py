@@ -30,9 +30,11 @@ from policies.static import static_setting
 class TuneOptions:
     """How a setting is searched for: queries a probe, days of the day metric, and validation seeds from `seed` on.
 
+    `arrivals` are those of a capacity, "poisson" or "scenario" (see `find_capacity`).
     `parameters` are the method's own (`ClimbOptions`, `RepositoryOptions`), by name.
     """
 
+    arrivals: str = "poisson"
     queries: int = TUNING_QUERIES
     days: int = 16
     seed: int = 0
@@ -74,7 +76,9 @@ def _capacity(scenario: Scenario, options: TuneOptions, progress: Progress) -> T
 
 
 def _meter(scenario: Scenario, options: TuneOptions) -> CapacityMeter:
-    return CapacityMeter(scenario, queries=options.queries, seed=options.seed, engine=options.engine)
+    return CapacityMeter(
+        scenario, queries=options.queries, seed=options.seed, engine=options.engine, arrivals=options.arrivals
+    )
 
 
 P = TypeVar("P", bound=Strict)
@@ -88,6 +92,10 @@ def _parameters(kind: type[P], options: TuneOptions) -> P:
 
 
 def _repository(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    if options.arrivals != "poisson":
+        raise InputError(
+            "arrivals", options.arrivals, "must be poisson: deeprecsched-repository stretches gaps as it runs"
+        )
     parameters = _parameters(RepositoryOptions, options)
     tuner = LiveTuner(scenario, parameters, seed=options.seed)
     return Tuned(deeprecsched_repository(scenario, tuner, progress, parameters), tuner.queries_used)
@@ -134,6 +142,7 @@ class TuneResult:
         return {
             "schema_version": SCHEMA_VERSION,
             "method": self.method,
+            "arrivals": self.capacity.arrivals,
             "batch_size": self.tuned.setting[0],
             "threshold": self.tuned.setting[1],
             "qps": self.capacity.qps,
@@ -154,5 +163,7 @@ def tune(scenario: Scenario, method: str, options: TuneOptions, progress: Progre
     batch_size, threshold = tuned.setting
     chosen = with_options(scenario, batch_size=batch_size, threshold=threshold)
     queries = MOST_EFFORT * options.queries
-    capacity = find_capacity(chosen, queries=queries, seed=options.seed, engine=options.engine)
+    capacity = find_capacity(
+        chosen, arrivals=options.arrivals, queries=queries, seed=options.seed, engine=options.engine
+    )
     return TuneResult(ALIASES.get(method, method), tuned, capacity)

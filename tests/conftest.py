@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from deeprec_env import Scenario, find_capacity, load_scenario, simulate
 from deeprec_env.envs.vector import ServingVectorEnv
+from deeprec_env.pipeline.embedding_cache import hit_rate
 from deeprec_env.scenario.parts import Floats, Ints, LatencyModel
 
 settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=60)
@@ -27,6 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
         several.step(np.zeros((1, 2), dtype=np.int64))
         simulate(day_scenario(), queries=1100)
         find_capacity(day_scenario(), queries=2000)
+        from deeprec_env.models.index_traces import stack_distances  # imports torch: not for every worker
+
+        hit_rate(np.zeros(2, dtype=np.int64), 1)
+        stack_distances(np.zeros(2, dtype=np.int64))
 
 
 @pytest.fixture(scope="session")

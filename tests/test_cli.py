@@ -136,8 +136,8 @@ def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: 
         (["simulate", "NODE", "--threshold", "many"], "threshold: got 'many'"),
         (["simulate", "NODE", "--set", "node.cpu.servers=0"], "node.cpu.servers: got 0"),
         (
-            ["simulate", "NODE", "--set", "node.cpu.cores=4"],
-            "node.cpu.cores: got 4; unknown key; allowed keys: servers",
+            ["simulate", "NODE", "--set", "node.cpu.server=4"],
+            "node.cpu.server: got 4; unknown key; allowed keys: cores, threads, servers",
         ),
         (["simulate", "NODE", "--set", "workload.arrivals.qps=-1"], "workload.arrivals.qps: got -1"),
         (["simulate", "NODE", "--records", "no/where.csv"], "records: got 'no/where.csv'"),

@@ -10,7 +10,8 @@ from typing import Any
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import CONFIDENCE
 from deeprec_env.simulation.load import PoolWork, pool_work
 from deeprec_env.simulation.simulate import ENGINES, SCHEMA_VERSION, FromScenario, devices, versions, with_options
@@ -45,7 +46,8 @@ class Capacity:
     `verdict` (pass, fail, undecided) is that of fresh traffic at `qps`: a capacity is where the rule is just met,
     so that undecided is what to expect unless a pool is the limit. `queries` are those of a rate, in all
     `replications`. `variance_inflation` is the variance of the share above the target across replications in that
-    of as many independent queries. `streams_sha256` is that of the replications' traffic at one query a second.
+    of as many independent queries. `streams_sha256` is that of the replications' traffic at one query a second,
+    `arrivals` the kind of its process.
     """
 
     qps: float
@@ -61,6 +63,7 @@ class Capacity:
     queries_used: int
     streams_sha256: str
     devices: dict[str, list[str]]
+    arrivals: str
     batch_size: int | None = None
     threshold: Threshold = None
     plan: str | None = None
@@ -74,6 +77,7 @@ class Capacity:
             "batch_size": self.batch_size,
             "threshold": self.threshold,
             **({} if self.plan is None else {"plan": self.plan, "quality": self.quality}),
+            "arrivals": self.arrivals,
             "percentile": self.percentile,
             "qps": self.qps,
             "qps_ci": None if self.qps_ci is None else list(self.qps_ci),
@@ -95,6 +99,7 @@ class Capacity:
 def find_capacity(
     scenario: str | Path | Mapping[str, Any] | Scenario,
     *,
+    arrivals: str = "poisson",
     batch_size: int | None = None,
     threshold: Threshold | FromScenario = "scenario",
     plan: int | str | None = None,
@@ -108,19 +113,24 @@ def find_capacity(
     p95_only: bool = True,
     confirm: bool = True,
 ) -> Capacity:
-    """The highest stationary Poisson rate that fixed settings (`plan`: a name or index) carry, and its 95 % interval.
+    """The highest stationary rate that fixed settings (`plan`: a name or index) carry, and its 95 % interval.
+
+    The rate is that of Poisson arrivals or, with `arrivals` "scenario", of the scenario's own process at other rates.
 
     The rule: every pool's offered load below 1, the percentile (p50 to p99.9) within the target, p99 within
     `p99_factor` times the target; with `p99_factor` null the percentile alone (the paper's rule). Independent
     replications of the split's traffic, in steady state from the start, are run at every probed rate (common random
     numbers), as many as it takes until the interval's ends are within `precision` of the value, but no more than
-    `queries` queries a rate; the value is confirmed on fresh episodes.
+    `queries` queries a rate (arrivals other than Poisson take a warm-up besides); the value is confirmed on fresh
+    episodes.
 
     With `at_least` the search ends at once, with qps 0, if that rate is out of reach; without `p95_only` or `confirm`
     it spares itself the search by the percentile alone (None then) or the confirmation ("undecided" then). Raises
     `InputError` for bad input.
     """
-    chosen = with_options(load_scenario(scenario), qps=1.0, batch_size=batch_size, threshold=threshold, plan=plan)
+    chosen = with_options(
+        load_scenario(scenario), qps=1.0, arrivals=arrivals, batch_size=batch_size, threshold=threshold, plan=plan
+    )
     workload = chosen.workload
     chosen = chosen.replace(workload=workload.model_copy(update={"sizes": workload.sizes.stationary()}))
     _check(chosen, percentile, queries, precision, engine)
@@ -165,6 +175,7 @@ def find_capacity(
         queries_used=used,
         streams_sha256=found.streams_sha256,
         devices=devices(chosen),
+        arrivals=chosen.workload.arrivals.kind,
         batch_size=size,
         threshold=limit,
         plan=chosen.plans[chosen.plan].name if chosen.plans else None,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deeprec_env.analysis.crossing import crossing
-from deeprec_env.analysis.replications import Replications, Streams, TailRule
+from deeprec_env.analysis.replications import Replications, Streams, TailRule, sample_seed
+from deeprec_env.analysis.warmup import Warmup
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.load import PoolWork
@@ -65,7 +66,9 @@ class RateEstimator:
     what the rule allows. Its interval holds the rates at which that share does not differ from what is allowed by more
     than its error (a test of every rate, inverted). A first round of few replications says how many are needed for an
     interval within `precision` of the value. A replication has `length` queries or, where fewer than four such fit
-    into the `queries` of a rate, a fourth of them.
+    into the `queries` of a rate, a fourth of them. Of arrivals other than Poisson it has a warm-up on top, and is at
+    least as long again: as long a warm-up as the rate needs that was found with the shortest. That rate can only be too
+    high, as what starts empty waits too little.
     """
 
     def __init__(
@@ -85,9 +88,10 @@ class RateEstimator:
         self._scenario, self._works, self._rules, self._bottleneck = scenario, works, rules, bottleneck
         self._seed, self._split, self._engine, self._precision = seed, split, engine, precision
         self._bound = bottleneck.largest_qps
-        self._most = max(queries // length, _FEWEST)
-        self._length = min(length, queries // self._most)
-        self._spent = 0
+        self._queries, self._spent = queries, 0
+        self._needed_warmup = Warmup(scenario, works, sample_seed(seed, split))
+        self._warmup = self._needed_warmup.least
+        self._most, self._length = self._lengths(length)
         self._current: Replications | None = None
 
     @property
@@ -105,12 +109,16 @@ class RateEstimator:
         start, stable = max(at_least, _LOWEST * self._bound), HIGHEST_LOAD * self._bound
         if start >= stable:
             return RateEstimate(0.0, None, self._bottleneck.label, 0, None, "", stable)
-        first = self._replications(0, min(self._most, _FIRST), stable)
-        if first.excess(start, first.allowed()) > 0.0:
-            limited_by = first.rules[first.worst(start)].name if at_least else "infeasible"
-            return RateEstimate(0.0, None, limited_by, len(first), None, first.fingerprint(), stable)
-        found = self._search(first, (start, stable), start, _COARSE * self._bound)
-        if (found.variance_inflation or 0.0) > _CORRELATED * first.streams.counted:
+        found = self._first_round(start, stable, at_least)
+        while found.qps > 0.0 and (needed := self._needed_warmup.queries(found.qps)) > self._warmup:
+            self._warmup = needed
+            self._most, self._length = self._lengths(needed)
+            found = self._first_round(start, stable, at_least)
+        if found.qps == 0.0:
+            return found
+        assert self._current is not None
+        correlated = (found.variance_inflation or 0.0) > _CORRELATED * self._current.streams.counted
+        if correlated and not self._warmup:
             self._length = max(self._length // 3, 1)
         for _ in range(_ROUNDS):
             assert self._current is not None
@@ -119,6 +127,19 @@ class RateEstimator:
                 break
             found = self._more(found, needed, start, stable)
         return found
+
+    def _lengths(self, length: int) -> tuple[int, int]:
+        """Most replications of `length` queries, and the length of so many."""
+        most = max(self._queries // length, _FEWEST)
+        return most, min(length, self._queries // most)
+
+    def _first_round(self, start: float, stable: float, at_least: float) -> RateEstimate:
+        """The estimate of few replications, everywhere."""
+        first = self._replications(0, min(self._most, _FIRST), stable)
+        if first.excess(start, first.allowed()) > 0.0:
+            limited_by = first.rules[first.worst(start)].name if at_least else "infeasible"
+            return RateEstimate(0.0, None, limited_by, len(first), None, first.fingerprint(), stable)
+        return self._search(first, (start, stable), start, _COARSE * self._bound)
 
     def _more(self, found: RateEstimate, count: int, start: float, stable: float) -> RateEstimate:
         """The estimate of more replications, looked for where that of fewer was."""
@@ -144,7 +165,7 @@ class RateEstimator:
     def _replications(self, first: int, count: int, highest_qps: float) -> Replications:
         if self._current:
             self._spent += self._current.queries_used
-        streams = Streams(self._seed, self._split, first, count, self._length)
+        streams = Streams(self._seed, self._split, first, count, self._length, self._warmup)
         self._current = Replications(
             self._scenario, self._works, self._rules, streams, highest_qps=highest_qps, engine=self._engine
         )
@@ -175,7 +196,9 @@ class RateEstimator:
         qps = largest(guesses, tolerance)
         errors = replications.half_widths(qps or start)
         low_end, high_end = (largest((), _END * tolerance, moved) for moved in (-errors, errors))
-        worst = replications.worst(min((rate for rate in replications.known if rate > qps), default=qps))
+        above = min((rate for rate in replications.known if rate > qps), default=qps)
+        high_end = max(high_end, above)  # where the share jumps, all that is known is that it does in between
+        worst = replications.worst(above)
         at_bound = qps >= HIGHEST_LOAD * self._bound and self._scenario.p99_factor is not None
         return RateEstimate(
             qps,

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from deeprec_env.analysis.steady import SteadyRun, sample_pools
+from deeprec_env.analysis.warmup import WarmRun
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import t_quantile
@@ -23,6 +24,11 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 _SAMPLE = 2**19  # episode of the sample of works, behind all replications
+
+
+def sample_seed(seed: int, split: str, first: int = 0) -> np.random.SeedSequence:
+    """The seed of the sample of queries whose works stand for those of the replications from `first` on."""
+    return episode_seed(seed, split, first + _SAMPLE)
 
 
 @dataclass(frozen=True)
@@ -36,17 +42,21 @@ class TailRule:
 
 @dataclass(frozen=True)
 class Streams:
-    """Which traffic: `count` episodes of a seed and split from `first` on, of `queries` queries each."""
+    """Which traffic: `count` episodes of a seed and split from `first` on, of `queries` queries each.
+
+    With a `warmup` they start empty and so many queries come before these; without, they start in steady state.
+    """
 
     seed: int
     split: str
     first: int
     count: int
     queries: int
+    warmup: int = 0
 
     @property
     def counted(self) -> int:
-        """Queries of a replication that count: it starts in steady state, so a short warm-up of a fifth does."""
+        """Queries of a replication that count: it starts near steady state, so a short warm-up of a fifth does."""
         return self.queries - self.queries // 5
 
 
@@ -54,7 +64,8 @@ class Replications:
     """Replications of a scenario's settings, planned once, and the queries that their runs took.
 
     The bytes are the same whatever the number of threads. `works` are all pools: where one is overloaded all its
-    queries are late in the long run, and count so. Those that can keep up with `highest_qps` begin in steady state.
+    queries are late in the long run, and count so. Those that can keep up with `highest_qps` begin in steady state, or
+    empty where the streams have a warm-up.
     """
 
     def __init__(
@@ -72,14 +83,18 @@ class Replications:
         self._works, self._engine = works, engine
         longest_s = max(rule.limit_s for rule in rules)
         able = sorted((work for work in works if work.load(highest_qps) < 1.0), key=lambda work: work.largest_qps)
-        sample = episode_seed(streams.seed, streams.split, streams.first + _SAMPLE)
-        pools = sample_pools(scenario, able if len(scenario.stages) == 1 else able[:1], sample)
+        sample = sample_seed(streams.seed, streams.split, streams.first)
+        pools = (
+            [] if streams.warmup else sample_pools(scenario, able if len(scenario.stages) == 1 else able[:1], sample)
+        )
         # Only the compiled recursion runs outside Python's lock.
         self._threads = min(os.cpu_count() or 1, 8) if engine == "compiled" else 1
         self._known: dict[float, Floats] = {}
 
-        def planned(episode: int) -> SteadyRun:
+        def planned(episode: int) -> SteadyRun | WarmRun:
             seed = episode_seed(streams.seed, streams.split, episode)
+            if streams.warmup:
+                return WarmRun(scenario, seed, streams.queries, streams.warmup)
             return SteadyRun(scenario, pools, seed, streams.queries, highest_qps=highest_qps, longest_s=longest_s)
 
         self._runs = self._map(planned, range(streams.first, streams.first + streams.count))
@@ -96,7 +111,7 @@ class Replications:
         if qps not in self._known:
             overloaded = [work for work in self._works if work.load(qps) >= 1.0]
 
-            def of(run: SteadyRun) -> list[float]:
+            def of(run: SteadyRun | WarmRun) -> list[float]:
                 latency_s = run.latency_s(qps, self._engine)
                 for work in overloaded:
                     latency_s[run.visits(work)] = math.inf
@@ -121,8 +136,11 @@ class Replications:
 
         The square root, because what is counted is rare and comes in clusters, so that its variance is about
         proportional to its mean: the interval is then as good a distance away from `qps`. From the t interval across
-        replications; 0 where no query is above the limit.
+        replications. Where no query is above any limit they say nothing, and those at the lowest known rate above
+        where one is speak for them (0 without such a rate).
         """
+        if not self.means(qps).any():
+            qps = next((rate for rate in self.known if rate > qps and self.means(rate).any()), qps)
         means, count = self.means(qps), len(self)
         error = self.shares(qps).std(axis=0, ddof=1) / math.sqrt(count)
         return np.asarray(t_quantile(count - 1) * error / (2.0 * np.sqrt(np.maximum(means, self._least))))

@@ -12,7 +12,8 @@ from deeprec_env.analysis.capacity import Capacity, find_capacity
 from deeprec_env.analysis.heatmap import write_heatmap
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions, with_options
 
 COLUMNS = (
@@ -41,6 +42,7 @@ class Sweep:
         name: str,
         folder: Path,
         *,
+        arrivals: str = "poisson",
         percentile: float,
         queries: int,
         precision: float,
@@ -50,13 +52,15 @@ class Sweep:
         self._scenario, self._name, self._percentile = scenario, name, percentile
         self._options: dict[str, Any] = {
             "percentile": percentile, "queries": queries, "precision": precision, "seed": seed, "engine": engine,
+            "arrivals": arrivals,
         }  # fmt: skip
         self.csv, self.png = folder / "capacity.csv", folder / "capacity.png"
         self._ladder = [(size, limit) for size in scenario.control.batch_sizes for limit in scenario.thresholds]
         self._rows: dict[tuple[int, Threshold], Row] = {}
-        # The engines give the same bytes, so that either may go on where the other ended.
-        options = {key: value for key, value in self._options.items() if key != "engine"}
-        self._header = f"# capacity of {name}, {options}, scenario {_fingerprint(scenario)}"
+        # The engines give the same bytes, so that either may go on where the other ended; the arrivals are part of the
+        # scenario's fingerprint.
+        options = {key: value for key, value in self._options.items() if key not in ("engine", "arrivals")}
+        self._header = f"# capacity of {name}, {options}, scenario {_fingerprint(scenario, arrivals)}"
         find_capacity(
             scenario, at_least=1e12, p95_only=False, confirm=False, **self._options
         )  # bad input, before files
@@ -158,10 +162,10 @@ def _text(threshold: Threshold) -> str:
     return "null" if threshold is None else str(threshold)
 
 
-def _fingerprint(scenario: Scenario) -> str:
-    """Of all that a capacity depends on: not the arrivals, the settings at the start or a capacity in the file."""
+def _fingerprint(scenario: Scenario, arrivals: str) -> str:
+    """Of all that a capacity depends on: not the rate, the settings at the start or a capacity in the file."""
     latencies = [latency.fingerprint for latency in scenario.latencies]
-    plain = with_options(scenario, qps=1.0, batch_size=1, threshold=None)
+    plain = with_options(scenario, qps=1.0, arrivals=arrivals, batch_size=1, threshold=None)
     described = plain.model_dump_json(exclude={"capacity"})
     return hashlib.sha256(" ".join([described, scenario.workload.sizes.fingerprint, *latencies]).encode()).hexdigest()[
         :16

@@ -8,7 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.schema import Threshold
+from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.simulation.simulate import FromScenario
 
 ScenarioArgument = Annotated[str, typer.Argument(help="A preset's name (see 'deeprec scenarios') or a YAML file.")]
@@ -18,6 +18,9 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a sce
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]
 ThresholdOption = Annotated[str | None, typer.Option(help="Offload from so many items on, or null for never.")]
 PlanOption = Annotated[str | None, typer.Option("--plan", help="A plan's name or index (default: the scenario's).")]
+Arrivals = Annotated[
+    str, typer.Option(help="Traffic at a rate: poisson, or scenario (its own process; a stationary one).")
+]
 Engine = Annotated[str, typer.Option(help="Simulation engine: compiled or asyncio (the same bytes).")]
 
 

@@ -17,6 +17,7 @@ from deeprec_env.analysis.capacity import (
     find_capacity,
 )
 from deeprec_env.commands.options import (
+    Arrivals,
     BatchSize,
     Engine,
     Json,
@@ -35,6 +36,7 @@ from deeprec_env.simulation.simulate import with_options
 
 def capacity(
     scenario: ScenarioArgument,
+    arrivals: Arrivals = "poisson",
     batch_size: BatchSize = None,
     threshold: ThresholdOption = None,
     plan: PlanOption = None,
@@ -55,13 +57,14 @@ def capacity(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Find the highest stationary Poisson rate that settings carry within the target, and its interval."""
+    """Find the highest stationary rate that settings carry within the target, and its interval."""
     loaded = load_scenario(scenario, set_ or ())
     if not sweep:
         if output is not None:
             raise InputError("output", str(output), "needs --sweep")
         found = find_capacity(
             loaded,
+            arrivals=arrivals,
             batch_size=batch_size,
             threshold=threshold_of(threshold),
             plan=plan,
@@ -86,6 +89,7 @@ def capacity(
         loaded,
         name,
         output or Path("runs/capacity") / name,
+        arrivals=arrivals,
         percentile=percentile,
         queries=queries or SWEEP_QUERIES,
         precision=precision,
@@ -103,6 +107,7 @@ def tune(
         str, typer.Option(help="deeprecsched, deeprecsched-repository, grid-capacity (or grid), grid-day, static.")
     ]
     = "deeprecsched",
+    arrivals: Arrivals = "poisson",
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     days: Annotated[int, typer.Option(help="Validation days of grid-day.")] = 16,
     param: Annotated[list[str] | None, typer.Option(help="A parameter of the method: name=value.")] = None,
@@ -116,7 +121,9 @@ def tune(
     from policies.tune import tune as tune_scenario
 
     parameters = dict(assignments("--param", param or ()))
-    options = TuneOptions(queries=queries, days=days, seed=seed, engine=engine, parameters=parameters)
+    options = TuneOptions(
+        arrivals=arrivals, queries=queries, days=days, seed=seed, engine=engine, parameters=parameters
+    )
     with console.progress(method, None, quiet=json) as update:
         loaded = load_scenario(scenario, set_ or ())
         result = tune_scenario(loaded, method, options, lambda what: update(what, 1))

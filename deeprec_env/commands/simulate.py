@@ -9,6 +9,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.commands.options import (
+    Arrivals,
     BatchSize,
     Engine,
     Json,
@@ -45,7 +46,8 @@ def preset_scenario(name: str) -> str:
 
 def simulate_command(
     scenario: ScenarioArgument,
-    qps: Annotated[float | None, typer.Option(help="Stationary Poisson at this rate.")] = None,
+    qps: Annotated[float | None, typer.Option(help="Stationary arrivals at this rate.")] = None,
+    arrivals: Arrivals = "poisson",
     batch_size: BatchSize = None,
     threshold: ThresholdOption = None,
     plan: PlanOption = None,
@@ -62,6 +64,7 @@ def simulate_command(
         result = simulate(
             load_scenario(scenario, set_ or ()),
             qps=qps,
+            arrivals=arrivals,
             batch_size=batch_size,
             threshold=threshold_of(threshold),
             plan=plan,

@@ -13,7 +13,7 @@ from deeprec_env.envs.rewards import PIPELINE_REWARDS, Scale, mean_quality
 from deeprec_env.envs.serving_task import ServingTask
 from deeprec_env.envs.task import AnyScenario, Settings
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.scenario.schema import KINDS
+from deeprec_env.scenario.pools import KINDS
 
 
 class PipelineTask(ServingTask):

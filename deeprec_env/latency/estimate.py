@@ -37,7 +37,7 @@ def estimate(cpu: ProfileTable) -> ProfileTable:
     """The accelerator's profile from a CPU profile: only the published batches, every figure divided alike."""
     rows = []
     for row in cpu.rows:
-        if row.batch in BATCHES and row.model in SPEED_UPS:
+        if row.batch in BATCHES and row.model in SPEED_UPS and row.threads == 1:  # published over one core
             speed_up = SPEED_UPS[row.model][BATCHES.index(row.batch)]
             quantiles = tuple(value / speed_up for value in row.quantiles_ms)
             rows.append(

@@ -9,7 +9,8 @@ import numpy as np
 
 from deeprec_env.compiled import compiled
 from deeprec_env.latency.normal import normal_quantile
-from deeprec_env.latency.rows import AFFINE, CONSTANT, EXPONENTIAL
+from deeprec_env.latency.rows import AFFINE, CONSTANT, EXPONENTIAL, RPACCEL
+from deeprec_env.latency.rpaccel import CLOCK_S
 from deeprec_env.latency.table import LEVELS
 
 _INNER = LEVELS[1:-1]
@@ -56,6 +57,11 @@ def write_s(row: Any, items: Any, u: Any, seconds: Any) -> None:
             if sigma > 0.0:
                 mean_s = mean_s * math.exp(sigma * normal_quantile(u[request]) - sigma * sigma / 2.0)
             seconds[request] = mean_s
+    elif kind == RPACCEL:
+        fixed, per_item, per_cycle = row[1], row[2], row[3]
+        for request in range(len(items)):
+            cycles = fixed + per_item * items[request] + math.floor(items[request] / per_cycle)
+            seconds[request] = cycles * CLOCK_S
     else:
         for request in range(len(items)):
             seconds[request] = _profile_s(row, items[request], u[request])

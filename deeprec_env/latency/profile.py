@@ -6,10 +6,18 @@ import hashlib
 import warnings
 from importlib import resources
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from deeprec_env.errors import InputError
 from deeprec_env.latency.rows import PROFILE, RowModel
@@ -41,12 +49,14 @@ class Profile(RowModel):
     Each quantile level is linear in the batch between measured batches, goes on by the last slope behind the last (a
     warning says so, once) and is constant before the first; between levels it is linear in the level, constant outside.
     The whole is rescaled at each batch so that its mean is the measured mean. Where a file holds a load part (host to
-    device), the request takes both parts, at the same noise. `device` chooses where a file holds several.
+    device), the request takes both parts, at the same noise. `device` chooses where a file holds several, and
+    `threads` (default: the fewest) where it was measured at several thread counts.
     """
 
     profile: str
     model: str
     device: str | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
 
     _batches: Floats = PrivateAttr()
     _quantiles_s: Floats = PrivateAttr()  # (batches, levels), rescaled
@@ -70,10 +80,27 @@ class Profile(RowModel):
         device = self.device or devices[0]
         if device not in devices or (self.device is None and len(devices) > 1):
             raise InputError("device", self.device, f"profile {self.profile} needs one of {', '.join(devices)}")
-        self._batches, self._quantiles_s, self._means_s = _tabulate(
-            self.profile, [row for row in rows if row.device == device]
-        )
+        rows = [row for row in rows if row.device == device]
+        counts = sorted({row.threads for row in rows})
+        threads = self.threads or counts[0]
+        if threads not in counts:
+            held = ", ".join(map(str, counts))
+            raise InputError("threads", self.threads, f"profile {self.profile} holds {held} for {self.model}")
+        rows = [row for row in rows if row.threads == threads]
+        self._batches, self._quantiles_s, self._means_s = _tabulate(self.profile, rows)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_default_threads(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = dump(self)
+        if self.threads is None:
+            dumped.pop("threads", None)
+        return dumped
+
+    def at_threads(self, threads: int) -> Profile:
+        if self.threads not in (None, threads):
+            raise InputError("threads", self.threads, f"must be left out where the pool's is given ({threads})")
+        return Profile(kind=self.kind, profile=self.profile, model=self.model, device=self.device, threads=threads)
 
     @property
     def label(self) -> str:
@@ -89,7 +116,7 @@ class Profile(RowModel):
         return isinstance(other, Profile) and self.model_dump() == other.model_dump()
 
     def __hash__(self) -> int:
-        return hash((self.profile, self.model, self.device))
+        return hash((self.profile, self.model, self.device, self.threads))
 
     @property
     def row(self) -> Floats:

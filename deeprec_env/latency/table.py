@@ -16,6 +16,7 @@ LEVELS = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99)
 
 QUANTILES = tuple(f"p{round(100 * level):02d}_ms" for level in LEVELS)
 COLUMNS = ("model", "device", "batch", "part", "repeats", "mean_ms", *QUANTILES)
+THREADS = "threads"
 PARTS = ("compute", "load")
 
 
@@ -24,6 +25,7 @@ class ProfileRow:
     """Latency in milliseconds of one batch size of a model on a device.
 
     `part` is "compute", or "load" (host to device). `quantiles_ms` holds one value for each of `LEVELS`, ascending.
+    `threads` are those of the request, in the file a column where its header does not say it.
     """
 
     model: str
@@ -33,6 +35,7 @@ class ProfileRow:
     repeats: int
     mean_ms: float
     quantiles_ms: tuple[float, ...]
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,24 @@ class ProfileTable:
 
 def write_profile(path: Path, header: Mapping[str, str], rows: Iterable[ProfileRow]) -> None:
     """Write a profile file, whole or not at all; floats to six significant digits."""
+    rows = tuple(rows)
+    with_threads = any(row.threads != _threads_of(header) for row in rows)
     with replacing(path) as file:
         for key, value in header.items():
             file.write(f"# {key}: {value}\n")
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow([*COLUMNS, THREADS] if with_threads else COLUMNS)
         for row in rows:
             values = (row.mean_ms, *row.quantiles_ms)
             figures = [f"{value:.6g}" for value in values]
-            writer.writerow([row.model, row.device, row.batch, row.part, row.repeats, *figures])
+            threads = [row.threads] if with_threads else []
+            writer.writerow([row.model, row.device, row.batch, row.part, row.repeats, *figures, *threads])
+
+
+def _threads_of(header: Mapping[str, str]) -> int | None:
+    """The thread count of all rows, where the header says one; without any word of it, 1."""
+    text = header.get(THREADS, "1")
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def read_profile(path: Path) -> ProfileTable:
@@ -78,8 +90,10 @@ def read_profile(path: Path) -> ProfileTable:
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
         raise InputError(f"profile {path.name}", columns, f"lacks the column {missing[0]}; needs {', '.join(COLUMNS)}")
+    of_all = {} if THREADS in columns else {THREADS: str(_threads_of(header) or "")}
     rows = tuple(
-        _row(path, number, dict(zip(columns, next(csv.reader([line])), strict=False))) for number, line in body[1:]
+        _row(path, number, of_all | dict(zip(columns, next(csv.reader([line])), strict=False)))
+        for number, line in body[1:]
     )
     if not rows:
         raise InputError(f"profile {path.name}", "no rows", "must hold at least one row")
@@ -120,4 +134,5 @@ def _row(path: Path, number: int, fields: Mapping[str, str]) -> ProfileRow:
         whole("repeats"),
         positive("mean_ms"),
         quantiles,
+        whole(THREADS),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +44,13 @@ class Ncf(RecommendationModel):
         self.input_spec = {"user": IndexInput((1,), users.rows), "item": IndexInput((1,), items.rows)}
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        return torch.sigmoid(self.log_odds(user, item))
+
+    def log_odds(self, user: Tensor, item: Tensor) -> Tensor:
+        """As `forward`, before the sigmoid: what a loss takes."""
         # The same user and item are looked up in both halves' tables.
         users = self.users(user.unsqueeze(1).expand(-1, 2, -1))
         items = self.items(item.unsqueeze(1).expand(-1, 2, -1))
         factorised = users[:, 0] * items[:, 0]
         deep = self.mlp(torch.cat([users[:, 1], items[:, 1]], dim=1))
-        return torch.sigmoid(self.output(torch.cat([factorised, deep], dim=1)))
+        return cast(Tensor, self.output(torch.cat([factorised, deep], dim=1)))

@@ -11,11 +11,13 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from deeprec_env.errors import InputError
-from deeprec_env.pipeline.figures import CONTENTION, CPU_ENGINES, SERVICE_S, SIGMA, SORT_S, UNITS
+from deeprec_env.latency.rpaccel import UNITS
+from deeprec_env.pipeline.figures import CONTENTION, CPU_ENGINES, SERVICE_S, SIGMA, SORT_S
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.load import input_error, validated
+from deeprec_env.scenario.numbers import MOST_SUB_BATCHES, Count, Positive
 from deeprec_env.scenario.quality import METRIC, pipeline_name, read_quality
-from deeprec_env.scenario.schema import MOST_SUB_BATCHES, Count, Positive, Scenario
+from deeprec_env.scenario.schema import Scenario
 
 ModelName = Literal["dim_4", "dim_16", "dim_32"]
 Device = Literal["cpu", "gpu", "accelerator"]

@@ -30,6 +30,3 @@ own number to 11 to 27 %.
 
 CPU_ENGINES = 32
 """Engines of the server, split evenly between the CPU stages."""
-
-UNITS = (1, 4, 16, 64)
-"""Sizes of RPAccel's units: a unit of size k is a k-th of the chip."""

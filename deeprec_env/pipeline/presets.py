@@ -35,8 +35,18 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         ],
         "alternatives": _ALTERNATIVES,
     },
+    "recpipe-accelerator": {
+        "sla_ms": 10,
+        "qps": 800,
+        "stages": [
+            {"model": "dim_4", "items": 4096, "device": "accelerator", "unit": 16, "engines": 8},
+            {"model": "dim_32", "items": 512, "device": "accelerator", "unit": 4, "engines": 2},
+        ],
+        "alternatives": _ALTERNATIVES,
+    },
 }
-"""Two stages for queries of 4096 candidates: on 16 cores each; the first on a GPU, the second on 32 cores."""
+"""Two stages for queries of 4096 candidates: on 16 cores each; the first on a GPU, the second on 32 cores; each on half
+of RPAccel, the first in 8 units and the second in 2."""
 
 
 def preset(name: str) -> str:

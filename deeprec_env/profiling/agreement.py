@@ -17,10 +17,12 @@ from deeprec_env.latency.table import LEVELS, ProfileTable, read_profile
 
 def agreement(first: ProfileTable, second: ProfileTable) -> dict[str, Sequence[float]]:
     """Per model, the relative differences of the median latency between two profiles, over their common batches."""
-    medians = {(row.model, row.batch, row.part): row.quantiles_ms[LEVELS.index(0.50)] for row in first.rows}
+    medians = {
+        (row.model, row.threads, row.batch, row.part): row.quantiles_ms[LEVELS.index(0.50)] for row in first.rows
+    }
     differences: dict[str, list[float]] = {}
     for row in second.rows:
-        before = medians.get((row.model, row.batch, row.part))
+        before = medians.get((row.model, row.threads, row.batch, row.part))
         if before is not None:
             after = row.quantiles_ms[LEVELS.index(0.50)]
             differences.setdefault(row.model, []).append(after / before - 1.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -23,13 +22,9 @@ def cpu_model() -> str:
     return f"{wanted['model name']} (family {wanted['cpu family']}, model {wanted['model']})"
 
 
-def describe_machine(device: str, threads: int) -> dict[str, str]:
-    """Header lines of a profile: processor, cores, accelerator, torch version, threads, date (UTC)."""
+def describe_machine(device: str) -> dict[str, str]:
+    """Header lines of a measurement: processor, cores, accelerator, torch version."""
     described = {"cpu": cpu_model(), "cores": str(os.cpu_count())}
     if device == "cuda":
         described["accelerator"] = torch.cuda.get_device_name()
-    return described | {
-        "torch": torch.__version__,
-        "threads": str(threads),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-    }
+    return described | {"torch": torch.__version__}

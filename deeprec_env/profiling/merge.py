@@ -1,4 +1,4 @@
-"""Merging measurements of the same machine: of each row the quietest, by its median.
+"""Merging measurements of the same machine: of each row the quietest, by its median; thread counts side by side.
 
     python -m deeprec_env.profiling.merge OUTPUT.csv FIRST.csv SECOND.csv ...
 
@@ -13,28 +13,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeprec_env.errors import InputError
-from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile, write_profile
+from deeprec_env.latency.table import LEVELS, THREADS, ProfileRow, ProfileTable, read_profile, write_profile
 
-_MAY_DIFFER = ("date",)
+_MAY_DIFFER = ("date", THREADS)
 _MEDIAN = LEVELS.index(0.50)
 
 
 def merge(tables: Sequence[ProfileTable]) -> ProfileTable:
-    """One table with the quietest row of each model, device, batch and part; `InputError` if conditions differ."""
+    """One table with the quietest row of each model, device, thread count, batch and part.
+
+    `InputError` if the measurements' conditions differ; thread counts may.
+    """
     header = dict(tables[0].header)
     for table in tables[1:]:
         for key in header.keys() | table.header.keys():
             if key not in _MAY_DIFFER and header.get(key) != table.header.get(key):
                 raise InputError(key, table.header.get(key), f"the first measurement has {header.get(key)!r}")
-    quietest: dict[tuple[str, str, int, str], ProfileRow] = {}
+    measured: dict[tuple[str, str, int, int, str], list[ProfileRow]] = {}
     for table in tables:
         for row in table.rows:
-            key_of_row = (row.model, row.device, row.batch, row.part)
-            known = quietest.get(key_of_row)
-            if known is None or row.quantiles_ms[_MEDIAN] < known.quantiles_ms[_MEDIAN]:
-                quietest[key_of_row] = row
-    header["measurements"] = f"quietest row of {len(tables)}"
-    return ProfileTable(header, tuple(quietest.values()))
+            measured.setdefault((row.model, row.device, row.threads, row.batch, row.part), []).append(row)
+    counts = sorted({row.threads for rows in measured.values() for row in rows})
+    if len(counts) > 1:
+        header[THREADS] = ",".join(map(str, counts))
+    fewest, most = (of(len(rows) for rows in measured.values()) for of in (min, max))
+    if most > 1:
+        header["measurements"] = f"quietest row of {most if fewest == most else f'{fewest} to {most}'}"
+    return ProfileTable(
+        header, tuple(min(rows, key=lambda row: row.quantiles_ms[_MEDIAN]) for rows in measured.values())
+    )
 
 
 if __name__ == "__main__":

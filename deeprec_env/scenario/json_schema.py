@@ -17,6 +17,18 @@ _NODE_OR_PIPELINE = [
 ]
 """What the types leave to a validator: exactly one of the two."""
 
+_SERVERS_OR_CORES = [
+    {"required": ["servers"], "properties": {"cores": {"type": "null"}, "threads": {"type": "null"}}},
+    {"required": ["cores"], "properties": {"cores": {"type": "integer"}, "servers": False}},
+]
+"""So of a pool."""
+
+_ANY_POOL = [
+    {"required": ["cpu"], "properties": {"cpu": {"type": "object"}}},
+    {"required": ["accelerator"], "properties": {"accelerator": {"type": "object"}}},
+]
+"""A stage has at least one."""
+
 
 def scenario_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a scenario file, the kinds of installed packages included.
@@ -43,6 +55,8 @@ def scenario_schema() -> dict[str, Any]:
         branches = [references[found, "validation"] for found in by_class]
         union = {"description": definition(base)["description"], "oneOf": [*branches, _imported(base)]}
         definitions[_name(references[base, "validation"])] = union
+    definitions["Pool"]["oneOf"] = _SERVERS_OR_CORES
+    definitions["Stage"]["anyOf"] = _ANY_POOL
     scenario = definitions.pop(_name(references[Scenario, "validation"]))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ _PIPELINES = _PRESETS / "pipelines"
 
 def preset_names() -> list[str]:
     """Names of the shipped scenarios."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in _PRESETS.iterdir() if entry.name.endswith(".yaml"))
+    return _names_in(_PRESETS)
+
+
+def _names_in(folder: Traversable) -> list[str]:
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def pipeline_names() -> list[str]:
     """Names of the shipped pipelines: scenarios too, but without a capacity and a day."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in _PIPELINES.iterdir() if entry.name.endswith(".yaml"))
+    return _names_in(_PIPELINES)
 
 
 def preset_text(name: str) -> str:
@@ -38,7 +43,9 @@ def preset_text(name: str) -> str:
 
 def is_preset(name: object) -> bool:
     """Whether a shipped scenario has that name, of the present version or, behind "v0/", an earlier one."""
-    return str(name).removeprefix("v0/") in preset_names() or name in pipeline_names()
+    version, slash, rest = str(name).rpartition("/")
+    of_version = (version, slash) in (("", ""), ("v0", "/")) and rest in _names_in(_PRESETS / version)
+    return of_version or name in pipeline_names()
 
 
 def load_scenario(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, SerializeAsAny
 
+from deeprec_env.errors import InputError
 from deeprec_env.scenario.component import Component, Registry
 
 Floats = NDArray[np.float64]
@@ -38,6 +39,11 @@ class ArrivalProcess(Component, ABC):
     def rate(self, bursts: np.random.Generator) -> RateOverTime:
         """The expected rate of the stream that `open` starts with `bursts` in the same state; here the mean rate."""
         return lambda times_s: np.full(len(times_s), self.mean_qps)
+
+    def at_rate(self, qps: float) -> ArrivalProcess:
+        """A copy of the process at another mean rate; `InputError` for one that is not stationary, as here."""
+        able = [kind for kind in ARRIVALS.kinds() if ARRIVALS.component(kind).at_rate is not ArrivalProcess.at_rate]
+        raise InputError("arrivals.kind", self.kind, f"is not stationary; at a rate must be one of {', '.join(able)}")
 
 
 class SizeDistribution(Component, ABC):
@@ -83,6 +89,12 @@ class LatencyModel(Component, ABC):
     def fingerprint(self) -> str:
         """A text that differs where latencies differ."""
         return self.model_dump_json()
+
+    def at_threads(self, threads: int) -> LatencyModel:
+        """The model for servers of so many threads; `InputError` if it knows no such latency. Here: of one thread."""
+        if threads != 1:
+            raise InputError("threads", threads, f"must be 1: latency of kind {self.kind} is not known at several")
+        return self
 
     def warn_beyond(self, items: int) -> None:
         """Called with the largest request to come, for a model that would say that it is not made for it."""

@@ -8,9 +8,11 @@ dim_4@4096-dim_32@512. `deeprec quality table` writes such a table of one's own.
 from __future__ import annotations
 
 import csv
+import functools
 import math
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from deeprec_env.errors import InputError
@@ -61,7 +63,15 @@ def quality_of(table: str, pipeline: str) -> float:
 def read_quality(table: str | Path) -> dict[str, QualityRow]:
     """The rows of a table (a shipped one's name, or a path) by pipeline; `InputError` names the line that is wrong."""
     name = str(table)
-    source = _SHIPPED / f"{name}.csv" if name in quality_tables() else Path(table)
+    return dict(_shipped(name)) if name in quality_tables() else _rows(name, Path(table))
+
+
+@functools.cache
+def _shipped(name: str) -> dict[str, QualityRow]:
+    return _rows(name, _SHIPPED / f"{name}.csv")
+
+
+def _rows(name: str, source: Traversable) -> dict[str, QualityRow]:
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

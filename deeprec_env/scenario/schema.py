@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.component import Sparse, Strict
-from deeprec_env.scenario.parts import AnyArrivals, AnyLatency, AnySizes, LatencyModel
-from deeprec_env.scenario.quality import quality_of, quality_path
-
-MOST_ITEMS = 10**9
-"""Bound of batch sizes, thresholds and server counts: what is above is a slip."""
-
-MOST_SUB_BATCHES = 64
-
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
-Threshold = Count | None
-"""Offload threshold in items; None: never offload."""
-
-PoolKind = Literal["cpu", "accelerator"]
-KINDS: tuple[PoolKind, ...] = ("cpu", "accelerator")
-
-LOWEST_QPS, HIGHEST_QPS = 1e-9, 1e12
+from deeprec_env.scenario.numbers import MOST_ITEMS, MOST_SUB_BATCHES, Count, Positive, Threshold
+from deeprec_env.scenario.parts import AnyArrivals, AnySizes, LatencyModel
+from deeprec_env.scenario.plans import Plan, check_plan, rated, with_latencies
+from deeprec_env.scenario.pools import Node, Stage
+from deeprec_env.scenario.quality import quality_path
 
 BATCH_SIZES = (8, 16, 25, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1000)
 THRESHOLDS = (1, 64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 900, None)
@@ -38,101 +25,6 @@ class Workload(Strict):
 
     arrivals: AnyArrivals
     sizes: AnySizes
-
-
-class Contention(Strict):
-    """Slow-down by busy neighbours: service = base * (c0 + c1 u + c2 u^2), u = busy servers of the pool / `servers`."""
-
-    c: tuple[NonNegative, NonNegative, NonNegative] = (1.0, 0.0, 0.0)
-    servers: Count | None = None
-
-    @model_validator(mode="after")
-    def _slows_to_something(self) -> Self:
-        if sum(self.c) <= 0:
-            raise ValueError("contention.c must not be all zero")
-        return self
-
-
-class Pool(Strict):
-    """Identical servers behind one FCFS queue. Powers are of the whole pool, in watts."""
-
-    servers: Count
-    latency: AnyLatency
-    contention: Contention = Contention()
-    idle_w: NonNegative = 0.0
-    busy_w: NonNegative = 0.0
-
-    @model_validator(mode="after")
-    def _busy_draws_more(self) -> Self:
-        if self.busy_w < self.idle_w:
-            raise ValueError(f"busy_w {self.busy_w} must be at least idle_w {self.idle_w}")
-        return self
-
-    def slowdown(self, busy: int) -> float:
-        """Factor on the base service time when `busy` servers of this pool are busy."""
-        c0, c1, c2 = self.contention.c
-        u = busy / (self.contention.servers or self.servers)
-        return c0 + c1 * u + c2 * u * u
-
-
-class Stage(Sparse):
-    """A model on its pools, a CPU or an accelerator or both. `keep` items go on to the next stage (None: all).
-
-    With an accelerator alone every query goes whole to it, whatever the threshold. Queries of a `whole` stage are never
-    split. `overhead_s` occupies the server with every request; `transfer_s` delays a query's entry into the stage.
-    """
-
-    later: ClassVar[tuple[str, ...]] = ("whole",)
-
-    name: str
-    cpu: Pool | None = None
-    accelerator: Pool | None = None
-    keep: Count | None = None
-    overhead_s: NonNegative = 0.0
-    transfer_s: NonNegative = 0.0
-    whole: bool = False
-
-    @model_validator(mode="after")
-    def _has_servers(self) -> Self:
-        if self.cpu is None and self.accelerator is None:
-            raise ValueError("needs cpu, accelerator or both")
-        return self
-
-    def pools(self) -> dict[PoolKind, Pool]:
-        """The stage's pools by name: "cpu", "accelerator" or both, in this order."""
-        return {kind: pool for kind, pool in zip(KINDS, (self.cpu, self.accelerator), strict=True) if pool is not None}
-
-
-class Node(Strict):
-    """One machine with one stage."""
-
-    cpu: Pool
-    accelerator: Pool | None = None
-
-
-class Plan(Strict):
-    """A way through a pipeline, chosen at run time: at most `items` of a query enter each stage, 0 skip it.
-
-    `latency`: by the names of stage and pool, another latency (another model on the same servers). `quality`: how good
-    the ranking is (NDCG, say), for reports and for whoever weighs it against latency; the node takes no notice of it.
-    """
-
-    name: Annotated[str, Field(min_length=1)]
-    items: tuple[Annotated[int, Field(ge=0, le=MOST_ITEMS)], ...]
-    latency: dict[str, dict[PoolKind, AnyLatency]] = {}  # noqa: RUF012  (pydantic copies it)
-    quality: float | None = None
-
-    @model_validator(mode="after")
-    def _narrows(self) -> Self:
-        visited = [n for n in self.items if n > 0]
-        if not visited:
-            raise ValueError("items must hold at least one stage's items above 0")
-        grown = next((after for before, after in pairwise(visited) if after > before), None)
-        if grown is not None:
-            raise ValueError(
-                f"items {list(self.items)} must not grow from stage to stage: {grown} can't be kept of less"
-            )
-        return self
 
 
 class Control(Sparse):
@@ -226,27 +118,14 @@ class Scenario(Sparse):
                 if stage.keep is not None:
                     raise InputError(f"pipeline.{stage.name}.keep", stage.keep, "must not stand beside plans' items")
             for plan in self.plans:
-                self._check_plan(plan, self.pipeline)
+                check_plan(plan, self.pipeline)
             if self.quality_table is not None:
-                rated = [_rated(plan, self.quality_table) for plan in self.plans]
-                object.__setattr__(self, "plans", tuple(rated))  # frozen for everyone else
+                with_quality = tuple(rated(plan, self.quality_table) for plan in self.plans)
+                object.__setattr__(self, "plans", with_quality)  # frozen for everyone else
         elif self.quality_table is not None:
             raise InputError("quality_table", self.quality_table, "needs plans")
         self.plan_index(self.control.plan, "control.plan")
         return self
-
-    @staticmethod
-    def _check_plan(plan: Plan, pipeline: tuple[Stage, ...]) -> None:
-        if len(plan.items) != len(pipeline):
-            raise InputError(f"plans.{plan.name}.items", list(plan.items), f"must hold {len(pipeline)}, one a stage")
-        stages = {stage.name: stage for stage in pipeline}
-        for name, latencies in plan.latency.items():
-            if name not in stages:
-                raise InputError(f"plans.{plan.name}.latency", name, f"must be one of {', '.join(stages)}")
-            for kind in latencies:
-                if kind not in stages[name].pools():
-                    allowed = ", ".join(stages[name].pools())
-                    raise InputError(f"plans.{plan.name}.latency.{name}", kind, f"must be one of {allowed}")
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -261,7 +140,7 @@ class Scenario(Sparse):
         """By plan: the stages with its latencies. Without plans there is one way, index 0."""
         if self.plans is None:
             return (self.stages,)
-        return tuple(tuple(_with_latencies(stage, plan) for stage in self.stages) for plan in self.plans)
+        return tuple(tuple(with_latencies(stage, plan) for stage in self.stages) for plan in self.plans)
 
     @cached_property
     def planned_items(self) -> tuple[tuple[int, ...], ...]:
@@ -334,19 +213,3 @@ class Scenario(Sparse):
         """A copy with other settings at the start; the plan stays without a `plan`."""
         changes = {"batch_size": batch_size, "threshold": threshold} | ({} if plan is None else {"plan": plan})
         return self.replace(control=self.control.model_dump() | changes)
-
-
-def _with_latencies(stage: Stage, plan: Plan) -> Stage:
-    """The stage with a plan's latencies."""
-    latencies = plan.latency.get(stage.name, {})
-    changed: dict[str, Any] = {
-        kind: pool.model_copy(update={"latency": latencies[kind]})
-        for kind, pool in stage.pools().items()
-        if kind in latencies
-    }
-    return stage.model_copy(update=changed)
-
-
-def _rated(plan: Plan, table: str) -> Plan:
-    """The plan with its quality, from the table where it has none of its own."""
-    return plan if plan.quality is not None else plan.model_copy(update={"quality": quality_of(table, plan.name)})

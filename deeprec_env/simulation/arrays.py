@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.latency.rows import row_of
+from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.parts import Floats, Ints
-from deeprec_env.scenario.schema import KINDS, Scenario, Threshold
+from deeprec_env.scenario.pools import KINDS
+from deeprec_env.scenario.schema import Scenario
 
 ADMITTED, HELD, OPEN, BEFORE, WAITING = 0, 1, 2, 3, 4
 """Entries of `NodeState.counts`: queries admitted so far, how many of them are held, how many of the first of these had

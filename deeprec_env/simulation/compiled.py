@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from deeprec_env.errors import InputError
+from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.admission import admit_in_python
 from deeprec_env.simulation.arrays import (
     ADMITTED,

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprec_env.scenario.numbers import MOST_ITEMS, Threshold
 from deeprec_env.scenario.parts import Floats, Ints
-from deeprec_env.scenario.schema import MOST_ITEMS, Scenario, Stage, Threshold
+from deeprec_env.scenario.pools import Stage
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.kernels import split
 from deeprec_env.workload.noise import query_keys
 

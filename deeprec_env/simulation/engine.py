@@ -12,8 +12,9 @@ import anyio
 import numpy as np
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario import schema
-from deeprec_env.scenario.schema import Scenario, Threshold
+from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.pools import KINDS, PoolKind
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.loop import ARRIVAL, ENTRY, Event, VirtualTimeLoop
 from deeprec_env.simulation.pool import Pool, StageLog
 from deeprec_env.simulation.records import Records, StageRecords
@@ -92,15 +93,15 @@ class AsyncioEngine:
         self._loop = VirtualTimeLoop()
         self._meter = WindowMeter(scenario)
         self._logs = [StageLog() for _ in scenario.stages]
-        self._pools: list[dict[schema.PoolKind, Pool]] = []
+        self._pools: list[dict[PoolKind, Pool]] = []
         for position, (stage, log) in enumerate(zip(scenario.stages, self._logs, strict=True)):
 
             def leave(part: int, position: int = position) -> None:
                 self._leave(position, part)
 
-            pools: dict[schema.PoolKind, Pool] = {}
+            pools: dict[PoolKind, Pool] = {}
             for kind, pool in stage.pools().items():
-                number = 2 * position + schema.KINDS.index(kind)
+                number = 2 * position + KINDS.index(kind)
                 pools[kind] = Pool(number, self._loop, pool, stage.overhead_s, log, leave)
             self._pools.append(pools)
         self._transfer_s = [stage.transfer_s for stage in scenario.stages]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprec_env.scenario.numbers import MOST_ITEMS, Threshold
 from deeprec_env.scenario.parts import Floats, Ints
-from deeprec_env.scenario.schema import MOST_ITEMS, Pool, PoolKind, Scenario, Stage, Threshold
+from deeprec_env.scenario.pools import Pool, PoolKind, Stage
+from deeprec_env.scenario.schema import Scenario
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from heapq import heappush
 
-from deeprec_env.scenario import schema
+from deeprec_env.scenario import pools
 from deeprec_env.simulation.loop import COMPLETION, START, Event, VirtualTimeLoop
 
 
@@ -29,7 +29,7 @@ class Pool:
         self,
         number: int,
         loop: VirtualTimeLoop,
-        spec: schema.Pool,
+        spec: pools.Pool,
         overhead_s: float,
         log: StageLog,
         leave: Callable[[int], None],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.schema import MOST_ITEMS, Scenario, Threshold
+from deeprec_env.scenario.numbers import MOST_ITEMS, Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.workload.stream import Traffic
 
 

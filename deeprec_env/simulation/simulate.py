@@ -12,8 +12,9 @@ import numpy as np
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.parts import Ints
-from deeprec_env.scenario.schema import HIGHEST_QPS, LOWEST_QPS, Scenario, Threshold
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.engine import AsyncioEngine, Engine
 from deeprec_env.simulation.load import PoolWork, offered_load, pool_work
 from deeprec_env.simulation.records import Records, check_records_path, write_records
@@ -28,6 +29,7 @@ from deeprec_env.simulation.summary import (
     warmup_queries,
 )
 from deeprec_env.version import __version__
+from deeprec_env.workload.arrivals import Poisson
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
 ENGINES = ("asyncio", "compiled")
@@ -38,6 +40,10 @@ MOST_KEPT = 1_000_000
 """Queries of a run whose every query is kept; of longer ones the compiled engine keeps sketches of the latencies."""
 
 FromScenario = Literal["scenario"]
+
+ARRIVALS = ("poisson", "scenario")
+"""Whose traffic a rate is: true Poisson, or the scenario's own process at that rate."""
+
 Coroutines = Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]]
 
 
@@ -134,6 +140,7 @@ def simulate(
     scenario: str | Path | Mapping[str, Any] | Scenario,
     *,
     qps: float | None = None,
+    arrivals: str = "poisson",
     batch_size: int | None = None,
     threshold: Threshold | FromScenario = "scenario",
     plan: int | str | None = None,
@@ -147,15 +154,17 @@ def simulate(
 ) -> Result:
     """Run a scenario for `queries` arrivals and until all have completed.
 
-    `qps` replaces the scenario's arrivals by stationary Poisson; `batch_size`, `threshold` and `plan` (a name or index)
-    replace its settings.
+    `qps` replaces the scenario's arrivals by stationary Poisson or, with `arrivals` "scenario", by their own stationary
+    process at that rate; `batch_size`, `threshold` and `plan` (a name or index) replace its settings.
     `records` names a CSV or Parquet file that every query is written to. `engine` is "compiled" or "asyncio", which
     give the same bytes (default: compiled). `coroutines` run beside the node in virtual time, each called with the
     engine (see `AsyncioEngine`); they need, and by default get, asyncio. Of more than `MOST_KEPT` queries the compiled
     engine keeps no records, unless they are to be written: it streams them in bounded memory and tells `progress` how
     many more are done. Raises `InputError` for bad input.
     """
-    chosen = with_options(load_scenario(scenario), qps=qps, batch_size=batch_size, threshold=threshold, plan=plan)
+    chosen = with_options(
+        load_scenario(scenario), qps=qps, arrivals=arrivals, batch_size=batch_size, threshold=threshold, plan=plan
+    )
     if queries < warmup_queries(queries) + 100:
         raise InputError("queries", queries, "must be at least 1100: the first 1000 are warm-up")
     if records is not None:
@@ -176,15 +185,17 @@ def with_options(
     scenario: Scenario,
     *,
     qps: float | None = None,
+    arrivals: str = "poisson",
     batch_size: int | None = None,
     threshold: Threshold | FromScenario = "scenario",
     plan: int | str | None = None,
 ) -> Scenario:
-    """A scenario with stationary Poisson arrivals of `qps` and other settings, where they are given."""
+    """A scenario with stationary arrivals of `qps` (Poisson or its own) and other settings, where they are given."""
+    if arrivals not in ARRIVALS:
+        raise InputError("arrivals", arrivals, f"must be one of {', '.join(ARRIVALS)}")
     if qps is not None:
-        if not LOWEST_QPS <= qps <= HIGHEST_QPS:
-            raise InputError("qps", qps, f"must be between {LOWEST_QPS:g} and {HIGHEST_QPS:g}")
-        scenario = scenario.with_arrivals({"kind": "poisson", "qps": qps})
+        process = Poisson(kind="poisson", qps=1.0) if arrivals == "poisson" else scenario.workload.arrivals
+        scenario = scenario.with_arrivals(process.at_rate(qps))
     if batch_size is not None or threshold != "scenario" or plan is not None:
         size = scenario.control.batch_size if batch_size is None else batch_size
         limit = scenario.control.threshold if threshold == "scenario" else threshold

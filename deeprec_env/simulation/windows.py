@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deeprec_env.scenario.schema import KINDS, Scenario
+from deeprec_env.scenario.pools import KINDS
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
 
 

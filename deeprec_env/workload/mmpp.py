@@ -7,29 +7,37 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats, RateOverTime
-from deeprec_env.workload.arrivals import Rate, RunningSum
+from deeprec_env.scenario.parts import ARRIVALS, ArrivalTimes, Floats, RateOverTime
+from deeprec_env.workload.arrivals import RunningSum, Stationary
 
 _CYCLES = 64
 """Calm and burst phases drawn at once."""
 
 
 @ARRIVALS.register("mmpp")
-class MMPP(ArrivalProcess):
+class MMPP(Stationary):
     """Markov-modulated Poisson arrivals of mean rate `qps`: calm and burst phases take turns.
 
     Phases last exponential times of mean `calm_s` and `burst_s`; in a burst the rate is `burst_factor` times that of a
     calm. The first phase is a burst with the probability that a random moment is in one.
+    At another rate (`at_rate`) both rates change alike and the phases stay as long as they were, in seconds.
     """
 
-    qps: Rate
     burst_factor: Annotated[float, Field(gt=1)] = 4.0
     burst_s: Annotated[float, Field(gt=0)]
     calm_s: Annotated[float, Field(gt=0)]
 
     @property
-    def mean_qps(self) -> float:
-        return self.qps
+    def dispersion(self) -> float:
+        """As 1 + 2 t p (1 - p) d^2 / qps: p the share of the time in bursts, d the rates' difference in queries/s.
+
+        t = 1 / (1 / burst_s + 1 / calm_s) is the time in which the phase is forgotten (Fischer and Meier-Hellstern, The
+        Markov-modulated Poisson process cookbook, 1993).
+        """
+        length_s = self.burst_s + self.calm_s
+        in_bursts, forgotten_s = self.burst_s / length_s, self.burst_s * self.calm_s / length_s
+        jump_qps = (self.burst_factor - 1.0) * self.calm_qps
+        return 1.0 + 2.0 * forgotten_s * in_bursts * (1.0 - in_bursts) * jump_qps**2 / self.qps
 
     @property
     def calm_qps(self) -> float:

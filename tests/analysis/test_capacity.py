@@ -233,3 +233,13 @@ def test_a_first_interval_as_wide_as_the_search_is_narrowed() -> None:
     low, high = found.qps_ci
     assert low < found.qps <= high
     assert high - low < 0.05 * found.qps
+
+
+def test_where_no_query_is_late_the_interval_reaches_to_where_some_are() -> None:
+    """Close to saturation whole replications turn late at once: at the value found here, none of them is yet."""
+    scenario = load_scenario("dlrm-rmc1-cpu", {"sla_ms": 150})
+    found = find_capacity(scenario, batch_size=25, queries=40_000, seed=0, p95_only=False, confirm=False)
+    assert found.variance_inflation is None  # nothing is late at the value
+    assert found.qps_ci is not None
+    assert found.qps_ci[1] - found.qps_ci[0] > 1e-3 * found.qps
+    assert found.qps_ci[0] < 4592.5 < found.qps_ci[1]  # the value with seed 1

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from deeprec_env import InputError
 from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile
@@ -92,10 +93,14 @@ def test_slow_passes_are_left_out() -> None:
         ({"device": "tpu"}, "device"),
         ({"batches": ()}, "batches"),
         ({"batches": (0,)}, "batches"),
-        ({"threads": 0}, "threads"),
+        ({"threads": (0,)}, "threads"),
         ({"rows_scale": 0.0}, "rows_scale"),
         ({"index_distribution": "normal"}, "index_distribution"),
         ({"seed": -1}, "seed"),
+        ({"threads": (1, 1)}, "threads"),
+        ({"models": ("ncf", "wnd"), "name": "mine"}, "name"),
+        ({"name": "#mine"}, "name"),
+        ({"name": ""}, "name"),
     ],
 )
 def test_bad_settings_are_refused(change: dict[str, Any], field: str) -> None:
@@ -117,5 +122,52 @@ def test_merging_takes_the_quietest_row_of_the_same_conditions() -> None:
     first = ProfileTable({"cpu": "x", "date": "1"}, (row(1, 2.0), row(2, 3.0)))
     second = ProfileTable({"cpu": "x", "date": "2"}, (row(1, 1.5), row(2, 4.0)))
     assert [merged.mean_ms for merged in merge([first, second]).rows] == [1.5, 3.0]
+    assert merge([first, second]).header["measurements"] == "quietest row of 2"
     with pytest.raises(InputError, match="cpu"):
         merge([first, ProfileTable({"cpu": "y"}, second.rows)])
+
+
+def test_merging_keeps_thread_counts_apart() -> None:
+    def measured(threads: int, *medians: float) -> ProfileTable:
+        rows = (
+            ProfileRow("ncf", "cpu", batch, "compute", 5, median, (median,) * len(LEVELS), threads)
+            for batch, median in enumerate(medians, start=1)
+        )
+        return ProfileTable({"cpu": "x", "threads": str(threads)}, tuple(rows))
+
+    both = merge([measured(1, 2.0, 4.0), measured(2, 1.0, 2.0)])
+    assert both.header == {"cpu": "x", "threads": "1,2"}
+    assert [(row.threads, row.mean_ms) for row in both.rows] == [(1, 2.0), (1, 4.0), (2, 1.0), (2, 2.0)]
+    again = merge([both, measured(1, 1.5)])
+    assert again.header["measurements"] == "quietest row of 1 to 2"
+    assert [row.mean_ms for row in again.rows] == [1.5, 4.0, 1.0, 2.0]
+
+
+def test_several_thread_counts_go_into_one_file_and_are_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+
+    def interrupt(model: str) -> None:
+        if path.exists():
+            raise KeyboardInterrupt
+
+    brief = SMALL | {"effort": Effort(passes=1, kept=1, repeats=2, least=2, warm_up=0)}
+    settings = ProfileSettings(("ncf",), **brief, threads=(1, 2))
+    with pytest.raises(KeyboardInterrupt):
+        profile_models(settings, path, interrupt)
+    first = read_profile(path)
+    assert {row.threads for row in first.rows} == {1}
+    assert first.header["threads"] == "1,2"
+    steps: list[str] = []
+    table = profile_models(settings, path, steps.append)
+    torch.set_num_threads(1)
+    assert len(steps) == 2
+    assert [(row.threads, row.batch) for row in table.rows] == [(1, 1), (1, 4), (2, 1), (2, 4)]
+    assert read_profile(path).rows[:2] == first.rows
+    assert ",threads\n" in path.read_text(encoding="utf-8")
+
+
+def test_other_indices_are_measured_and_said(tmp_path: Path) -> None:
+    (tmp_path / "stack.csv").write_text("distance,probability\n1,1\ninf,1\n", encoding="utf-8")
+    settings = ProfileSettings(("ncf",), **SMALL, index_distribution=f"stack:{tmp_path / 'stack.csv'}")
+    header = profile_models(settings, tmp_path / "out.csv", lambda model: None).header
+    assert header["index_distribution"].startswith("stack:stack.csv (sha256 ")

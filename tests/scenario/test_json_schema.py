@@ -12,13 +12,14 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from deeprec_env import InputError, load_scenario
 from deeprec_env.scenario import preset_names, preset_text
 from deeprec_env.scenario.json_schema import scenario_schema
+from deeprec_env.scenario.load import is_preset, pipeline_names
 from deeprec_env.scenario.parts import ARRIVALS, LATENCIES, SIZES
 from tests.conftest import day_scenario, pipeline_day
 from tests.scenario.test_scenario import changed
 from tests.test_cli import call, payload
 
 ROOT = Path(__file__).resolve().parents[2]
-PRESETS = [*preset_names(), *(f"v0/{name}" for name in preset_names())]
+PRESETS = [*preset_names(), *pipeline_names(), *(f"v0/{name}" for name in preset_names() if is_preset(f"v0/{name}"))]
 QUEUES = sorted((ROOT / "tests" / "queues").glob("*.yaml"))
 
 
@@ -69,7 +70,9 @@ def without(key: str) -> dict[str, Any]:
     "data",
     [
         changed("nodes", {}),
-        changed("node.cpu.cores", 3),
+        changed("node.cpu.cores", 3),  # beside servers
+        changed("node.cpu.threads", 2),
+        {**without("node"), "pipeline": [{"name": "one"}]},
         changed("node.cpu.latency.speed", 3),
         changed("workload.arrivals.qps", -5),
         changed("workload.arrivals.qps", "fast"),

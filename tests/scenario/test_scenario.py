@@ -10,26 +10,38 @@ import yaml
 
 from deeprec_env import InputError, Scenario, load_scenario
 from deeprec_env.scenario import preset_names, preset_text
+from deeprec_env.scenario.load import is_preset
 from tests.conftest import day_scenario
 
 MODELS = ["dlrm-rmc1", "dlrm-rmc2", "dlrm-rmc3", "ncf", "wnd", "mt-wnd", "din", "dien"]
 
 
+KAIROS = [
+    f"kairos-{model}-{node}"
+    for model in ("ncf", "wnd", "mt-wnd", "rm2", "din43")
+    for node in ("skylake", "cascade-lake", "skylake-t4")
+]
+
+
 def test_there_is_a_preset_for_every_model_with_and_without_accelerator() -> None:
-    assert set(preset_names()) == {*MODELS, *(f"{model}-cpu" for model in MODELS)}
+    assert set(preset_names()) == {*MODELS, *(f"{model}-cpu" for model in MODELS), *KAIROS}
+    assert is_preset("v0/wnd")
+    assert not any(is_preset(name) for name in ("v0/kairos-wnd-skylake", "v1/wnd", "/wnd", "v0/v0/wnd", "../wnd", ""))
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_presets_hold_capacity_and_day(name: str) -> None:
     scenario = load_scenario(name)
-    assert scenario.has_accelerator != name.endswith("-cpu")
+    assert scenario.has_accelerator == (name in MODELS or name.endswith("-t4"))
     assert scenario.capacity is not None
     assert name in scenario.capacity.found_by
     arrivals = scenario.workload.arrivals
     assert arrivals.kind == "diurnal"
     assert arrivals.mean_qps == pytest.approx(0.55 * scenario.capacity.qps, rel=1e-4)
     assert arrivals.mean_qps * scenario.control.interval_s == pytest.approx(200, rel=0.01)
-    if scenario.has_accelerator:
+    if name in KAIROS:
+        assert "fits of latencies that Kairos (HPDC 2023) published; target of" in preset_text(name)
+    elif scenario.has_accelerator:
         assert "ESTIMATED" in preset_text(name).upper()
 
 
@@ -76,7 +88,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     ("path", "value", "field", "message"),
     [
         ("nodes", {}, "nodes", "unknown key; allowed keys: schema_version"),
-        ("node.cpu.cores", 3, "node.cpu.cores", "unknown key; allowed keys: servers"),
+        ("node.cpu.server", 3, "node.cpu.server", "unknown key; allowed keys: cores, threads, servers"),
         ("node.cpu.latency.speed", 3, "node.cpu.latency.speed", "unknown key"),
         ("workload.arrivals.qps", -5, "workload.arrivals.qps", "greater than or equal to 0.000000001"),
         ("workload.arrivals.qps", math.nan, "workload.arrivals.qps", "finite"),

@@ -17,6 +17,7 @@ latencies = st.one_of(
     st.sampled_from([{"kind": "constant", "ms": ms} for ms in (250.0, 500.0, 1000.0)]),
     st.sampled_from([{"kind": "exponential", "mean_ms": 400.0}, OwnLatency()]),
     st.sampled_from([{"kind": "affine", "base_ms": 100.0, "per_item_ms": 50.0, "cv": cv} for cv in (0.0, 0.5)]),
+    st.builds(lambda model: {"kind": "rpaccel", "model": model, "unit": 64}, st.sampled_from(["dim_4", "dim_32"])),
 )
 contentions = st.sampled_from([{}, {"c": [0.9, 0.5, 0.1]}, {"c": [1.0, 0.25, 0.0], "servers": 7}])
 

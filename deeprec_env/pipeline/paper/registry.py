@@ -1,0 +1,38 @@
+"""The figures by their number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from deeprec_env.errors import InputError
+from deeprec_env.pipeline.cells import check_seed
+from deeprec_env.pipeline.paper.accelerator import figure_12, figure_13, figure_14
+from deeprec_env.pipeline.paper.chip import figure_10a, figure_10c, figure_11
+from deeprec_env.pipeline.paper.commodity import figure_7, figure_8
+from deeprec_env.pipeline.paper.lines import Row
+from deeprec_env.pipeline.paper.models import figure_2, figure_3
+from deeprec_env.pipeline.pictures import check_plotting
+
+FIGURES: dict[str, Callable[[Path, int], list[Row]]] = {
+    "2": figure_2,
+    "3": figure_3,
+    "7": figure_7,
+    "8": figure_8,
+    "10a": figure_10a,
+    "10c": figure_10c,
+    "11": figure_11,
+    "12": figure_12,
+    "13": figure_13,
+    "14": figure_14,
+}
+
+
+def write_figure(number: str, folder: Path, seed: int = 0) -> list[Row]:
+    """Write `folder`/figureNUMBER.csv and .png, and return the table; `InputError` for a figure that is not there."""
+    if number not in FIGURES:
+        raise InputError("figure", number, f"must be one of {', '.join(FIGURES)}")
+    check_seed(seed)
+    check_plotting()
+    folder.mkdir(parents=True, exist_ok=True)
+    return FIGURES[number](folder, seed)

@@ -1,0 +1,1 @@
+"""Recommendation quality of pipelines: click data, models trained on it, metrics, and the table a scenario reads."""

@@ -1,0 +1,129 @@
+"""Where requests are served: pools of servers, and the stages and nodes that they make up."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from deeprec_env.scenario.component import Sparse, Strict
+from deeprec_env.scenario.numbers import Count, NonNegative
+from deeprec_env.scenario.parts import AnyLatency, LatencyModel
+
+PoolKind = Literal["cpu", "accelerator"]
+KINDS: tuple[PoolKind, ...] = ("cpu", "accelerator")
+
+
+class Contention(Strict):
+    """Slow-down by busy neighbours: service = base * (c0 + c1 u + c2 u^2), u = busy servers of the pool / `servers`."""
+
+    c: tuple[NonNegative, NonNegative, NonNegative] = (1.0, 0.0, 0.0)
+    servers: Count | None = None
+
+    @model_validator(mode="after")
+    def _slows_to_something(self) -> Self:
+        if sum(self.c) <= 0:
+            raise ValueError("contention.c must not be all zero")
+        return self
+
+
+class Pool(Strict):
+    """Identical servers behind one FCFS queue. Powers are of the whole pool, in watts.
+
+    In place of `servers`, `cores` may be given: there are cores // threads servers then, and each takes the latency
+    measured at so many `threads` (default 1).
+    """
+
+    cores: Count | None = None
+    threads: Count | None = None
+    servers: Count = Field(default=None, validate_default=True)
+    latency: AnyLatency
+    contention: Contention = Contention()
+    idle_w: NonNegative = 0.0
+    busy_w: NonNegative = 0.0
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _of_cores(cls, given: Any, info: ValidationInfo) -> Any:
+        if not {"cores", "threads"} <= info.data.keys():
+            return 1  # what is wrong with them is said
+        cores, threads = info.data["cores"], info.data["threads"]
+        if cores is None and threads is None:
+            if given is None:
+                raise ValueError("is needed, or cores in its place")
+            return given
+        if given is not None:
+            raise ValueError("follows from cores and threads: give either servers, or cores in their place")
+        if cores is None or cores < (threads or 1):
+            raise ValueError(f"threads {threads} needs at least so many cores, got {cores}")
+        return cores // (threads or 1)
+
+    @field_validator("latency")
+    @classmethod
+    def _at_threads(cls, latency: LatencyModel, info: ValidationInfo) -> LatencyModel:
+        given = info.data.get("cores") is not None
+        return latency.at_threads(info.data.get("threads") or 1) if given else latency
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Cores and threads, or servers: what the other says is left out, so that one of them can be changed."""
+        dumped: dict[str, Any] = dump(self)
+        for key in ("cores", "threads") if self.cores is None else ("servers",):
+            dumped.pop(key, None)
+        if self.cores is not None and isinstance(dumped.get("latency"), dict):
+            dumped["latency"].pop("threads", None)
+        return dumped
+
+    @model_validator(mode="after")
+    def _busy_draws_more(self) -> Self:
+        if self.busy_w < self.idle_w:
+            raise ValueError(f"busy_w {self.busy_w} must be at least idle_w {self.idle_w}")
+        return self
+
+    def slowdown(self, busy: int) -> float:
+        """Factor on the base service time when `busy` servers of this pool are busy."""
+        c0, c1, c2 = self.contention.c
+        u = busy / (self.contention.servers or self.servers)
+        return c0 + c1 * u + c2 * u * u
+
+
+class Stage(Sparse):
+    """A model on its pools, a CPU or an accelerator or both. `keep` items go on to the next stage (None: all).
+
+    With an accelerator alone every query goes whole to it, whatever the threshold. Queries of a `whole` stage are never
+    split. `overhead_s` occupies the server with every request; `transfer_s` delays a query's entry into the stage.
+    """
+
+    later: ClassVar[tuple[str, ...]] = ("whole",)
+
+    name: str
+    cpu: Pool | None = None
+    accelerator: Pool | None = None
+    keep: Count | None = None
+    overhead_s: NonNegative = 0.0
+    transfer_s: NonNegative = 0.0
+    whole: bool = False
+
+    @model_validator(mode="after")
+    def _has_servers(self) -> Self:
+        if self.cpu is None and self.accelerator is None:
+            raise ValueError("needs cpu, accelerator or both")
+        return self
+
+    def pools(self) -> dict[PoolKind, Pool]:
+        """The stage's pools by name: "cpu", "accelerator" or both, in this order."""
+        return {kind: pool for kind, pool in zip(KINDS, (self.cpu, self.accelerator), strict=True) if pool is not None}
+
+
+class Node(Strict):
+    """One machine with one stage."""
+
+    cpu: Pool
+    accelerator: Pool | None = None
