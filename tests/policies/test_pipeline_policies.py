@@ -151,7 +151,7 @@ def test_the_oracle_needs_an_engine_that_can_be_copied(scenario: Scenario) -> No
     slow = TuneOptions(queries=1100, days=1, engine="asyncio")
     with pytest.raises(InputError, match="rate-oracle"):
         prepare("rate-oracle", PipelineTuning(scenario, slow))
-    both = [compare(scenario, ["degrade"], seeds=1, options=each) for each in (slow, TuneOptions(1100, 1))]
+    both = [compare(scenario, ["degrade"], seeds=1, options=each) for each in (slow, TuneOptions(queries=1100, days=1))]
     assert both[0].policies["degrade"].days == both[1].policies["degrade"].days
 
 
