@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from deeprec_env.analysis.day import with_day
-from deeprec_env.envs import PIPELINE, SERVING, PipelineEnv, ServingEnv
+from deeprec_env.envs import CAPACITY, PIPELINE, SERVING, CapacityEnv, PipelineEnv, ServingEnv
+from deeprec_env.envs.capacity_task import reference_qps
 from deeprec_env.envs.pipeline_day import with_pipeline_day
-from deeprec_env.envs.rewards import PIPELINE_REWARDS, REWARDS
-from deeprec_env.envs.vector import NodeVectorEnv, PipelineVectorEnv, ServingVectorEnv
+from deeprec_env.envs.rewards import CAPACITY_REWARDS, PIPELINE_REWARDS, REWARDS
+from deeprec_env.envs.vector import CapacityVectorEnv, NodeVectorEnv, PipelineVectorEnv, ServingVectorEnv
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
@@ -20,12 +21,12 @@ from policies.pipeline_days import pipeline_day
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment of days as a training sees it.
+    """An environment as a training sees it.
 
     `id` is Gymnasium's name and the key in hyperparameter files; the first of `rewards` is the default. `single` and
-    `vector` make it, one and many, from scenario, engine and reward. `prepare` gives a scenario its day; `ladders` are
-    what an action chooses from. `judge` measures an agent by drained validation days, those of `validation_seeds`; the
-    lowest `objective` of its figures is the best.
+    `vector` make it, one and many, from scenario, engine and reward. `prepare` gives a scenario its day, where there is
+    one; `ladders` are what an action chooses from. `judge` measures an agent by drained validation episodes, those of
+    `validation_seeds`; the lowest `objective` of its figures is the best.
     """
 
     id: str
@@ -63,6 +64,14 @@ def _judge_serving(records: Sequence[Records], scenario: Scenario) -> dict[str, 
     }
 
 
+def _judge_capacity(records: Sequence[Records], scenario: Scenario) -> dict[str, float]:
+    """Queries a second within the target, in the reference, over episodes up to their last arrivals."""
+    within = [float((each.latency_s <= scenario.sla_s).sum()) / float(each.arrival_s[-1]) for each in records]
+    late = [float((each.latency_s > scenario.sla_s).mean()) for each in records]
+    carried = sum(within) / len(within) / reference_qps(scenario)
+    return {"not_carried": 1.0 - carried, "carried": carried, "violation_rate": sum(late) / len(late)}
+
+
 def _judge_pipeline(records: Sequence[Records], scenario: Scenario) -> dict[str, float]:
     days = [pipeline_day(each, scenario) for each in records]
     return {
@@ -83,6 +92,17 @@ ENVIRONMENTS: dict[str, Environment] = {
         validation_seeds=(1000, 1001),
         objective="objective_s",
         judge=_judge_serving,
+    ),
+    "capacity": Environment(
+        id=CAPACITY,
+        rewards=CAPACITY_REWARDS,
+        single=CapacityEnv,
+        vector=CapacityVectorEnv,
+        prepare=lambda scenario, engine: scenario,
+        ladders=_serving_ladders,
+        validation_seeds=(1000, 1001),
+        objective="not_carried",
+        judge=_judge_capacity,
     ),
     "pipeline": Environment(
         id=PIPELINE,

@@ -143,7 +143,7 @@ class Watch(BaseCallback):
         self._next = state["timesteps"] + self._every
 
     def _on_step(self) -> bool:
-        interval_s = self._scenario.control.interval_s
+        interval_s = self._env.interval_s
         self.state["queries"] += sum(round(info["offered_qps"] * interval_s) for info in self.locals["infos"])
         self.state["timesteps"] = self.num_timesteps
         self._progress("train", self.training_env.num_envs)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deeprec_env import console
-from deeprec_env.envs.capacity import CapacityEnv
+from deeprec_env.envs import CAPACITY, CapacityEnv
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions
@@ -137,11 +137,9 @@ def compare(
         if name in SEARCHES:
             prepared = Prepared(LiveSearch(scenario, name), scenario, 0)
         else:
-            prepared = prepare(name, scenario, options, progress)
+            prepared = prepare(name, scenario, options, progress, CAPACITY)
         env = CapacityEnv(prepared.scenario, engine=options.engine)
         env.windows = windows
-        if name not in policy_names():
-            _check_agent(env, prepared, name)
         episodes = []
         for each in chosen:
             progress(f"{name}: episode {each}")
@@ -150,15 +148,6 @@ def compare(
         results[name] = CapacityResult(prepared, tuple(episodes))
     reference = CapacityEnv(scenario).reset(seed=0)[1]["reference_qps"]
     return CapacityComparison(scenario, reference, windows, chosen, results)
-
-
-def _check_agent(env: CapacityEnv, prepared: Prepared, name: str) -> None:
-    """Raise `InputError` for an agent that has learned from other observations."""
-    observation, _ = env.reset(seed=0)
-    try:
-        prepared.policy.predict(observation)
-    except ValueError as error:
-        raise InputError("policy", name, f"must be trained on DeepRec/Capacity-v0 ({error})") from None
 
 
 def run_episode(env: CapacityEnv, prepared: Prepared, seed: int, split: str = SPLIT) -> CapacityEpisode:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deeprec_env.envs.node_env import NodeEnv
 from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
@@ -69,13 +70,14 @@ def day_length_s(scenario: Scenario) -> float:
     return arrivals.day_s if isinstance(arrivals, Diurnal) else 96 * scenario.control.interval_s
 
 
-def run_policy(env: TrafficEnv, policy: Policy, seed: int, split: str) -> Records:
+def run_policy(env: NodeEnv, policy: Policy, seed: int, split: str) -> Records:
     """An episode of the split's stream of `seed` under a policy, drained.
 
-    A policy that watches is shown the environment first, at the start of the episode.
+    A policy that watches is shown the environment, whose traffic is known ahead, at the start of the episode.
     """
     observation, _ = env.reset(seed=seed, options={"split": split})
     if isinstance(policy, Watcher):
+        assert isinstance(env, TrafficEnv)
         policy.watch(env)
     state, first, over = None, True, False
     while not over:

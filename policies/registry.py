@@ -39,8 +39,12 @@ REFERENCES = ("rate-oracle", "hindsight")
 _OWN = (*METHODS, *BY_LOAD, "random")
 
 
-def prepare(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
+def prepare(
+    name: str, scenario: Scenario, options: TuneOptions, progress: Progress, environment: str = SERVING
+) -> Prepared:
     """The policy of a name, tuned if it needs tuning, or the trained agent in a file or folder of that path.
+
+    `environment` is Gymnasium's name of that in which an agent must have been trained.
 
     The name may also be that of an entry point of `PLUGINS`, or `module:function`.
     """
@@ -56,7 +60,7 @@ def prepare(name: str, scenario: Scenario, options: TuneOptions, progress: Progr
         return Prepared(RandomPolicy(rungs, options.seed), scenario, 0)
     if is_users(name):
         return prepared_by_user(name, scenario, options, progress)
-    return find_agent_loader(name, policy_names())(name, scenario, SERVING)
+    return find_agent_loader(name, policy_names())(name, scenario, environment)
 
 
 def check_name(name: str, engine: str = "compiled") -> None:

@@ -33,12 +33,13 @@ def train(
     scenario: ScenarioArgument,
     algo: Annotated[str, typer.Option(help="ppo, ppo_lstm, a2c, dqn, qrdqn, sac or td3.")] = "ppo",
     env: Annotated[
-        str, typer.Option(help="serving or pipeline: DeepRec/Serving-v1 or DeepRec/Pipeline-v0.")
+        str, typer.Option(help="serving, capacity or pipeline: DeepRec/Serving-v1, Capacity-v0 or Pipeline-v0.")
     ] = "serving",
     timesteps: Annotated[int | None, typer.Option(help="Environment steps (default: the hyperparameters').")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder (default: runs/train/SCENARIO-ALGO-SEED).")] = None,
     reward: Annotated[
-        str | None, typer.Option(help="serving: tail (default), goodput or efficiency; pipeline: quality.")
+        str | None,
+        typer.Option(help="serving: tail, goodput or efficiency; capacity: carried or efficiency."),
     ] = None,
     hyperparams: Annotated[Path | None, typer.Option(help="YAML in RL Zoo format (default: the shipped one).")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,

@@ -89,4 +89,4 @@ def test_rewards_and_environments_are_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="reward"):
         small(tmp_path, reward="tail")
     with pytest.raises(InputError, match="env"):
-        environment("capacity")
+        environment("serving-v1")

@@ -156,17 +156,21 @@ def test_an_episodes_figures_are_those_of_its_windows() -> None:
     assert result.episodes[0].final_load == pytest.approx(np.median(loads[-2:]))
 
 
-def test_an_agent_of_the_other_environment_is_refused(tmp_path: Path) -> None:
+def test_agents_are_compared_where_they_were_trained_and_nowhere_else(tmp_path: Path) -> None:
     pytest.importorskip("stable_baselines3")
     from agents.train import TrainSettings, train
 
     parameters = tmp_path / "tiny.yml"
-    parameters.write_text(
-        "DeepRec/Serving-v1: {n_envs: 1, n_timesteps: 16, policy: MlpPolicy, n_steps: 16, batch_size: 16}\n"
-    )
-    train(TrainSettings(scenario=day_scenario(), hyperparams=parameters), tmp_path / "agent")
-    with pytest.raises(InputError, match="must be trained on DeepRec/Capacity-v0"):
-        compare(scenario(), [str(tmp_path / "agent")], seeds=1, windows=2)
+    tiny = "{n_envs: 1, n_timesteps: 16, policy: MlpPolicy, n_steps: 16, batch_size: 16}"
+    parameters.write_text(f"DeepRec/Serving-v1: {tiny}\nDeepRec/Capacity-v0: {tiny}\n")
+    for env in ("serving", "capacity"):
+        data = day_scenario() if env == "serving" else scenario()
+        trained = train(TrainSettings(scenario=data, env=env, hyperparams=parameters), tmp_path / env)
+    assert trained.best["not_carried"] == pytest.approx(1.0 - trained.best["carried"])
+    found = compare(scenario(), [str(tmp_path / "capacity")], seeds=1, windows=2)
+    assert found.policies[str(tmp_path / "capacity")].episodes[0].reward >= 0.0
+    with pytest.raises(InputError, match="was trained in DeepRec/Serving-v1, not in DeepRec/Capacity-v0"):
+        compare(scenario(), [str(tmp_path / "serving")], seeds=1, windows=2)
 
 
 @pytest.mark.parametrize(
