@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deeprec_env import InputError
@@ -16,14 +17,14 @@ pytest.importorskip("optuna")
 
 
 def volume(best: list[Cell], objective: str) -> float:
-    """What a front dominates: NDCG@64 above 0.72, and p95 below 100 ms or any rate."""
+    """What a front dominates: NDCG@64 above 0.72, and the logarithm of a p95 below 100 ms, or any rate."""
     if objective == "p95":
-        return hypervolume([(-(cell.quality or 0.0), cell.p95_ms) for cell in best], (-0.72, 100.0))
+        return hypervolume([(-(cell.quality or 0.0), np.log(cell.p95_ms)) for cell in best], (-0.72, np.log(100.0)))
     return hypervolume([(-(cell.quality or 0.0), -cell.qps) for cell in best], (-0.72, 0.0))
 
 
 def test_trials_find_the_front_of_the_whole_grid(tmp_path: Path) -> None:
-    """150 trials of a space of 270 pipelines, about 55 different ones: at least 98 % of the grid's hypervolume."""
+    """150 trials of a space of 270 pipelines, fewer than 85 different ones: at least 98 % of the grid's hypervolume."""
     config = load_space(small_space(qps=[50, 100, 200, 300, 400]))
     cells = sweep(space_of(config), tmp_path / "grid")
     for objective, qps in (("p95", 100.0), ("qps", None)):
