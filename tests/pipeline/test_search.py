@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from deeprec_env import InputError
+from deeprec_env.cli import main
 from deeprec_env.pipeline.cells import Cell
 from deeprec_env.pipeline.pareto import hypervolume
 from deeprec_env.pipeline.search import best_of, search
@@ -62,3 +65,16 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
     unrated = load_space(space([stage("dim_4", 4096, "cpu")], quality=None))
     with pytest.raises(InputError, match="one of the objectives"):
         search(unrated, tmp_path, trials=3)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(yaml.safe_dump(small_space()), encoding="utf-8")
+    options = ["--sampler", "optuna", "--trials", "12", "--objective", "qps", "--output", str(tmp_path), "--json"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["pipeline", "sweep", str(path), *options])
+    assert stopped.value.code == 0
+    payload = json.loads(capsys.readouterr().out)
+    assert (payload["trials"], payload["objective"]) == (12, "qps")
+    assert payload["front"]
+    assert (tmp_path / "cells.csv").is_file()
