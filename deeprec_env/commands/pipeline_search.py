@@ -16,6 +16,7 @@ Queries = Annotated[int | None, typer.Option(help="Queries of a cell, a pipeline
 Workers = Annotated[int | None, typer.Option(help="Threads (default: one a core).")]
 
 GRID = "grid"
+TRIALS = 200
 
 
 def sweep(
@@ -27,8 +28,10 @@ def sweep(
     floor: Annotated[float | None, typer.Option(help="Quality that the picture of p95 over the rate asks for.")] = None,
     parquet: Annotated[bool, typer.Option("--parquet", help="Write the table as Parquet, too.")] = False,
     sampler: Annotated[str, typer.Option(help="grid (every pipeline) or optuna (--trials of them).")] = GRID,
-    trials: Annotated[int, typer.Option(help="Pipelines that Optuna tries.")] = 200,
-    objective: Annotated[str, typer.Option(help="Beside quality, for Optuna: p95 (at --qps) or qps.")] = "p95",
+    trials: Annotated[int | None, typer.Option(help=f"Pipelines that Optuna tries (default: {TRIALS}).")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="Beside quality, for Optuna: p95 (at --qps; the default) or qps.")
+    ] = None,
     qps: Annotated[
         float | None, typer.Option(help="Rate of the objective p95, one of the file's (its middle).")
     ] = None,
@@ -50,14 +53,18 @@ def sweep(
     if sampler == "optuna":
         from deeprec_env.pipeline.search import search
 
-        with console.progress(config.stem, trials, quiet=json) as update:
+        tried = TRIALS if trials is None else trials
+        with console.progress(config.stem, tried, quiet=json) as update:
             found = search(
-                space_config, folder, trials=trials, objective=objective, qps=qps, seed=seed, progress=update
+                space_config, folder, trials=tried, objective=objective or "p95", qps=qps, seed=seed, progress=update
             )
         cells, payload = found.cells, found.to_json()
     elif sampler == GRID:
         from deeprec_env.pipeline.space import space_of
 
+        for option, value in (("trials", trials), ("objective", objective), ("qps", qps)):
+            if value is not None:
+                raise InputError(option, value, "needs --sampler optuna")
         space = space_of(space_config)
         with console.progress(config.stem, len(space.candidates) * len(space_config.qps), quiet=json) as update:
             cells = run(space, folder, seed=seed, workers=workers, progress=update)

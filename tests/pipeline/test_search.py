@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from deeprec_env import InputError
+from deeprec_env.cli import main
 from deeprec_env.pipeline.cells import Cell
 from deeprec_env.pipeline.pareto import hypervolume
 from deeprec_env.pipeline.search import best_of, search
@@ -16,14 +20,14 @@ pytest.importorskip("optuna")
 
 
 def volume(best: list[Cell], objective: str) -> float:
-    """What a front dominates: NDCG@64 above 0.72, and p95 below 100 ms or any rate."""
+    """What a front dominates: NDCG@64 above 0.72, and the logarithm of a p95 below 100 ms, or any rate."""
     if objective == "p95":
-        return hypervolume([(-(cell.quality or 0.0), cell.p95_ms) for cell in best], (-0.72, 100.0))
+        return hypervolume([(-(cell.quality or 0.0), np.log(cell.p95_ms)) for cell in best], (-0.72, np.log(100.0)))
     return hypervolume([(-(cell.quality or 0.0), -cell.qps) for cell in best], (-0.72, 0.0))
 
 
 def test_trials_find_the_front_of_the_whole_grid(tmp_path: Path) -> None:
-    """150 trials of a space of 270 pipelines, about 55 different ones: at least 98 % of the grid's hypervolume."""
+    """150 trials of a space of 270 pipelines, fewer than 85 different ones: at least 98 % of the grid's hypervolume."""
     config = load_space(small_space(qps=[50, 100, 200, 300, 400]))
     cells = sweep(space_of(config), tmp_path / "grid")
     for objective, qps in (("p95", 100.0), ("qps", None)):
@@ -61,3 +65,16 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
     unrated = load_space(space([stage("dim_4", 4096, "cpu")], quality=None))
     with pytest.raises(InputError, match="one of the objectives"):
         search(unrated, tmp_path, trials=3)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(yaml.safe_dump(small_space()), encoding="utf-8")
+    options = ["--sampler", "optuna", "--trials", "12", "--objective", "qps", "--output", str(tmp_path), "--json"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["pipeline", "sweep", str(path), *options])
+    assert stopped.value.code == 0
+    payload = json.loads(capsys.readouterr().out)
+    assert (payload["trials"], payload["objective"]) == (12, "qps")
+    assert payload["front"]
+    assert (tmp_path / "cells.csv").is_file()

@@ -134,10 +134,14 @@ def test_the_command_writes_table_parquet_and_pictures(tmp_path: Path, capsys: p
     table = parquet.read_table(tmp_path / "cells.parquet").to_pylist()
     assert [str(row["mapping"]) for row in table] == [row["mapping"] for row in rows]
     assert [row["p95_ms"] for row in table] == [float(row["p95_ms"]) for row in rows]
-    with pytest.raises(SystemExit) as stopped:
-        main([*arguments, "--sampler", "dice"])
-    assert stopped.value.code == 2
-    assert "sampler: got 'dice'" in capsys.readouterr().err
+    for wrong, message in (
+        (["--sampler", "dice"], "sampler: got 'dice'"),
+        (["--trials", "5"], "needs --sampler optuna"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*arguments, *wrong])
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
 
 
 def test_two_stages_beat_one_where_quality_is_asked_for(tmp_path: Path) -> None:
