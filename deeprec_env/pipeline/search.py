@@ -14,7 +14,7 @@ from deeprec_env.pipeline.cells import Cell, check_seed, run_cells, unit_traffic
 from deeprec_env.pipeline.pareto import front
 from deeprec_env.pipeline.space import Candidate, SpaceConfig, candidate_of, scenario_of
 from deeprec_env.pipeline.sweep import CellTable, Progress, describe, silent
-from deeprec_env.scenario.schema import LOWEST_QPS
+from deeprec_env.scenario.numbers import LOWEST_QPS
 from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
 from deeprec_env.workload.stream import Traffic
 
