@@ -45,6 +45,7 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._frames: list[Frame] = []  # of the windows so far, where they are to be drawn
         self._engine: Engine | None = None
         self._opened: Episode | None = None
+        self._settings: Settings = task.start  # in force
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -125,6 +126,7 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
     def _start(self) -> None:
         self.close()
         self._frames = []
+        self._settings = self._task.start
         self._opened = self._task.open(*self._episode_key(), self.windows)
         self._engine = make_engine(self.scenario, self._opened.start(), self._engine_name)
 
@@ -133,7 +135,7 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         assert self._opened is not None
         index = len(self._actions)
         self._actions.append(chosen)
-        settings = self._settings()
+        self._settings = settings = self._task.chosen(chosen)
         ahead = self._opened.ahead(index)
         if ahead is not None:
             self._engine.expect(ahead)
@@ -144,13 +146,9 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
             self._frames.append(Frame(window, *settings))
         return window
 
-    def _settings(self) -> Settings:
-        """The settings in force."""
-        return self._task.chosen(self._actions[-1]) if self._actions else self._task.start
-
     def _result(self, window: Window) -> tuple[Observation, dict[str, float]]:
         assert self._opened is not None
-        settings = self._settings()
+        settings = self._settings
         places, seen = self._task.places(settings), self._opened.seen(len(self._actions))
         in_force = settings._replace(threshold=as_float(settings.threshold))
         info = self._task.info(window, in_force) | self._opened.facts()

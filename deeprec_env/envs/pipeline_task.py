@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class PipelineTask(ServingTask):
         self.best_quality = best_quality(loaded)
         self.qualities = tuple((plan.quality or 0.0) / self.best_quality for plan in rated_plans(loaded))
 
-    @property
+    @cached_property
     def scale(self) -> Scale:
         """What rewards measure a window by, the qualities of the plans among it."""
         return super().scale._replace(qualities=self.qualities)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +85,7 @@ class Task(ABC):
         self.observation_space = gym.spaces.Box(-1.0, HIGHEST, (len(self.fields),), np.float32)
         self._mean_items = self.scenario.workload.sizes.mean_items
 
-    @property
+    @cached_property
     def scale(self) -> Scale:
         """What rewards measure a window by."""
         return Scale(self.scenario.sla_s, self.full_w, self.scale_qps)
@@ -97,7 +98,7 @@ class Task(ABC):
     def reward(self, window: Window) -> float:
         """The reward of a window."""
 
-    @property
+    @cached_property
     def start(self) -> Settings:
         """The settings at an episode's start."""
         return Settings(self.scenario.control.batch_size, self.scenario.control.threshold, self.scenario.plan)

@@ -168,7 +168,7 @@ class Scenario(Sparse):
         """Names of the plans; none without plans."""
         return [plan.name for plan in self.plans or ()]
 
-    @property
+    @cached_property
     def plan(self) -> int:
         """Index of the plan in force at the start; 0 without plans."""
         return self.plan_index(self.control.plan)

@@ -80,8 +80,8 @@ class CompiledEngine:
     def control(self, batch_size: int, threshold: Threshold, plan: int | None = None) -> None:
         """Put settings in force for the queries that arrive from now on; `plan` is an index, None the scenario's."""
         plan = self._scenario.plan if plan is None else plan
-        check_settings(self._scenario, batch_size, threshold, plan)
         if (batch_size, threshold, plan) != self._setting:
+            check_settings(self._scenario, batch_size, threshold, plan)
             self._set(batch_size, threshold, plan)
 
     def _set(self, batch_size: int, threshold: Threshold, plan: int) -> None:
