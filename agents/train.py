@@ -26,7 +26,7 @@ from agents.algorithms import algorithm
 from agents.environments import Environment, environment
 from agents.hyperparams import Hyperparams, load_hyperparams
 from agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state, save_checkpoint
-from agents.vec_env import ServingVecEnv
+from agents.vec_env import NodeVecEnv
 from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing
@@ -223,7 +223,7 @@ def _vector_env(
 
 def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> VecEnv:
     if settings.engine == "compiled" and all_rows(scenario):
-        return VecMonitor(ServingVecEnv(settings.environment.vector(count, scenario, reward=settings.reward)))
+        return VecMonitor(NodeVecEnv(settings.environment.vector(count, scenario, reward=settings.reward)))
     # The workers are forked from a server that has done the slow imports once.
     multiprocessing.get_context("forkserver").set_forkserver_preload(["agents.train"])
     arguments = {
