@@ -19,7 +19,7 @@ from policies.best_plan import ISO_QUALITY
 from policies.day import run_policy
 from policies.degrade import DegradePolicy
 from policies.paired import Estimate
-from policies.pipeline_days import PipelineDay, pipeline_day
+from policies.pipeline_day import PipelineDay, pipeline_day
 from policies.pipeline_policies import POLICIES, PipelineTuning, prepare
 from policies.plan_table import PlanTablePolicy
 from policies.registry import is_users

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.workload.stream import Traffic
+from policies.base import PlanSetting
 from policies.futures import drawn_future, forkable_engine, true_rates_qps
-from policies.pipeline_days import PlanSetting, action_of, pipeline_day
+from policies.pipeline_day import action_of, pipeline_day
 
 if TYPE_CHECKING:
     from deeprec_env.simulation.compiled import CompiledEngine
