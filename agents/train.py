@@ -33,7 +33,7 @@ from deeprec_env.files import replacing
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows
-from deeprec_env.simulation.simulate import versions
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
 from policies.day import run_policy
 
 Update = Callable[[str, int], None]
@@ -90,7 +90,7 @@ class Trained:
     def to_json(self) -> dict[str, Any]:
         """The summary that `deeprec train` prints."""
         described = {"folder": str(self.folder), "timesteps": self.timesteps, "queries": self.queries}
-        return {"schema_version": 1, **described, "best": self.best, "versions": versions()}
+        return {"schema_version": SCHEMA_VERSION, **described, "best": self.best, "versions": versions()}
 
 
 def train(
