@@ -16,7 +16,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
 from policies.day import day_metrics, day_objective
-from policies.pipeline_days import pipeline_day
+from policies.pipeline_day import pipeline_day
 
 
 @dataclass(frozen=True)

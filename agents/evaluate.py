@@ -14,7 +14,7 @@ from agents.agent import find_agent
 from agents.storage import CONFIG, read_config
 from deeprec_env import console
 from deeprec_env.analysis.capacity import TUNING_QUERIES
-from deeprec_env.commands.options import Engine, Json, Seed
+from deeprec_env.commands.options import Engine, Json, Seed, show_comparison
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario
 from policies.evaluate import evaluate
@@ -43,8 +43,8 @@ def evaluate_agent(
         raise InputError("scenario", None, f"must be given: the agent's {CONFIG} holds none")
     loaded = load_scenario(config["scenario"] if scenario is None else scenario)
     policies = [name for name in baselines.split(",") if name]
-    with console.progress("evaluate", None, quiet=json) as update:
-        evaluation = evaluate(
+    show_comparison(
+        lambda progress: evaluate(
             loaded,
             [*policies, agent],
             labels=[*policies, config["algo"]],
@@ -52,12 +52,11 @@ def evaluate_agent(
             seeds=seeds,
             options=TuneOptions(queries=queries, engine=engine),
             traffic=traffic,
-            progress=lambda what: update(what, 1),
-        )
-    if json:
-        console.print_json(evaluation.to_json())
-    else:
-        print_evaluation(evaluation, scenario or str(Path(agent)))
+            progress=progress,
+        ),
+        lambda compared: print_evaluation(compared, scenario or str(Path(agent))),
+        json,
+    )
 
 
 app = console.application("A trained agent against the baselines.")

@@ -26,14 +26,14 @@ from agents.algorithms import algorithm
 from agents.environments import Environment, environment
 from agents.hyperparams import Hyperparams, load_hyperparams
 from agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state, save_checkpoint
-from agents.vec_env import ServingVecEnv
+from agents.vec_env import NodeVecEnv
 from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows
-from deeprec_env.simulation.simulate import versions
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
 from policies.day import run_policy
 
 Update = Callable[[str, int], None]
@@ -90,7 +90,7 @@ class Trained:
     def to_json(self) -> dict[str, Any]:
         """The summary that `deeprec train` prints."""
         described = {"folder": str(self.folder), "timesteps": self.timesteps, "queries": self.queries}
-        return {"schema_version": 1, **described, "best": self.best, "versions": versions()}
+        return {"schema_version": SCHEMA_VERSION, **described, "best": self.best, "versions": versions()}
 
 
 def train(
@@ -223,7 +223,7 @@ def _vector_env(
 
 def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> VecEnv:
     if settings.engine == "compiled" and all_rows(scenario):
-        return VecMonitor(ServingVecEnv(settings.environment.vector(count, scenario, reward=settings.reward)))
+        return VecMonitor(NodeVecEnv(settings.environment.vector(count, scenario, reward=settings.reward)))
     # The workers are forked from a server that has done the slow imports once.
     multiprocessing.get_context("forkserver").set_forkserver_preload(["agents.train"])
     arguments = {

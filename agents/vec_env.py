@@ -13,8 +13,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from deeprec_env.envs.vector import NodeVectorEnv
 
 
-class ServingVecEnv(VecEnv):
-    """A thin adapter: `ServingVecEnv(gymnasium.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=8))`."""
+class NodeVecEnv(VecEnv):
+    """A thin adapter: `NodeVecEnv(gymnasium.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=8))`."""
 
     def __init__(self, env: NodeVectorEnv) -> None:
         self.env = env

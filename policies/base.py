@@ -16,6 +16,9 @@ from deeprec_env.scenario.schema import Scenario
 Setting = tuple[int, Threshold]
 """Batch size and offload threshold."""
 
+PlanSetting = tuple[int, Threshold, int]
+"""Batch size, offload threshold and the index of the plan."""
+
 
 class Policy(Protocol):
     """Chooses actions; the same signature as a Stable-Baselines3 model's `predict`."""

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from deeprec_env.envs.pipeline_day import best_quality, rated_plans
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
-from policies.base import Progress
-from policies.pipeline_days import PipelineDays, PlanSetting, mean_goodput
+from policies.base import PlanSetting, Progress
+from policies.day import DayRuns
+from policies.pipeline_day import PipelineDay, mean_goodput
 from policies.refine import leaders
 
 KEPT = 12
@@ -19,7 +20,7 @@ ISO_QUALITY = 0.99
 """Share of the best plan's quality from which plans count as equally good."""
 
 
-def best_of_plan(scenario: Scenario, plan: int, days: PipelineDays, progress: Progress) -> PlanSetting:
+def best_of_plan(scenario: Scenario, plan: int, days: DayRuns[PipelineDay], progress: Progress) -> PlanSetting:
     """Batch size and threshold of highest goodput under a plan on validation days: all of them, exhaustively.
 
     All run an eighth of the days, the best `KEPT` of them all days.
@@ -33,7 +34,7 @@ def best_of_plan(scenario: Scenario, plan: int, days: PipelineDays, progress: Pr
     return leaders(settings, value, [(math.ceil(len(days) / 8), KEPT), (len(days), 1)])[0]
 
 
-def best_plan(scenario: Scenario, plans: Sequence[int], days: PipelineDays, progress: Progress) -> PlanSetting:
+def best_plan(scenario: Scenario, plans: Sequence[int], days: DayRuns[PipelineDay], progress: Progress) -> PlanSetting:
     """The setting of highest goodput, of the best ones of some plans."""
     settings = [best_of_plan(scenario, plan, days, progress) for plan in plans]
     return max(settings, key=lambda setting: mean_goodput(days.fixed(setting)))

@@ -25,6 +25,9 @@ SPLIT = "test"
 POLICIES = ("static", "deeprecsched", "deeprecsched-repository", "grid-capacity", "random")
 """Policies compared by default."""
 
+BASE = "grid-capacity"
+"""The policy that the table compares with."""
+
 WINDOWS = 1536
 """Windows of an episode: enough for either scheduler to end its search and show what it has found."""
 
@@ -57,6 +60,10 @@ class CapacityResult:
     def values(self, field: str) -> list[float]:
         """A field of all episodes."""
         return [getattr(episode, field) for episode in self.episodes]
+
+    def estimate(self, field: str) -> Estimate:
+        """Mean over the episodes of a field, with its interval."""
+        return paired.mean(self.values(field))
 
     @property
     def settings(self) -> list[Setting | None]:
@@ -96,7 +103,7 @@ class CapacityComparison:
     def _entry(self, name: str, result: CapacityResult) -> dict[str, Any]:
         entry: dict[str, Any] = {}
         for field in ("reward", "final_carried", "final_load", "violation_rate"):
-            found = paired.mean(result.values(field))
+            found = result.estimate(field)
             entry |= {field: found.value, f"{field}_ci": found.ci}
         ratios = {other: self.versus(name, other) for other in self.policies if other != name}
         return entry | {
@@ -172,21 +179,25 @@ def run_episode(env: CapacityEnv, prepared: Prepared, seed: int, split: str = SP
     )
 
 
-COLUMNS = ("policy", "settings", "reward", "final carried", "final load", "violations %", "vs grid-capacity")
+COLUMNS = ("policy", "settings", "reward", "final carried", "final load", "violations %", f"vs {BASE}")
 
 
 def print_comparison(comparison: CapacityComparison, name: str) -> None:
     """Print the table; rates are in the reference, ratios of the final carried ones paired, at 95 %."""
     rows = []
     for policy, result in comparison.policies.items():
-        ratio = None
-        if policy != "grid-capacity" and "grid-capacity" in comparison.policies:
-            ratio = comparison.versus(policy, "grid-capacity")
-        figures = [_spread(paired.mean(result.values(field))) for field in ("reward", "final_carried", "final_load")]
+        figures = [result.estimate(field).with_half(".3f") for field in ("reward", "final_carried", "final_load")]
         violations = f"{100 * float(np.mean(result.values('violation_rate'))):.1f}"
-        rows.append([policy, _in_words(result.settings), *figures, violations, _ratio(ratio)])
+        rows.append([policy, _in_words(result.settings), *figures, violations, _versus_base(comparison, policy)])
     seeds = f"{len(comparison.seeds)} test episodes of {comparison.windows} windows"
     console.print_table(f"{name}, {seeds}, in {comparison.reference_qps:.0f} queries/s", COLUMNS, rows)
+
+
+def _versus_base(comparison: CapacityComparison, policy: str) -> str:
+    if policy == BASE or BASE not in comparison.policies:
+        return "-"
+    ratio = comparison.versus(policy, BASE)
+    return "-" if ratio is None else ratio.with_interval(".3f")
 
 
 def _in_words(settings: Sequence[Setting | None]) -> str:
@@ -194,14 +205,3 @@ def _in_words(settings: Sequence[Setting | None]) -> str:
     names = ["-" if each is None else f"B {each[0]}, T {each[1] or 'never'}" for each in settings]
     counted = {name: names.count(name) for name in names}
     return names[0] if len(counted) == 1 else "; ".join(f"{count}x {name}" for name, count in counted.items())
-
-
-def _spread(estimate: Estimate) -> str:
-    half = "" if estimate.ci is None else f" ±{estimate.ci[1] - estimate.value:.3f}"
-    return f"{estimate.value:.3f}{half}"
-
-
-def _ratio(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "-"
-    return f"{estimate.value:.3f}" + (f" [{estimate.ci[0]:.3f}, {estimate.ci[1]:.3f}]" if estimate.ci else "")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -16,7 +17,10 @@ from deeprec_env.simulation.simulate import run
 from deeprec_env.simulation.windows import usage
 from deeprec_env.workload.diurnal import Diurnal
 from deeprec_env.workload.stream import QueryStream, episode_seed
-from policies.base import Policy, Setting, Watcher
+from policies.base import PlanSetting, Policy, Setting, Watcher
+
+Day = TypeVar("Day")
+"""What is measured of a day: `DayMetrics`, or the figures of another environment."""
 
 HOURS = 24
 
@@ -87,27 +91,36 @@ def run_policy(env: NodeEnv, policy: Policy, seed: int, split: str) -> Records:
     return env.finish()
 
 
-class DayRuns:
-    """Fixed settings on the same few days; counts the queries it takes and remembers the results."""
+class DayRuns(Generic[Day]):
+    """Fixed settings on the same few days, each measured; counts the queries it takes and remembers the results."""
 
-    def __init__(self, scenario: Scenario, *, seeds: Sequence[int], split: str, engine: str) -> None:
-        self._scenario, self._engine = scenario, engine
+    def __init__(
+        self,
+        scenario: Scenario,
+        measure: Callable[[Records, Scenario], Day],
+        *,
+        seeds: Sequence[int],
+        split: str,
+        engine: str,
+    ) -> None:
+        self._scenario, self._measure, self._engine = scenario, measure, engine
         self._traffic = [
             QueryStream(scenario.workload, episode_seed(seed, split)).draw_until(day_length_s(scenario))
             for seed in seeds
         ]
-        self._known: dict[Setting, list[DayMetrics]] = {}
+        self._known: dict[Setting | PlanSetting, list[Day]] = {}
         self.queries_used = 0
 
     def __len__(self) -> int:
         return len(self._traffic)
 
-    def fixed(self, setting: Setting, count: int | None = None) -> list[DayMetrics]:
+    def fixed(self, setting: Setting | PlanSetting, count: int | None = None) -> list[Day]:
         """The first `count` days (None: all) under one setting."""
         scenario, days = self._scenario.with_settings(*setting), self._known.setdefault(setting, [])
         for traffic in self._traffic[len(days) : count]:
-            days.append(day_metrics(run(scenario, traffic, engine=self._engine), scenario))
-            self.queries_used += days[-1].queries
+            records = run(scenario, traffic, engine=self._engine)
+            days.append(self._measure(records, scenario))
+            self.queries_used += len(records)
         return days[:count]
 
 

@@ -13,7 +13,7 @@ from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.numbers import Count, NonNegative, Positive, Threshold
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.engine import AsyncioEngine
+from deeprec_env.simulation.asyncio_engine import AsyncioEngine
 from deeprec_env.simulation.load import pool_work
 from deeprec_env.simulation.simulate import with_options
 from deeprec_env.workload.stream import QueryStream, episode_seed

@@ -16,7 +16,7 @@ from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 from policies import paired
 from policies.base import Prepared, Progress, Watcher
-from policies.day import DayMetrics, day_length_s, day_metrics, geometric_mean, run_policy
+from policies.day import DayMetrics, day_length_s, day_metrics, run_policy
 from policies.paired import Estimate
 from policies.policy_capacity import SPLIT, capacity_queries, policy_capacities
 from policies.registry import check_name, policy_names, prepare
@@ -42,11 +42,6 @@ class PolicyResult:
     def day_metrics_s(self) -> list[float]:
         """The day metric of every day."""
         return [day.p95_hourly_s for day in self.days]
-
-    @property
-    def day_metric_s(self) -> float:
-        """Geometric mean over the days of the day metric."""
-        return geometric_mean(self.day_metrics_s)
 
     @property
     def capacity_qps(self) -> float | None:

@@ -6,14 +6,14 @@ import math
 
 from deeprec_env.scenario.schema import Scenario
 from policies.base import Progress, Setting
-from policies.day import DayRuns, geometric_mean
+from policies.day import DayMetrics, DayRuns, geometric_mean
 from policies.refine import ladder_settings, largest_rates, leaders
 
 KEPT = 12
 """Settings that go on from the first round of days to the last."""
 
 
-def grid_day(scenario: Scenario, days: DayRuns, progress: Progress) -> Setting:
+def grid_day(scenario: Scenario, days: DayRuns[DayMetrics], progress: Progress) -> Setting:
     """The ladders' setting of lowest day metric (geometric mean) on validation days: all of them, exhaustively.
 
     All settings run an eighth of the days, the best `KEPT` of them all days. Settings with a pool that the day's mean

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.workload.stream import Traffic
 from policies.base import Setting
 from policies.day import HOURS, day_length_s
+from policies.futures import forkable_engine, true_rates_qps
 from policies.load_table import LoadTable
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ FINALISTS = 4
 
 FIRST_FUTURES, MORE_FUTURES = 2, 6
 """Futures that all candidates are tried on, and further ones for the finalists."""
-
-STEPS = 8
-"""Steps of constant rate in a window, as in a day's rate."""
 
 
 class LookAhead(ABC):
@@ -52,15 +49,10 @@ class LookAhead(ABC):
 
     def watch(self, env: TrafficEnv) -> None:
         """Start an episode of `env`; needs the compiled engine, which can be forked."""
-        from deeprec_env.simulation.compiled import CompiledEngine  # Numba is loaded when there is something to run
-
-        if not isinstance(env.engine, CompiledEngine):
-            raise InputError("engine", "asyncio", "can't be copied in mid-run, as looking ahead needs; use compiled")
-        self._engine: CompiledEngine = env.engine
+        self._engine = forkable_engine(env)
         self._interval_s, self._windows = env.interval_s, env.windows
         self._hour_s = day_length_s(env.scenario) / HOURS
-        middles_s = np.asarray(np.arange(0.5, env.windows * STEPS) * (env.interval_s / STEPS), dtype=np.float64)
-        self._rates: Floats = env.rate_qps(middles_s).reshape(-1, STEPS)
+        self._rates = true_rates_qps(env)
         self._held: Setting | None = None
         self._hour_begins = 0  # the first query of the present hour
 

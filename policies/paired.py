@@ -28,6 +28,15 @@ class Estimate:
         """The contract's mapping of a ratio."""
         return {"ratio": self.value, "ci": self.ci and list(self.ci)}
 
+    def with_half(self, form: str, unit: float = 1.0) -> str:
+        """For a reader: value and half the interval's width, in so many units to one."""
+        half = "" if self.ci is None else f" ±{(self.ci[1] - self.value) * unit:{form}}"
+        return f"{self.value * unit:{form}}{half}"
+
+    def with_interval(self, form: str) -> str:
+        """For a reader: value and interval."""
+        return f"{self.value:{form}}" + (f" [{self.ci[0]:{form}}, {self.ci[1]:{form}}]" if self.ci else "")
+
 
 def mean(values: Sequence[float]) -> Estimate:
     """Mean with a t interval."""

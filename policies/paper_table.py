@@ -116,6 +116,4 @@ def to_json(rows: Sequence[Row], found: Sequence[Gain], files: dict[str, Path]) 
 
 
 def _text(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "-"
-    return f"{estimate.value:.2f}" + (f" [{estimate.ci[0]:.2f}, {estimate.ci[1]:.2f}]" if estimate.ci else "")
+    return "-" if estimate is None else estimate.with_interval(".2f")

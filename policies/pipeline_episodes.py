@@ -19,7 +19,7 @@ from policies.best_plan import ISO_QUALITY
 from policies.day import run_policy
 from policies.degrade import DegradePolicy
 from policies.paired import Estimate
-from policies.pipeline_days import PipelineDay, pipeline_day
+from policies.pipeline_day import PipelineDay, pipeline_day
 from policies.pipeline_policies import POLICIES, PipelineTuning, prepare
 from policies.plan_table import PlanTablePolicy
 from policies.registry import is_users
@@ -41,6 +41,10 @@ class PipelineResult:
     def values(self, field: str) -> list[float]:
         """A field of all days."""
         return [getattr(day, field) for day in self.days]
+
+    def estimate(self, field: str) -> Estimate:
+        """Mean over the days of a field, with its interval."""
+        return paired.mean(self.values(field))
 
     def describe(self) -> str:
         """What the policy chooses, in words."""
@@ -161,25 +165,18 @@ def print_comparison(comparison: PipelineComparison, name: str) -> None:
     for policy, result in comparison.policies.items():
         versus = "-"
         if policy != BASE and BASE in comparison.policies:
-            found = comparison.difference(policy, BASE)
-            versus = f"{found.value:+.4f}" + (f" [{found.ci[0]:+.4f}, {found.ci[1]:+.4f}]" if found.ci else "")
+            versus = comparison.difference(policy, BASE).with_interval("+.4f")
         rows.append(
             [
                 policy,
                 result.describe(),
-                _spread(result, "goodput", 1.0, 4),
-                _spread(result, "quality", 1.0, 4),
-                _spread(result, "violation_rate", 1e2, 2),
-                _spread(result, "p95_s", 1e3, 1),
+                result.estimate("goodput").with_half(".4f"),
+                result.estimate("quality").with_half(".4f"),
+                result.estimate("violation_rate").with_half(".2f", 1e2),
+                result.estimate("p95_s").with_half(".1f", 1e3),
                 versus,
                 f"{result.prepared.tuning_queries:,}",
             ]
         )
     seeds = f"{len(comparison.seeds)} test days (seeds {comparison.seeds[0]} to {comparison.seeds[-1]})"
     console.print_table(f"{name}, target {comparison.scenario.sla_ms:g} ms, {seeds}", COLUMNS, rows)
-
-
-def _spread(result: PipelineResult, field: str, unit: float, digits: int) -> str:
-    found = paired.mean([unit * value for value in result.values(field)])
-    half = "" if found.ci is None else f" ±{found.ci[1] - found.value:.{digits}f}"
-    return f"{found.value:.{digits}f}{half}"

@@ -11,11 +11,11 @@ from deeprec_env.envs import PIPELINE, PipelineEnv
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.workload.diurnal import Diurnal
-from policies.base import FixedPolicy, Policy, Prepared, Progress
+from policies.base import FixedPolicy, PlanSetting, Policy, Prepared, Progress
 from policies.best_plan import ISO_QUALITY, best_of_plan, best_plan, plans_of_quality
-from policies.day import run_policy
+from policies.day import DayRuns, run_policy
 from policies.degrade import RULES, DegradePolicy
-from policies.pipeline_days import PipelineDays, PlanSetting, action_of, front, mean_goodput, pipeline_day
+from policies.pipeline_day import PipelineDay, action_of, front, mean_goodput, pipeline_day
 from policies.plan_oracle import PlanOracle
 from policies.plan_table import HEADROOMS, PlanTablePolicy, best_by_load
 from policies.random_policy import RandomPolicy
@@ -48,9 +48,10 @@ class PipelineTuning:
         """Seeds of the validation days."""
         return range(self.options.seed, self.options.seed + self.options.days)
 
-    def new_days(self) -> PipelineDays:
+    def new_days(self) -> DayRuns[PipelineDay]:
         """The validation days, none of them run yet."""
-        return PipelineDays(self.scenario, seeds=self.seeds, split="validation", engine=self.options.engine)
+        engine = self.options.engine
+        return DayRuns(self.scenario, pipeline_day, seeds=self.seeds, split="validation", engine=engine)
 
     @cached_property
     def steps(self) -> tuple[list[PlanSetting], int]:

@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.errors import InputError
-from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.workload.stream import Traffic
-from policies.lookahead import STEPS
-from policies.pipeline_days import PlanSetting, action_of, pipeline_day
-from policies.rate_oracle import drawn_future
+from policies.base import PlanSetting
+from policies.futures import drawn_future, forkable_engine, true_rates_qps
+from policies.pipeline_day import action_of, pipeline_day
 
 if TYPE_CHECKING:
     from deeprec_env.simulation.compiled import CompiledEngine
@@ -40,14 +38,9 @@ class PlanOracle:
 
     def watch(self, env: TrafficEnv) -> None:
         """Start an episode of `env`, always with the same futures; needs the compiled engine, which can be forked."""
-        from deeprec_env.simulation.compiled import CompiledEngine  # Numba is loaded when there is something to run
-
-        if not isinstance(env.engine, CompiledEngine):
-            raise InputError("engine", "asyncio", "can't be copied in mid-run, as looking ahead needs; use compiled")
-        self._engine: CompiledEngine = env.engine
+        self._engine = forkable_engine(env)
         self._interval_s, self._windows = env.interval_s, env.windows
-        middles_s = np.asarray(np.arange(0.5, env.windows * STEPS) * (env.interval_s / STEPS), dtype=np.float64)
-        self._rates: Floats = env.rate_qps(middles_s).reshape(-1, STEPS)
+        self._rates = true_rates_qps(env)
         self._rng = np.random.default_rng([self._seed, _CHILD])
 
     def predict(

@@ -15,7 +15,8 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.simulation.summary import warmup_queries
 from deeprec_env.workload.stream import QueryStream, episode_seed
-from policies.pipeline_days import PlanSetting, action_of
+from policies.base import PlanSetting
+from policies.pipeline_day import action_of
 
 STEP = 0.05
 """Distance of the load levels, in the reference."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.scenario.parts import Floats, SizeDistribution
 from deeprec_env.workload.stream import Traffic
+from policies.futures import drawn_future
 from policies.load_table import LoadTable
-from policies.lookahead import STEPS, LookAhead
+from policies.lookahead import LookAhead
 
 _CHILD = 3  # of a seed, beside the three splits: its draws are those of no traffic
 
@@ -32,14 +32,3 @@ class RateOracle(LookAhead):
         """Traffic of the windows `window` to before `until`, as it might come."""
         rates, sizes = self._rates[window:until], self._table.scenario.workload.sizes
         return drawn_future(self._rng, rates, sizes, window, self._interval_s, self._engine.now_s)
-
-
-def drawn_future(
-    rng: np.random.Generator, rates: Floats, sizes: SizeDistribution, window: int, interval_s: float, now_s: float
-) -> Traffic:
-    """Traffic as it might come from a window on: Poisson at the rates (windows, `STEPS`), none of it before now."""
-    step_s = interval_s / STEPS
-    counts = rng.poisson(rates.ravel() * step_s)
-    step = np.repeat(window * STEPS + np.arange(rates.size), counts)
-    arrival_s = np.sort((step + rng.random(len(step))) * step_s)
-    return Traffic(np.maximum(arrival_s, now_s), sizes.draw(rng, len(step)), int(rng.integers(2**63)))

@@ -21,10 +21,10 @@ def print_evaluation(evaluation: Evaluation, name: str) -> None:
             [
                 policy,
                 describe(result.prepared),
-                _spread(result.estimate("p95_hourly_s"), 1e3),
+                result.estimate("p95_hourly_s").with_half(".2f", 1e3),
                 f"{result.mean('p95_day_s') * 1e3:.2f}",
                 f"{result.mean('p99_day_s') * 1e3:.2f}",
-                _spread(result.estimate("violation_rate"), 1e2),
+                result.estimate("violation_rate").with_half(".2f", 1e2),
                 "-" if result.capacity_qps is None else f"{result.capacity_qps:.0f}",
                 "-" if policy == "grid-capacity" else _figure(evaluation.capacity_ratio(policy)),
                 f"{result.mean('joules_per_query'):.4f}",
@@ -51,14 +51,8 @@ def _versus_grid_day(evaluation: Evaluation, policy: str) -> str:
 
 
 def _figure(estimate: Estimate | None, form: str = ".3g") -> str:
+    """A figure with its interval, where that has any width."""
     if estimate is None:
         return "-"
-    value, ci = estimate.value, estimate.ci
-    return f"{value:{form}}" + (f" [{ci[0]:{form}}, {ci[1]:{form}}]" if ci and ci[0] < ci[1] else "")
-
-
-def _spread(estimate: Estimate, unit: float) -> str:
-    """A mean and the half of its interval, in so many units to one."""
-    if estimate.ci is None:
-        return f"{estimate.value * unit:.2f}"
-    return f"{estimate.value * unit:.2f} ±{(estimate.ci[1] - estimate.value) * unit:.2f}"
+    wide = estimate.ci is not None and estimate.ci[0] < estimate.ci[1]
+    return estimate.with_interval(form) if wide else f"{estimate.value:{form}}"

@@ -17,7 +17,7 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions, with_options
 from deeprec_env.simulation.summary import warmup_queries
 from policies.base import Progress, Setting
-from policies.day import DayRuns
+from policies.day import DayRuns, day_metrics
 from policies.deeprecsched import ClimbOptions, deeprecsched
 from policies.deeprecsched_repository import LiveTuner, RepositoryOptions, deeprecsched_repository
 from policies.grid_capacity import MOST_EFFORT, grid_capacity
@@ -104,7 +104,7 @@ def _repository(scenario: Scenario, options: TuneOptions, progress: Progress) ->
 def _day(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
     scenario = with_day(scenario, engine=options.engine)
     seeds = range(options.seed, options.seed + options.days)
-    days = DayRuns(scenario, seeds=seeds, split="validation", engine=options.engine)
+    days = DayRuns(scenario, day_metrics, seeds=seeds, split="validation", engine=options.engine)
     return Tuned(grid_day(scenario, days, progress), days.queries_used)
 
 

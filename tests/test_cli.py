@@ -211,13 +211,30 @@ def test_bad_profiles_are_one_line_and_status_2(
     assert message in err
 
 
+HEAVY = ("torch", "matplotlib", "numba", "pandas", "optuna", "pyarrow", "scipy", "stable_baselines3")
+
+
 def test_importing_is_light() -> None:
     """Neither torch nor plotting is loaded by the environments; what the package adds to gymnasium is bounded."""
     code = (
         "import time, gymnasium, sys; begun = time.perf_counter(); import deeprec_env; "
         "print(time.perf_counter() - begun); "
-        "print([name for name in ('torch', 'matplotlib', 'scipy', 'typer', 'numba') if name in sys.modules])"
+        f"print([name for name in {('typer', *HEAVY)} if name in sys.modules]); "
+        "import deeprec_env.cli; "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
-    assert out[1] == "[]"
+    assert out[1:] == ["[]", "[]"]
     assert float(out[0]) < 5.0  # 0.6 s on a quiet machine; this only catches a heavy import
+
+
+@pytest.mark.parametrize("group", [(), ("pipeline",), ("quality",)])
+def test_every_command_says_in_a_line_what_it_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, group: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, _ = call(capsys, *group, "--help")
+    commands = out[out.index("Commands:") :].splitlines()[1:]
+    assert status == 0
+    assert commands
+    assert [line for line in commands if len(line.split()) < 3 or line.endswith("...")] == []

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from deeprec_env import console
 from deeprec_env.analysis.capacity import TUNING_QUERIES
-from deeprec_env.commands.options import Engine, Json, Overrides, ScenarioArgument, Seed, print_result
+from deeprec_env.commands.options import Engine, Json, Overrides, ScenarioArgument, Seed, print_result, show_comparison
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import plugin_names
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.scenario.schema import Scenario
-
-if TYPE_CHECKING:
-    from policies.tune import TuneOptions
-
 
 DAY_POLICIES = "static,deeprecsched,grid-capacity,grid-day,load-table,rate-oracle"
 """Policies compared on days by default."""
@@ -90,8 +85,10 @@ def evaluate(
     seed: Seed = 0,
 ) -> None:  # fmt: skip
     """Compare policies and trained agents on the same test days."""
-    from policies.evaluate import evaluate as evaluate_policies
-    from policies.report import print_evaluation
+    from policies import capacity_episodes, pipeline_episodes, report
+    from policies.best_plan import ISO_QUALITY
+    from policies.evaluate import evaluate as compare_on_days
+    from policies.pipeline_policies import POLICIES as PIPELINE_POLICIES
     from policies.tune import TuneOptions
 
     if env not in ("serving", "capacity", "pipeline"):
@@ -102,86 +99,50 @@ def evaluate(
         raise InputError("quality_floor", quality_floor, "must be left out but with --env pipeline")
     options = TuneOptions(queries=queries, engine=engine)
     loaded = load_scenario(scenario, set_ or ())
+    names = None if policies is None else [name for name in policies.split(",") if name]
     if env == "capacity":
         if traffic != "day":
             raise InputError("traffic", traffic, "must be left out: in capacity the load follows the policy")
-        _evaluate_capacity(scenario, loaded, policies, windows, seeds, options, json, seed)
-        return
-    if env == "pipeline":
+        show_comparison(
+            lambda progress: capacity_episodes.compare(
+                loaded,
+                capacity_episodes.POLICIES if names is None else names,
+                seed=seed,
+                seeds=seeds,
+                windows=capacity_episodes.WINDOWS if windows is None else windows,
+                options=options,
+                progress=progress,
+            ),
+            lambda compared: capacity_episodes.print_comparison(compared, scenario),
+            json,
+        )
+    elif env == "pipeline":
         if traffic != "day":
             raise InputError("traffic", traffic, "must be left out: a pipeline's day has its bursts")
-        _evaluate_pipeline(scenario, loaded, policies, quality_floor, seeds, options, json, seed)
-        return
-    names = [name for name in (DAY_POLICIES if policies is None else policies).split(",") if name]
-    with console.progress("evaluate", None, quiet=json) as update:
-        evaluation = evaluate_policies(
-            loaded,
-            names,
-            seed=seed,
-            seeds=seeds,
-            options=options,
-            traffic=traffic,
-            progress=lambda what: update(what, 1),
+        show_comparison(
+            lambda progress: pipeline_episodes.compare(
+                loaded,
+                list(PIPELINE_POLICIES) if names is None else names,
+                seed=seed,
+                seeds=seeds,
+                quality_floor=ISO_QUALITY if quality_floor is None else quality_floor,
+                options=options,
+                progress=progress,
+            ),
+            lambda compared: pipeline_episodes.print_comparison(compared, scenario),
+            json,
         )
-    if json:
-        console.print_json(evaluation.to_json())
     else:
-        print_evaluation(evaluation, scenario)
-
-
-def _evaluate_capacity(
-    name: str,
-    scenario: Scenario,
-    policies: str | None,
-    windows: int | None,
-    seeds: int,
-    options: TuneOptions,
-    json: bool,
-    seed: int,
-) -> None:
-    from policies.capacity_episodes import POLICIES, WINDOWS, compare, print_comparison
-
-    with console.progress("evaluate", None, quiet=json) as update:
-        comparison = compare(
-            scenario,
-            POLICIES if policies is None else [policy for policy in policies.split(",") if policy],
-            seed=seed,
-            seeds=seeds,
-            windows=WINDOWS if windows is None else windows,
-            options=options,
-            progress=lambda what: update(what, 1),
+        show_comparison(
+            lambda progress: compare_on_days(
+                loaded,
+                DAY_POLICIES.split(",") if names is None else names,
+                seed=seed,
+                seeds=seeds,
+                options=options,
+                traffic=traffic,
+                progress=progress,
+            ),
+            lambda compared: report.print_evaluation(compared, scenario),
+            json,
         )
-    if json:
-        console.print_json(comparison.to_json())
-    else:
-        print_comparison(comparison, name)
-
-
-def _evaluate_pipeline(
-    name: str,
-    scenario: Scenario,
-    policies: str | None,
-    quality_floor: float | None,
-    seeds: int,
-    options: TuneOptions,
-    json: bool,
-    seed: int,
-) -> None:
-    from policies.best_plan import ISO_QUALITY
-    from policies.pipeline_episodes import compare, print_comparison
-    from policies.pipeline_policies import POLICIES
-
-    with console.progress("evaluate", None, quiet=json) as update:
-        comparison = compare(
-            scenario,
-            list(POLICIES) if policies is None else [policy for policy in policies.split(",") if policy],
-            seed=seed,
-            seeds=seeds,
-            quality_floor=ISO_QUALITY if quality_floor is None else quality_floor,
-            options=options,
-            progress=lambda what: update(what, 1),
-        )
-    if json:
-        console.print_json(comparison.to_json())
-    else:
-        print_comparison(comparison, name)

@@ -20,7 +20,7 @@ def paper(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:  # fmt: skip
-    """Measure DeepRecSys's table of gains over static: all models, nodes, targets and methods."""
+    """Measure DeepRecSys's table of gains over static. All models, nodes, targets and methods."""
     from policies.paper import MODELS, PaperRun
     from policies.paper_plot import check_plotting, write_plot
     from policies.paper_table import gains, print_gains, to_json

@@ -23,7 +23,7 @@ def replay(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Predict logged runs, on CPU and GPU or on the accelerator, and compare mean and p95 of their total times."""
+    """Predict logged runs and compare their times, mean and p95. On CPU and GPU or on the accelerator."""
     from deeprec_env.pipeline.replay import buckets, write_predictions
     from deeprec_env.pipeline.replay import replay as predict
     from deeprec_env.pipeline.runs import read_runs
@@ -60,7 +60,7 @@ def rpaccel(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Latency and energy of a query on RPAccel, for every model and unit size, and what each mend would change."""
+    """Latency and energy of a query on RPAccel. For every model and unit size, and what each mend would change."""
     from deeprec_env.latency.rpaccel import NETWORKS, UNITS, Stage, mends_s, rpaccel_latency_s
     from deeprec_env.pipeline.energy import energy_j
 
@@ -103,7 +103,7 @@ def cache(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Split an embedding cache between two stages: the best share of the first by filter and size."""
+    """Split an embedding cache between two stages. Gives the best share of the first by filter and size."""
     from deeprec_env.pipeline.cache_sweep import RATIOS, SHARES, SIZES_MIB, agreement, best_shares, read_points, sweep
 
     published = read_points(compare) if compare is not None else []

@@ -18,7 +18,7 @@ def figure(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Make one of the RecPipe paper's figures: its data and its picture, what was published beside it."""
+    """Make one of the RecPipe paper's figures. Its data and its picture, what was published beside it."""
     from deeprec_env.pipeline.paper.registry import write_figure
 
     with console.progress(f"figure {number}", None, quiet=json):
@@ -38,7 +38,7 @@ def headlines(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Two stages against one: p95 at equal rates and the rate at equal p95, beside what RecPipe published."""
+    """Compare two stages with one, beside what RecPipe published. p95 at equal rates and the rate at equal p95."""
     from deeprec_env.pipeline.paper.headlines import PARTS
     from deeprec_env.pipeline.paper.headlines import headlines as find
 

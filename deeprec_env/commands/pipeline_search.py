@@ -39,7 +39,7 @@ def sweep(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Run every pipeline of a space at every rate: a table, pictures and the fronts of quality and p95."""
+    """Run every pipeline of a space at every rate. Gives a table, pictures and the fronts of quality and p95."""
     from deeprec_env.pipeline.pictures import check_plotting, write_pictures
     from deeprec_env.pipeline.sweep import report, write_parquet
     from deeprec_env.pipeline.sweep import sweep as run
@@ -98,7 +98,7 @@ def schedule(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Find the best pipeline of a space for a quality, a rate and a target, and its runner-ups."""
+    """Find the best pipeline of a space, and its runner-ups. For a quality, a rate and a target."""
     from deeprec_env.pipeline.schedule import schedule as find
     from deeprec_env.pipeline.space import space_of
 

@@ -14,7 +14,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable
 from deeprec_env.simulation.simulate import SCHEMA_VERSION
 
-group = console.application("Recommendation quality of pipelines, from models trained on click data.")
+group = console.application("Recommendation quality of pipelines. It comes from models trained on click data.")
 
 Threads = Annotated[int, typer.Option(help="torch threads.")]
 
@@ -79,7 +79,7 @@ def table(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Measure a grid of pipelines of the trained models into a quality table."""
+    """Measure pipelines of trained models into a quality table. All those of a grid."""
     from deeprec_env.quality.pipelines import Pipeline, grid
     from deeprec_env.quality.table import quality_rows, write_table
 

@@ -8,7 +8,7 @@ from deeprec_env.simulation.simulate import SCHEMA_VERSION
 
 
 def schema(json: Json = False, seed: Seed = 0) -> None:
-    """Print the JSON Schema of scenario files, for editors and other programs; with --json inside a result."""
+    """Print the JSON Schema of scenario files. For editors and other programs; with --json inside a result."""
     from deeprec_env.scenario.json_schema import scenario_schema
 
     found = scenario_schema()

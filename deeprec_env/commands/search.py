@@ -57,7 +57,7 @@ def capacity(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Find the highest stationary rate that settings carry within the target, and its interval."""
+    """Find the highest rate that settings carry within the target. It is a stationary one, with its interval."""
     loaded = load_scenario(scenario, set_ or ())
     if not sweep:
         if output is not None:

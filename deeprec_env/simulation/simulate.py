@@ -15,7 +15,8 @@ from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.parts import Ints
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.engine import AsyncioEngine, Engine
+from deeprec_env.simulation.asyncio_engine import AsyncioEngine
+from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.load import PoolWork, offered_load, pool_work
 from deeprec_env.simulation.records import Records, check_records_path, write_records
 from deeprec_env.simulation.settings import check_settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,11 +97,3 @@ class QueryStream:
         items = np.concatenate([block.items for block in blocks])
         count = int(np.searchsorted(arrival_s, end_s, side="left"))
         return Traffic(arrival_s[:count], items[:count], self.noise_key)
-
-
-def draw_traffic(
-    workload: Workload, seed: np.random.SeedSequence, queries: int | None, end_s: float = math.inf
-) -> Traffic:
-    """Traffic of `queries` queries or, if None, of all that arrive before `end_s`."""
-    stream = QueryStream(workload, seed)
-    return stream.draw_until(end_s) if queries is None else stream.draw(queries)

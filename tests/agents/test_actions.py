@@ -8,7 +8,7 @@ pytest.importorskip("stable_baselines3")
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.action_vec_env import MappedVecEnv
-from agents.vec_env import ServingVecEnv
+from agents.vec_env import NodeVecEnv
 from deeprec_env import InputError
 from deeprec_env.envs import ServingEnv
 from deeprec_env.envs.vector import ServingVectorEnv
@@ -18,7 +18,7 @@ from tests.conftest import day_scenario
 
 @pytest.mark.parametrize("wrapper", [DiscreteActions, BoxActions])
 def test_many_environments_under_a_mapping_do_what_single_wrapped_ones_do(wrapper: type[MappedActions]) -> None:
-    together = MappedVecEnv(ServingVecEnv(ServingVectorEnv(3, day_scenario())), wrapper.mapping)
+    together = MappedVecEnv(NodeVecEnv(ServingVectorEnv(3, day_scenario())), wrapper.mapping)
     apart = [wrapper(ServingEnv(day_scenario())) for _ in range(3)]
     assert together.action_space == apart[0].action_space
     together.seed(5)

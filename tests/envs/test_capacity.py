@@ -292,11 +292,11 @@ def test_ppo_trains_on_it() -> None:
     sb3 = pytest.importorskip("stable_baselines3")
     from stable_baselines3.common.vec_env import VecMonitor
 
-    from agents.vec_env import ServingVecEnv
+    from agents.vec_env import NodeVecEnv
 
     several = CapacityVectorEnv(2, scenario())
     several.windows = 8
-    venv = VecMonitor(ServingVecEnv(several))
+    venv = VecMonitor(NodeVecEnv(several))
     model = sb3.PPO("MlpPolicy", venv, n_steps=16, batch_size=16, device="cpu", policy_kwargs={"net_arch": [8]}, seed=0)
     before = model.policy.action_net.weight.detach().clone()
     model.learn(64)

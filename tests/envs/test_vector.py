@@ -138,9 +138,9 @@ def test_stable_baselines_sees_what_its_own_vector_environment_shows() -> None:
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.vec_env import VecMonitor
 
-    from agents.vec_env import ServingVecEnv
+    from agents.vec_env import NodeVecEnv
 
-    mine = VecMonitor(ServingVecEnv(ServingVectorEnv(3, day_scenario())))
+    mine = VecMonitor(NodeVecEnv(ServingVectorEnv(3, day_scenario())))
     theirs = make_vec_env(ServingEnv, n_envs=3, env_kwargs={"scenario": day_scenario()})
     for venv in (mine, theirs):
         venv.seed(7)

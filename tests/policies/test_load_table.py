@@ -98,7 +98,7 @@ def test_the_table_beats_every_fixed_setting_and_holds_the_capacity(scenario: Sc
     prepared = Prepared(LoadTablePolicy(table), table.scenario, 0)
     env = ServingEnv(prepared.scenario, engine="compiled")
     adaptive = [day_metrics(run_policy(env, prepared.policy, seed, "validation"), scenario) for seed in range(4)]
-    days = DayRuns(scenario, seeds=range(4), split="validation", engine="compiled")
+    days = DayRuns(scenario, day_metrics, seeds=range(4), split="validation", engine="compiled")
     fixed = min(geometric_mean([day.p95_hourly_s for day in days.fixed(setting)]) for setting in (SPLIT, WHOLE))
     assert geometric_mean([day.p95_hourly_s for day in adaptive]) < fixed
     whole = Prepared(prepared.policy, scenario, 0, WHOLE)

@@ -50,6 +50,12 @@ def test_too_little_to_win_is_not_scored() -> None:
     assert paired.ratio([0.0, 1.0], [1.0, 1.0]) is None
 
 
+def test_estimates_in_words() -> None:
+    both, alone = paired.Estimate(0.9, (0.85, 0.95)), paired.Estimate(0.9, None)
+    assert (both.with_half(".1f", 1e2), alone.with_half(".1f", 1e2)) == ("90.0 ±5.0", "90.0")
+    assert (both.with_interval("+.2f"), alone.with_interval("+.2f")) == ("+0.90 [+0.85, +0.95]", "+0.90")
+
+
 def test_one_seed_has_no_interval() -> None:
     assert paired.mean([2.0]) == paired.Estimate(2.0, None)
     ratio = paired.ratio([2.0], [4.0])

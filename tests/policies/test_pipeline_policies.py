@@ -14,9 +14,9 @@ from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.pipeline_day import with_pipeline_day
 from policies.base import FixedPolicy, Prepared, Progress
 from policies.best_plan import best_plan, plans_of_quality
-from policies.day import run_policy
+from policies.day import DayRuns, run_policy
 from policies.degrade import DegradePolicy, DegradeRule
-from policies.pipeline_days import PipelineDays, action_of, front, mean_goodput, pipeline_day
+from policies.pipeline_day import action_of, front, mean_goodput, pipeline_day
 from policies.pipeline_episodes import compare, print_comparison
 from policies.pipeline_policies import POLICIES, PipelineTuning, prepare
 from policies.plan_table import STEP, PlanTablePolicy, best_by_load
@@ -63,7 +63,7 @@ def test_a_days_metrics_are_those_of_its_records(scenario: Scenario) -> None:
 
 
 def test_the_best_plan_is_the_best_of_all_settings_and_keeps_to_its_floor(scenario: Scenario) -> None:
-    days = PipelineDays(scenario, seeds=[0, 1], split="validation", engine="compiled")
+    days = DayRuns(scenario, pipeline_day, seeds=[0, 1], split="validation", engine="compiled")
     every = [
         (size, limit, plan)
         for plan in range(4)

@@ -119,7 +119,7 @@ def test_the_live_tuner_settles_where_p95_meets_the_target(scenario: Scenario) -
 
 def test_grid_day_minimises_the_day_metric_on_validation_days(scenario: Scenario) -> None:
     found = find_setting(scenario, "grid-day", OPTIONS, QUIET)
-    days = DayRuns(scenario, seeds=[0], split="validation", engine="asyncio")
+    days = DayRuns(scenario, day_metrics, seeds=[0], split="validation", engine="asyncio")
     every = {
         (size, threshold): geometric_mean([day.p95_hourly_s for day in days.fixed((size, threshold))])
         for size in scenario.control.batch_sizes

@@ -10,7 +10,6 @@ from typing import Any
 from deeprec_env.files import replacing
 from deeprec_env.pipeline.cells import Cell
 from deeprec_env.pipeline.paper.published import ENOUGH
-from deeprec_env.pipeline.pareto import front
 from deeprec_env.pipeline.pictures import Line
 from deeprec_env.pipeline.space import load_space, space_of
 from deeprec_env.pipeline.sweep import run_all
@@ -95,13 +94,6 @@ def lowest_p95(cells: Sequence[Cell], quality: float | None = ENOUGH) -> Points:
     """At each rate the lowest p95 in ms of the pipelines above a quality that keep up."""
     good = [cell for cell in cells if cell.load < 1.0 and (quality is None or (cell.quality or 0.0) > quality)]
     return [(qps, min(cell.p95_ms for cell in good if cell.qps == qps)) for qps in sorted({cell.qps for cell in good})]
-
-
-def quality_front(cells: Sequence[Cell]) -> Points:
-    """The front of p95 in ms, low, and quality, high, of the pipelines that keep up."""
-    able = [cell for cell in cells if cell.load < 1.0]
-    points = [(cell.p95_ms, -(cell.quality or 0.0)) for cell in able]
-    return [(points[index][0], -points[index][1]) for index in front(points)]
 
 
 def beside(ours: Mapping[str, Points], published: Mapping[str, Sequence[tuple[float, float]]]) -> list[Line]:

@@ -1,4 +1,4 @@
-"""Days of `DeepRec/Pipeline-v0`: what a policy or a fixed setting makes of the traffic of a split."""
+"""Days of `DeepRec/Pipeline-v0`: the figures of a day, and the plans worth choosing from."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeprec_env.envs.pipeline_day import best_quality, largest_qps, rated_plans
-from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
-from deeprec_env.simulation.simulate import run
-from deeprec_env.workload.stream import QueryStream, episode_seed
-from policies.day import day_length_s
-
-PlanSetting = tuple[int, Threshold, int]
-"""Batch size, offload threshold and the index of the plan."""
+from policies.base import PlanSetting
 
 WORTHWHILE = 1.01
 """Factor in what it keeps up with by which a worse plan must pass all better ones to be worth a thought."""
@@ -57,30 +51,6 @@ def pipeline_day(records: Records, scenario: Scenario) -> PipelineDay:
 def mean_goodput(days: Sequence[PipelineDay]) -> float:
     """What is sought: the goodput, averaged over days."""
     return float(np.mean([day.goodput for day in days]))
-
-
-class PipelineDays:
-    """Fixed settings on the same few days; counts the queries it takes and remembers the results."""
-
-    def __init__(self, scenario: Scenario, *, seeds: Sequence[int], split: str, engine: str) -> None:
-        self._scenario, self._engine = scenario, engine
-        self._traffic = [
-            QueryStream(scenario.workload, episode_seed(seed, split)).draw_until(day_length_s(scenario))
-            for seed in seeds
-        ]
-        self._known: dict[PlanSetting, list[PipelineDay]] = {}
-        self.queries_used = 0
-
-    def __len__(self) -> int:
-        return len(self._traffic)
-
-    def fixed(self, setting: PlanSetting, count: int | None = None) -> list[PipelineDay]:
-        """The first `count` days (None: all) under one setting."""
-        scenario, days = self._scenario.with_settings(*setting), self._known.setdefault(setting, [])
-        for traffic in self._traffic[len(days) : count]:
-            days.append(pipeline_day(run(scenario, traffic, engine=self._engine), scenario))
-            self.queries_used += days[-1].queries
-        return days[:count]
 
 
 def front(scenario: Scenario) -> list[int]:

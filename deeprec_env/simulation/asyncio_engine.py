@@ -1,0 +1,343 @@
+"""The reference engine: a node on the virtual-time asyncio loop, controlled from outside or by coroutines within."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine, Sequence
+from heapq import heappush
+from typing import Any
+
+import anyio
+import numpy as np
+
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.pools import KINDS, PoolKind
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.loop import ARRIVAL, ENTRY, Event, VirtualTimeLoop
+from deeprec_env.simulation.pool import Pool, StageLog
+from deeprec_env.simulation.records import Records, StageRecords
+from deeprec_env.simulation.settings import check_ahead, check_settings
+from deeprec_env.simulation.windows import Window, WindowMeter
+from deeprec_env.workload.stream import Traffic
+
+_DISPATCHED_AHEAD = 256
+"""Queries dispatched at once; a change of settings dispatches those that have not arrived again."""
+
+
+class AsyncioEngine:
+    """A node in virtual time: the reference for every other engine.
+
+    It is also what a coroutine of the user's is given: it may read `now_s`, `arrived`, `completed`, `in_flight`,
+    `batch_size`, `threshold`, `plan`, `waiting` and `busy`, set the first three of these, and
+    `await anyio.sleep(...)`.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        traffic: Traffic,
+        coroutines: Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]] = (),
+    ) -> None:
+        self._scenario = scenario
+        self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
+        self._batch_size, self._threshold = scenario.control.batch_size, scenario.control.threshold
+        self._plan = scenario.plan
+        self._sub_batches = scenario.sub_batches
+        self._loop = VirtualTimeLoop()
+        self._meter = WindowMeter(scenario)
+        self._logs = [StageLog() for _ in scenario.stages]
+        self._pools: list[dict[PoolKind, Pool]] = []
+        for position, (stage, log) in enumerate(zip(scenario.stages, self._logs, strict=True)):
+
+            def leave(part: int, position: int = position) -> None:
+                self._leave(position, part)
+
+            pools: dict[PoolKind, Pool] = {}
+            for kind, pool in stage.pools().items():
+                number = 2 * position + KINDS.index(kind)
+                pools[kind] = Pool(number, self._loop, pool, stage.overhead_s, log, leave)
+            self._pools.append(pools)
+        self._transfer_s = [stage.transfer_s for stage in scenario.stages]
+        self._arrival_s: list[float] = []  # of dispatched queries; so are the next five
+        self._items: list[int] = []
+        self._batch_sizes: list[int] = []
+        self._thresholds: list[float] = []
+        self._plans: list[int] = []
+        self._completion_s: list[float] = []
+        self._left: list[int] = []  # sub-batches of each that have not completed
+        self.arrived = 0
+        self.finished: list[int] = []  # queries in the order of their completion
+        self._stop_at: int | None = None
+        self._generation = 0  # of arrival times: events of an older one are stale
+        self._task = self._loop.create_task(self._host(coroutines)) if coroutines else None
+        if self._task is not None:
+            self._task.add_done_callback(self._halt_on_error)
+        self._push_arrival()
+
+    # What callers and coroutines may read and do
+
+    @property
+    def now_s(self) -> float:
+        """Simulated time."""
+        return self._loop.now
+
+    @property
+    def completed(self) -> int:
+        """Queries that have completed."""
+        return len(self.finished)
+
+    @property
+    def in_flight(self) -> int:
+        """Queries that have arrived and not completed."""
+        return self.arrived - len(self.finished)
+
+    def waiting(self, pool: str = "cpu", stage: int = 0) -> int:
+        """Requests in the queue of a pool ("cpu" or "accelerator")."""
+        return self._pool(pool, stage).waiting_requests()
+
+    def busy(self, pool: str = "cpu", stage: int = 0) -> int:
+        """Busy servers of a pool ("cpu" or "accelerator")."""
+        return self._pool(pool, stage).busy
+
+    @property
+    def batch_size(self) -> int:
+        """Batch size in force; settable."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        self.control(batch_size, self._threshold, self._plan)
+
+    @property
+    def threshold(self) -> Threshold:
+        """Offload threshold in force; settable."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold: Threshold) -> None:
+        self.control(self._batch_size, threshold, self._plan)
+
+    @property
+    def plan(self) -> int:
+        """Index of the plan in force; settable, by its name too."""
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: int | str) -> None:
+        self.control(self._batch_size, self._threshold, self._scenario.plan_index(plan))
+
+    def control(self, batch_size: int, threshold: Threshold, plan: int | None = None) -> None:
+        """Put settings in force for the queries that arrive from now on; `plan` is an index, None the scenario's."""
+        plan = self._scenario.plan if plan is None else plan
+        check_settings(self._scenario, batch_size, threshold, plan)
+        if (batch_size, threshold, plan) != (self._batch_size, self._threshold, self._plan):
+            self._batch_size, self._threshold, self._plan = batch_size, threshold, plan
+            self._forget_dispatched()
+
+    def stretch_gaps(self, factor: float) -> None:
+        """Make every gap of the arrivals still to come `factor` times as long."""
+        ahead = self._traffic.part(self.arrived - self._before, len(self._traffic.items))
+        arrival_s = self.now_s + (ahead.arrival_s - self.now_s) * factor
+        self.expect(Traffic(arrival_s, ahead.items, ahead.noise_key))
+
+    def expect(self, ahead: Traffic) -> None:
+        """Let `ahead` be the arrivals still to come, instead of those before."""
+        check_ahead(ahead, self.now_s)
+        self._traffic, self._before = ahead, self.arrived
+        self._generation += 1
+        self._forget_dispatched()
+        self._push_arrival()
+
+    # Running
+
+    def advance(self, until_s: float) -> None:
+        """Run up to a time; what happens at it is still to come."""
+        self._run(until_s, None)
+
+    def run_window(
+        self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float, plan: int | None = None
+    ) -> Window:
+        """Run from `begin_s`, the present, to `end_s` under these settings and measure the window; in turn, no gaps."""
+        self.control(batch_size, threshold, plan)
+        self.advance(end_s)
+        return self._meter.close_window(self.records, begin_s, end_s)
+
+    def run_until_completed(self, queries: int) -> None:
+        """Run until so many queries have completed."""
+        if len(self.finished) < min(queries, self._known):
+            self._run(math.inf, queries)
+
+    def drain(self) -> None:
+        """Run until every query has completed."""
+        self.run_until_completed(self._known)
+
+    @property
+    def _known(self) -> int:
+        """Queries that have arrived or are known to come."""
+        return self._before + len(self._traffic.arrival_s)
+
+    def _run(self, until_s: float, stop_at: int | None) -> None:
+        self._stop_at = stop_at
+        self._loop.run_before(until_s)
+        if self._task is not None and self._task.done():
+            self._task.result()  # an error of a user's coroutine is the caller's
+
+    def close(self) -> None:
+        """End the user's coroutines and close the loop; a second call does nothing."""
+        if self._loop.is_closed():
+            return
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            self._loop.run_before(self._loop.now)
+        self._loop.close()
+
+    def finished_latency_s(self, begin: int, end: int) -> list[float]:
+        """Latencies of the queries that completed `begin`-th to before `end`-th, in that order."""
+        return [self._completion_s[query] - self._arrival_s[query] for query in self.finished[begin:end]]
+
+    def records(self, first_query: int = 0) -> Records:
+        """What is known of the queries that have arrived, from `first_query` on."""
+        queries, each = slice(first_query, self.arrived), self._sub_batches
+        stages = []
+        for log in self._logs:
+            first = np.array(log.first[first_query * each : self.arrived * each + 1 : each], dtype=np.int64)
+            requests = slice(int(first[0]), int(first[-1]))
+            stages.append(
+                StageRecords(
+                    np.array(log.offloaded[first_query * each : self.arrived * each : each], dtype=np.bool_),
+                    first - first[0],
+                    np.array(log.start_s[requests], dtype=np.float64),
+                    np.array(log.end_s[requests], dtype=np.float64),
+                )
+            )
+        return Records(
+            first_query,
+            np.array(self._arrival_s[queries], dtype=np.float64),
+            np.array(self._items[queries], dtype=np.int64),
+            np.array(self._batch_sizes[queries], dtype=np.int64),
+            np.array(self._thresholds[queries], dtype=np.float64),
+            np.array(self._completion_s[queries], dtype=np.float64),
+            tuple(stages),
+            np.array(self._plans[queries], dtype=np.int64) if self._scenario.plans else None,
+        )
+
+    # The life of a query
+
+    def _push_arrival(self) -> None:
+        query = self.arrived
+        if query == len(self._arrival_s):
+            if query == self._known:
+                return
+            self._dispatch()
+        heappush(self._loop.events, (self._arrival_s[query], ARRIVAL, query, self._generation, self._arrive))
+
+    def _arrive(self, event: Event) -> None:
+        if event[3] != self._generation:
+            return
+        query = event[2]
+        if query == len(self._arrival_s):  # the settings have changed since it was pushed
+            self._dispatch()
+        self.arrived += 1
+        self._push_arrival()
+        if self._sub_batches == 1:
+            self._enter(self._next_stage(0, query), query)
+            return
+        for part in range(query * self._sub_batches, query * self._sub_batches + self._left[query]):
+            self._enter(self._next_stage(0, part), part)
+
+    # A part is a sub-batch: the query itself, where there is one to each.
+
+    def _enter(self, position: int, part: int) -> None:
+        if self._transfer_s[position] > 0.0:
+            due_s = self._loop.now + self._transfer_s[position]
+            heappush(self._loop.events, (due_s, ENTRY, part, position, self._entry_due))
+        else:
+            self._queue(position, part)
+
+    def _entry_due(self, event: Event) -> None:
+        self._queue(event[3], event[2])
+
+    def _queue(self, position: int, part: int) -> None:
+        self._pools[position]["accelerator" if self._logs[position].offloaded[part] else "cpu"].enter(part)
+
+    def _next_stage(self, position: int, part: int) -> int:
+        """The first stage from `position` on that there is work for: plans skip the others."""
+        while position < len(self._logs):
+            first = self._logs[position].first
+            if first[part + 1] > first[part]:
+                break
+            position += 1
+        return position
+
+    def _leave(self, position: int, part: int) -> None:
+        following = self._next_stage(position + 1, part)
+        if following < len(self._pools):
+            due_s = self._loop.now + self._transfer_s[following]
+            heappush(self._loop.events, (due_s, ENTRY, part, following, self._entry_due))
+            return
+        query = part // self._sub_batches
+        self._left[query] -= 1
+        if self._left[query]:
+            return
+        self._completion_s[query] = self._loop.now
+        self.finished.append(query)
+        if len(self.finished) == self._stop_at:
+            self._loop.halt()
+
+    # Dispatch
+
+    def _dispatch(self) -> None:
+        begin = len(self._arrival_s)
+        end = min(begin + _DISPATCHED_AHEAD, self._known)
+        ahead = self._traffic.part(begin - self._before, end - self._before)
+        from deeprec_env.simulation.dispatch import dispatch  # Numba is loaded when the first query arrives
+
+        setting = (self._batch_size, self._threshold, self._plan)
+        dispatched = dispatch(self._scenario, ahead.noise_key, begin, ahead.items, *setting)
+        for log, stage in zip(self._logs, dispatched, strict=True):
+            requests = len(stage.base_s)
+            log.offloaded += stage.offloaded.tolist()
+            log.first += (stage.first[1:] + log.first[-1]).tolist()
+            log.left += np.diff(stage.first).tolist()
+            log.base_s += stage.base_s.tolist()
+            log.start_s += [math.inf] * requests
+            log.end_s += [math.inf] * requests
+        self._arrival_s += ahead.arrival_s.tolist()
+        self._items += ahead.items.tolist()
+        self._batch_sizes += [self._batch_size] * (end - begin)
+        self._thresholds += [math.inf if self._threshold is None else float(self._threshold)] * (end - begin)
+        self._plans += [self._plan] * (end - begin)
+        self._completion_s += [math.inf] * (end - begin)
+        most = min(self._sub_batches, self._scenario.fewest_items[self._plan])
+        self._left += np.minimum(ahead.items, most).tolist()
+
+    def _forget_dispatched(self) -> None:
+        keep = self.arrived
+        for log in self._logs:
+            parts = keep * self._sub_batches
+            requests = log.first[parts]
+            del log.first[parts + 1 :], log.offloaded[parts:], log.left[parts:]
+            del log.base_s[requests:], log.start_s[requests:], log.end_s[requests:]
+        for of_queries in (self._arrival_s, self._items, self._batch_sizes, self._thresholds, self._plans):
+            del of_queries[keep:]
+        del self._completion_s[keep:], self._left[keep:]
+
+    # Coroutines
+
+    async def _host(self, coroutines: Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]]) -> None:
+        async with anyio.create_task_group() as group:
+            for coroutine in coroutines:
+                group.start_soon(coroutine, self)
+
+    def _halt_on_error(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._loop.halt()
+
+    def _pool(self, pool: str, stage: int) -> Pool:
+        pools = self._pools[stage]
+        found = next((found for kind, found in pools.items() if kind == pool), None)
+        if found is None:
+            raise InputError("pool", pool, f"must be one of {', '.join(pools)}")
+        return found
