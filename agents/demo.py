@@ -15,7 +15,7 @@ import typer
 from agents.train import TrainSettings, train
 from deeprec_env import console
 from deeprec_env.analysis.capacity import TUNING_QUERIES
-from deeprec_env.files import replacing
+from deeprec_env.files import make_folder, replacing
 from deeprec_env.scenario.load import load_scenario
 from policies.evaluate import evaluate
 from policies.plots import write_plots
@@ -36,7 +36,7 @@ def demo(
 ) -> None:
     """Tune, train, evaluate and plot one preset."""
     begun = time.perf_counter()
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder("output", output)
     loaded, options = load_scenario(scenario), TuneOptions(queries=queries)
     with console.progress("deeprecsched", None, quiet=False) as update:
         tuned = tune(loaded, "deeprecsched", options, lambda what: update(what, 1)).to_json()

@@ -29,7 +29,7 @@ from agents.storage import CONFIG, load_model, load_normalisation, read_config, 
 from agents.vec_env import NodeVecEnv
 from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
-from deeprec_env.files import replacing
+from deeprec_env.files import make_folder, replacing
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows
@@ -111,7 +111,7 @@ def train(
         # Every training seed has its own block of environment seeds; a resumed one goes on with traffic it has not
         # seen. Said here, since making the model gives its own seed to the environments.
         venv.seed(settings.seed * 1_000_000 + state["timesteps"])
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder("output", folder)
         with replacing(folder / CONFIG) as file:
             json.dump(config, file, indent=2)
         watch = Watch(settings, scenario, folder, state, progress)

@@ -22,6 +22,16 @@ def check_writable(field: str, path: Path) -> None:
         raise InputError(field, str(path), "must be a path that can be written")
 
 
+def make_folder(field: str, path: Path) -> None:
+    """Create the folder `path`, and those above it; ``InputError`` where none can be, or nothing can be put into it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(field, str(path), f"must be a folder, there or to be made ({error.strerror})") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(field, str(path), "must be a folder that can be written to")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
     """Open a temporary text file beside `path`; it takes that name when the block ends well, else it is removed."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from deeprec_env.analysis.capacity import find_capacity
 from deeprec_env.errors import InputError
-from deeprec_env.files import check_writable, replacing
+from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.scenario.load import load_scenario, preset_text
 from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.schema import Scenario
@@ -153,7 +153,7 @@ class PaperRun:
         TuneOptions(seed=seed)  # bad input, before files
         self._header = f"# deeprec paper, seed {seed}, deeprec_env {__version__}, presets {_fingerprint()}"
         self._known: dict[Cell, Row] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder("output", folder)
         self.csv = folder / "paper.csv"
         check_writable("output", self.csv)
         if self.csv.exists():

@@ -120,12 +120,19 @@ METHODS: dict[str, Method] = {
 }
 """Tuning methods by name: (scenario, options, progress) -> setting and cost."""
 
+WITH_PARAMETERS = ("deeprecsched", "deeprecsched-repository")
+"""Methods that have parameters of their own."""
+
 
 def find_setting(scenario: Scenario, method: str, options: TuneOptions, progress: Progress) -> Tuned:
     """The setting that a method finds; `InputError` for an unknown method."""
     method = ALIASES.get(method, method)
     if method not in METHODS:
         raise InputError("method", method, f"must be one of {', '.join(METHODS)}")
+    if options.parameters and method not in WITH_PARAMETERS:
+        raise InputError(
+            "param", ", ".join(options.parameters), f"{method} has none; {', '.join(WITH_PARAMETERS)} have"
+        )
     return METHODS[method](scenario, options, lambda what: progress(f"{method}: {what}"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from deeprec_env.analysis.capacity import Capacity, find_capacity
 from deeprec_env.analysis.heatmap import write_heatmap
 from deeprec_env.errors import InputError
-from deeprec_env.files import check_writable, replacing
+from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions, with_options
@@ -64,7 +64,7 @@ class Sweep:
         find_capacity(
             scenario, at_least=1e12, p95_only=False, confirm=False, **self._options
         )  # bad input, before files
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder("output", folder)
         check_writable("output", self.csv)
         if self.csv.exists():
             self._read()

@@ -14,7 +14,6 @@ from deeprec_env.simulation.simulate import FromScenario
 
 ScenarioArgument = Annotated[str, typer.Argument(help="A preset's name (see 'deeprec scenarios') or a YAML file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]
 ThresholdOption = Annotated[str | None, typer.Option(help="Offload from so many items on, or null for never.")]
@@ -23,6 +22,15 @@ Arrivals = Annotated[
     str, typer.Option(help="Traffic at a rate: poisson, or scenario (its own process; a stationary one).")
 ]
 Engine = Annotated[str, typer.Option(help="Simulation engine: compiled or asyncio (the same bytes).")]
+
+
+def _seed(value: int) -> int:
+    if value < 0:
+        raise InputError("seed", value, "must be a whole number of at least 0")
+    return value
+
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", callback=_seed)]
 
 
 def print_result(payload: dict[str, Any], json: bool) -> None:

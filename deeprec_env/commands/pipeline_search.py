@@ -45,6 +45,8 @@ def sweep(
     from deeprec_env.pipeline.sweep import sweep as run
 
     space_config = _loaded(config, queries)
+    if floor is not None and not 0.0 <= floor <= 1.0:
+        raise InputError("floor", floor, "must be between 0 and 1")
     folder = output or Path("runs/sweep") / config.stem
     check_plotting()
     if parquet:

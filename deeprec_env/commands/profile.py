@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from deeprec_env import console
 from deeprec_env.commands.options import Json, Seed, print_result, whole_numbers
 from deeprec_env.errors import InputError
-from deeprec_env.files import check_writable
+from deeprec_env.files import check_writable, make_folder
 from deeprec_env.simulation.simulate import SCHEMA_VERSION
 
 
@@ -61,7 +61,7 @@ def measure(
     from deeprec_env.models import model_names
 
     names = tuple(model_names()) if models == "all" else (models,)
-    sizes = whole_numbers("batches", batches) if batches else None
+    sizes = None if batches is None else whole_numbers("batches", batches)
     if operators:
         for option, value, default in (("device", device, "cpu"), ("threads", threads, "1"), ("passes", passes, None),
                                        ("name", name, None)):  # fmt: skip
@@ -105,7 +105,7 @@ def _operators(
 
     check_plotting()
     settings = OperatorSettings(names, batches or BATCHES, index_distribution, rows_scale, seed)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder("output", folder)
     table, picture = folder / "operators.csv", folder / "operators.png"
     check_writable("output", table)
     with console.progress("operators", len(names) * len(settings.batches), quiet=json) as update:
@@ -146,11 +146,11 @@ def compare(
     from deeprec_env.latency.profile import load_profile
 
     check_plotting()
-    counts: tuple[int | None, ...] = whole_numbers("threads", threads) if threads else (None, None)
+    counts: tuple[int | None, ...] = (None, None) if threads is None else whole_numbers("threads", threads)
     if len(counts) != 2:
         raise InputError("threads", threads, "must be two whole numbers: A's and B's")
     compared = compare(load_profile(a), load_profile(b), (counts[0], counts[1]))
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder("output", output)
     table, picture = output / "speed_up.csv", output / "speed_up.png"
     check_writable("output", table)
     write_comparison(table, compared)

@@ -84,14 +84,14 @@ def table(
     from deeprec_env.quality.table import quality_rows, write_table
 
     check_writable("output", output)
-    firsts = whole_numbers("items", items) if items else None
+    firsts = None if items is None else whole_numbers("items", items)
     later = whole_numbers("keep", keep)
-    for field, value in (("stages", stages), ("queries", queries), ("seed", seed)):
-        if value < (field != "seed"):
-            raise InputError(field, value, "must be at least 1, the seed at least 0")
+    for field, value in (("stages", stages), ("queries", queries)):
+        if value < 1:
+            raise InputError(field, value, "must be at least 1")
     with console.progress("table", None, quiet=json) as update:
         source, data, scores = _torch_module().load_scores(checkpoints, threads, update)
-        if pipelines:
+        if pipelines is not None:
             chosen = [Pipeline.parse(name) for name in pipelines.split(",")]
         else:
             chosen = list(grid(list(scores), firsts or source.kind.items, later, stages))

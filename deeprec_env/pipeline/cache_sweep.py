@@ -88,9 +88,12 @@ def read_points(path: Path) -> list[Point]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            return [_point(path, reader.line_num, row) for row in reader]
+            points = [_point(path, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError("compare", str(path), f"must be a readable CSV file ({error})") from None
+    if not points:
+        raise InputError("compare", str(path), "must hold at least one point")
+    return points
 
 
 def _point(path: Path, line: int, row: dict[str, str]) -> Point:

@@ -153,6 +153,8 @@ def _check(config: SpaceConfig, trials: int, objective: str, qps: float | None, 
     if objective not in OBJECTIVES:
         raise InputError("objective", objective, f"must be one of {', '.join(OBJECTIVES)}")
     if objective == "qps":
+        if qps is not None:
+            raise InputError("qps", qps, "must be left out: the objective qps looks at all rates")
         return None
     if qps is not None and qps not in config.qps:
         raise InputError("qps", qps, f"must be one of {', '.join(f'{rate:g}' for rate in config.qps)}")

@@ -10,9 +10,10 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from deeprec_env.errors import InputError
+from deeprec_env.latency.rpaccel import FIDELITIES, UNITS
 from deeprec_env.pipeline.config import CANDIDATES, QUALITY, Device, ModelName, PipelineConfig, StageConfig
 from deeprec_env.pipeline.harness import LONE_ACCELERATOR, PROCESSES
 from deeprec_env.scenario.component import Strict
@@ -30,8 +31,10 @@ SEPARATOR = "|"
 """Between the stages' values in a table, as in the logged runs of RecPipe."""
 
 Value = TypeVar("Value")
-Several = Annotated[tuple[Value, ...], BeforeValidator(lambda value: value if _is_list(value) else (value,))]
-"""One value, or a list of them."""
+Several = Annotated[
+    tuple[Value, ...], Field(min_length=1), BeforeValidator(lambda value: value if _is_list(value) else (value,))
+]
+"""One value, or a list of at least one."""
 
 
 def _is_list(value: Any) -> bool:
@@ -47,6 +50,15 @@ class StageGrid(Strict):
     engines: Several[Count | None] = (None,)
     unit: Several[int | None] = (None,)
     fidelity: Several[str] = ("artifact",)
+
+    @field_validator("unit", "fidelity")
+    @classmethod
+    def _exist(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        known: tuple[Any, ...] = (None, *UNITS) if info.field_name == "unit" else tuple(FIDELITIES)
+        for value in values:
+            if value not in known:
+                raise ValueError(f"must be of {', '.join('null' if each is None else str(each) for each in known)}")
+        return values
 
     def stages(self) -> Iterator[dict[str, Any]]:
         """Every combination, as the mapping of a `StageConfig`."""
@@ -192,7 +204,7 @@ def space_of(config: SpaceConfig) -> Space:
     """All pipelines of the grids, each once, in their order; what can't be built is counted by its reason.
 
     Reasons: items (more than the stage gets), engines (none, or more than there are), unit, gpus, sub_batches, quality
-    (not in the table), twice.
+    (not in the table), twice. Raises `InputError` where nothing is left.
     """
     found: dict[tuple[str, ...], Candidate] = {}
     left_out: Counter[str] = Counter()
@@ -206,6 +218,9 @@ def space_of(config: SpaceConfig) -> Space:
                 left_out["twice"] += 1
             else:
                 found[candidate.key] = candidate
+    if not found:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
+        raise InputError("grids", reasons, "must hold a pipeline that can be built; those were left out, by reason")
     return Space(config, tuple(found.values()), dict(sorted(left_out.items())))
 
 

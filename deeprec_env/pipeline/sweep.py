@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprec_env.errors import InputError
-from deeprec_env.files import check_writable, replacing, replacing_path
+from deeprec_env.files import check_writable, make_folder, replacing, replacing_path
 from deeprec_env.pipeline.cells import COLUMNS, KEY_COLUMNS, Cell, check_seed, run_cells, unit_traffic
 from deeprec_env.pipeline.pareto import front
 from deeprec_env.pipeline.space import Candidate, Space, SpaceConfig, scenario_of
@@ -36,7 +36,7 @@ class CellTable:
         check_seed(seed)
         self.path = folder / "cells.csv"
         self._header = f"# pipelines, seed {seed}, {_fingerprint(config)}"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder("output", folder)
         check_writable("output", self.path)
         self.known: dict[tuple[tuple[str, ...], float], Cell] = {}
         if self.path.exists():

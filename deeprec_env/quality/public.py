@@ -73,7 +73,9 @@ def _read(path: Path) -> Weights:
         weights = content.get("state_dict", content)
         return {str(key).removeprefix("module."): tensor for key, tensor in weights.items() if torch.is_tensor(tensor)}
     except (OSError, RuntimeError, EOFError, AttributeError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # What torch says of a pickle recommends to load it unsafely.
+        text = "" if isinstance(error, pickle.UnpicklingError) else str(error).strip()
+        reason = text.splitlines()[0] if text else type(error).__name__
         raise InputError("weights", str(path), f"must be a checkpoint of the public DLRM code ({reason})") from None
 
 

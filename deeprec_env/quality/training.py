@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from scipy.special import expit
 from torch.nn import functional as F
 
 from deeprec_env.errors import InputError
+from deeprec_env.files import make_folder
 from deeprec_env.quality.checkpoints import Checkpoint, build, checkpoint_path, load, save
 from deeprec_env.quality.data import Clicks, Dataset, Floats32, Progress
 from deeprec_env.quality.metrics import auc, log_loss
@@ -46,8 +48,8 @@ class TrainSettings:
         for field, value in (("batch", self.recipe.batch), ("threads", self.threads), ("queries", self.queries)):
             if value < 1:
                 raise InputError(field, value, "must be at least 1")
-        if self.recipe.rate <= 0 or self.recipe.embedding_rate <= 0:
-            raise InputError("rate", self.recipe.rate, "must be above 0")
+        if not (0 < self.recipe.rate < math.inf and 0 < self.recipe.embedding_rate < math.inf):
+            raise InputError("rate", self.recipe.rate, "must be a number above 0")
         if self.seed < 0:
             raise InputError("seed", self.seed, "must be a whole number of at least 0")
         if self.weights is not None and (len(self.models) != 1 or self.models[0] not in DLRM_SIZES):
@@ -72,8 +74,8 @@ def train(settings: TrainSettings, folder: Path, progress: Progress) -> dict[str
     if len(done) == len(settings.models):
         return {"models": done}
     torch.set_num_threads(settings.threads)
+    make_folder("output", folder)
     data, malformed = settings.source.load(progress)
-    folder.mkdir(parents=True, exist_ok=True)
     results = {}
     for name in settings.models:
         checkpoint = before[name] or _start(settings, name, data)

@@ -98,6 +98,11 @@ class Scenario(Sparse):
             names = [stage.name for stage in self.pipeline]
             if not names or len(set(names)) < len(names):
                 raise ValueError("pipeline must hold at least one stage, each with its own name")
+            most = MOST_ITEMS
+            for number, stage in enumerate(self.pipeline):
+                if stage.keep is not None and stage.keep > most:
+                    raise InputError(f"pipeline.{number}.keep", stage.keep, f"must be at most the {most} it gets")
+                most = stage.keep or most
         if not self.has_accelerator:
             thresholds = (self.control.threshold, *(self.control.thresholds or ()))
             given = next((threshold for threshold in thresholds if threshold is not None), None)

@@ -38,7 +38,9 @@ def read_cells(path: str, column: str | None) -> list[Cell]:
             else:
                 reader = csv.DictReader(file)
                 if column not in (reader.fieldnames or ()):
-                    raise InputError("column", column, f"{path} holds {', '.join(reader.fieldnames or ())}")
+                    raise InputError(
+                        "column", column, f"{path} holds {', '.join(reader.fieldnames or ()) or 'no columns'}"
+                    )
                 cells = [(reader.line_num, (row[column] or "").strip()) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError("path", path, f"must be a readable text file ({error})") from None

@@ -154,3 +154,6 @@ def test_bad_caches_are_refused(tmp_path: Path) -> None:
     path.write_text("filter_ratio,entries_stage1\n0.1,none\n", encoding="utf-8")
     with pytest.raises(InputError, match="line 2, entries_stage1"):
         read_points(path)
+    path.write_text("filter_ratio,entries_stage1\n", encoding="utf-8")
+    with pytest.raises(InputError, match="must hold at least one point"):
+        read_points(path)

@@ -57,6 +57,7 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
         ({"trials": 0}, "trials: got 0"),
         ({"trials": 3, "objective": "p50"}, "objective: got 'p50'"),
         ({"trials": 3, "qps": 60.0}, "qps: got 60.0; must be one of 50, 150"),
+        ({"trials": 3, "objective": "qps", "qps": 50.0}, "qps: got 50.0; must be left out"),
         ({"trials": 3, "seed": -1}, "seed: got -1"),
     ):
         with pytest.raises(InputError) as caught:

@@ -33,7 +33,7 @@ def test_all_combinations_are_there_or_counted() -> None:
         ([stage("dim_4", 4096, "accelerator", unit=4, engines=5)], "engines"),
         ([stage("dim_4", 4096, "cpu", engines=20), stage("dim_32", 512, "cpu", engines=20)], "engines"),
         ([stage("dim_4", 4096, "gpu"), stage("dim_32", 512, "gpu")], "gpus"),
-        ([stage("dim_4", 4096, "accelerator", unit=5, engines=1)], "unit"),
+        ([stage("dim_4", 4096, "accelerator", engines=1)], "unit"),
         ([stage("dim_4", 4096, "cpu", unit=4)], "unit"),
         ([stage("dim_4", 4000, "cpu")], "quality"),
         ({"stages": [stage("dim_4", 4096, "cpu")], "sub_batches": 65}, "sub_batches"),
@@ -89,6 +89,15 @@ def test_processes_are_around_every_engine() -> None:
         ({"rates": 3}, "rates: got 3; unknown key"),
         ({"grids": [{"stages": [stage("dim_8", 4096, "cpu")]}]}, "grids.0.stages.0.model.0: got 'dim_8'"),
         ({"grids": [{"stages": [stage("dim_4", 0, "cpu")]}]}, "grids.0.stages.0.items.0: got 0"),
+        ({"grids": [{"stages": [stage("dim_4", [], "cpu")]}]}, "grids.0.stages.0.items: got []"),
+        (
+            {"grids": [{"stages": [stage("dim_4", 4096, "accelerator", unit=[4, 7], engines=1)]}]},
+            "grids.0.stages.0.unit: got [4, 7]; must be of null, 1, 4, 16, 64",
+        ),
+        (
+            {"grids": [{"stages": [stage("dim_4", 4096, "cpu", fidelity="exact")]}]},
+            "grids.0.stages.0.fidelity: got 'exact'; must be of artifact, corrected",
+        ),
     ],
 )
 def test_bad_configurations_are_refused_by_name(change: dict[str, Any], message: str) -> None:
@@ -96,6 +105,12 @@ def test_bad_configurations_are_refused_by_name(change: dict[str, Any], message:
         load_space(space([stage("dim_4", ITEMS, "cpu")]) | change)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_space_of_which_nothing_can_be_built_is_refused() -> None:
+    config = load_space(space([stage("dim_4", 1024, "cpu"), stage("dim_32", [2048, 4096], "cpu")]))
+    with pytest.raises(InputError, match="grids: got 'items 2'; must hold a pipeline that can be built"):
+        space_of(config)
 
 
 def test_a_file_and_a_table_beside_it(tmp_path: Path) -> None:

@@ -97,6 +97,10 @@ def test_a_table_without_the_column_the_plan_or_itself_is_refused(tmp_path: Path
         ({"control": {"plan": 1}, "plans": None}, "control.plan: got 1; must be 0: the scenario has no plans"),
         ({"plans": None, "quality_table": "recpipe-criteo"}, "needs plans"),
         ({"pipeline": [{**FILTER, "keep": 5}, {"name": "rank", "cpu": per_item(1)}]}, "pipeline.filter.keep: got 5"),
+        (
+            {"plans": None, "pipeline": [{**FILTER, "keep": 5}, {"name": "rank", "cpu": per_item(1), "keep": 6}]},
+            "pipeline.1.keep: got 6; must be at most the 5 it gets",
+        ),
         ({"pipeline": [{"name": "filter"}, {"name": "rank", "cpu": per_item(1)}]}, "needs cpu, accelerator or both"),
         ({"pipeline": None, "node": {"cpu": per_item(1)}}, "need a pipeline"),
     ],

@@ -61,8 +61,10 @@ def scenarios(draw: Any, sub_batches: tuple[int, ...] = (1, 1, 2, 3)) -> Scenari
     if draw(st.booleans()):
         data["plans"] = [draw(plans(stages)) | {"name": f"p{index}"} for index in range(draw(st.integers(1, 3)))]
     else:
+        most = 5
         for stage in stages:
-            stage["keep"] = draw(st.sampled_from([None, 1, 3, 5]))
+            stage["keep"] = draw(st.sampled_from([None, *(keep for keep in (1, 3, 5) if keep <= most)]))
+            most = stage["keep"] or most
     return load_scenario(data)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deeprec_env.errors import InputError
+from deeprec_env.files import make_folder
 from deeprec_env.pipeline.cells import check_seed
 from deeprec_env.pipeline.paper.accelerator import figure_12, figure_13, figure_14
 from deeprec_env.pipeline.paper.chip import figure_10a, figure_10c, figure_11
@@ -34,5 +35,5 @@ def write_figure(number: str, folder: Path, seed: int = 0) -> list[Row]:
         raise InputError("figure", number, f"must be one of {', '.join(FIGURES)}")
     check_seed(seed)
     check_plotting()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder("output", folder)
     return FIGURES[number](folder, seed)
