@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +21,7 @@ SPARSE_ROWS = 200_000
 """From so many embedding rows on, gradients hold the rows looked up alone: a step must not touch all of them."""
 
 
-class Ranker(nn.Module):
+class Ranker(nn.Module, ABC):
     """Scores candidates.
 
     `forward(dense, categories)` takes float32 (n, inputs) and int64 (n, tables) and returns log-odds of a click (n,).
@@ -29,9 +30,9 @@ class Ranker(nn.Module):
     sparse: bool = False
     """Whether the gradients of `embeddings` are sparse."""
 
+    @abstractmethod
     def embeddings(self) -> list[nn.Parameter]:
         """The weights of the embedding tables."""
-        raise NotImplementedError
 
     def __call__(self, dense: Tensor, categories: Tensor) -> Tensor:
         return super().__call__(dense, categories)  # type: ignore[no-any-return]
