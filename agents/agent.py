@@ -77,4 +77,7 @@ def load_agent(path: str, scenario: Scenario, environment: str = SERVING) -> Pre
     if model.action_space != space:
         raise InputError("model", path, f"chooses from {model.action_space}, not from {space} as {CONFIG} says")
     queries = int(read_state(folder, "last")["queries"])
-    return Prepared(TrainedAgent(model, load_normalisation(folder, stem), mapping), scenario, queries)
+    normalise = load_normalisation(folder, stem)
+    if normalise is None and config.get("hyperparams", {}).get("normalize", False) not in (None, False, "False"):
+        raise InputError("agent", path, f"lacks {stem}_vecnormalize.pkl, with which it was trained")
+    return Prepared(TrainedAgent(model, normalise, mapping), scenario, queries)

@@ -143,6 +143,9 @@ def test_a_model_in_the_wrong_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dqn" / "best_vecnormalize.pkl").write_bytes(b"damaged")
     with pytest.raises(InputError, match="must be a VecNormalize"):
         load_agent(str(tmp_path / "dqn"), scenario)
+    (tmp_path / "dqn" / "best_vecnormalize.pkl").unlink()
+    with pytest.raises(InputError, match=r"lacks best_vecnormalize\.pkl"):
+        load_agent(str(tmp_path / "dqn"), scenario)
 
 
 @pytest.mark.parametrize(
