@@ -74,8 +74,8 @@ def train(settings: TrainSettings, folder: Path, progress: Progress) -> dict[str
     if len(done) == len(settings.models):
         return {"models": done}
     torch.set_num_threads(settings.threads)
-    make_folder("output", folder)
     data, malformed = settings.source.load(progress)
+    make_folder("output", folder)
     results = {}
     for name in settings.models:
         checkpoint = before[name] or _start(settings, name, data)
