@@ -184,7 +184,6 @@ def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: 
         (["pipeline", "rpaccel", "--seed", "-1"], "seed: got -1; must be a whole number of at least 0"),
         (["pipeline", "figure", "11", "--output", "NODE"], "output: got"),
         (["quality", "train", "--rate", "nan"], "rate: got nan; must be a number above 0"),
-        (["quality", "train", "--output", "NODE"], "output: got"),
         (["tune", "NODE", "--param", "growth"], "--param: got 'growth'; must look like name=value"),
         (["train", "NODE", "--output", "NODE"], "must be a folder, there or to be made (File exists)"),
     ],
