@@ -7,7 +7,7 @@ WORKERS ?= 2
 .PHONY: demo test check clean
 
 demo: .venv/installed
-	$(BIN)/python -m agents.demo --output runs/demo
+	$(BIN)/python -m deeprec_env.agents.demo --output runs/demo
 
 test: check
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from agents.environments import of_id
-from agents.hyperparams import load_wrapper
-from agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state
+from deeprec_env.agents.environments import of_id
+from deeprec_env.agents.hyperparams import load_wrapper
+from deeprec_env.agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.wrappers import ActionMap
 from deeprec_env.errors import InputError
+from deeprec_env.policies.base import Prepared
 from deeprec_env.scenario.schema import Scenario
-from policies.base import Prepared
 
 
 class TrainedAgent:

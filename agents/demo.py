@@ -1,6 +1,6 @@
 """The main job in small: tune DeepRecSched, train PPO, compare on test days, and leave table, model and plots.
 
-python -m agents.demo --output runs/demo
+python -m deeprec_env.agents.demo --output runs/demo
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
-from agents.train import TrainSettings, train
 from deeprec_env import console
+from deeprec_env.agents.training import TrainSettings, train
 from deeprec_env.analysis.capacity import TUNING_QUERIES
 from deeprec_env.files import make_folder, replacing
+from deeprec_env.policies.evaluation.days import evaluate
+from deeprec_env.policies.evaluation.plots import write_plots
+from deeprec_env.policies.evaluation.report import print_evaluation
+from deeprec_env.policies.fixed.tune import TuneOptions, tune
 from deeprec_env.scenario.load import load_scenario
-from policies.evaluate import evaluate
-from policies.plots import write_plots
-from policies.report import print_evaluation
-from policies.tune import TuneOptions, tune
 
 POLICIES = ("static", "deeprecsched", "grid-capacity", "grid-day", "load-table", "rate-oracle")
 
@@ -77,4 +77,4 @@ app = console.application("The main job in small.")
 app.command()(demo)
 
 if __name__ == "__main__":
-    console.run(app, "agents.demo")
+    console.run(app, "deeprec_env.agents.demo")

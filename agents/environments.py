@@ -13,10 +13,10 @@ from deeprec_env.envs.pipeline_day import with_pipeline_day
 from deeprec_env.envs.rewards import CAPACITY_REWARDS, PIPELINE_REWARDS, REWARDS
 from deeprec_env.envs.vector import CapacityVectorEnv, NodeVectorEnv, PipelineVectorEnv, ServingVectorEnv
 from deeprec_env.errors import InputError
+from deeprec_env.policies.evaluation.day_metrics import day_metrics, day_objective
+from deeprec_env.policies.evaluation.plan_metrics import pipeline_day
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
-from policies.day import day_metrics, day_objective
-from policies.pipeline_day import pipeline_day
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ import yaml
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import VecNormalize
 
-from agents.algorithms import algorithm, arguments, check
+from deeprec_env.agents.algorithms import algorithm, arguments, check
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.wrappers import MappedActions
 from deeprec_env.errors import InputError
 from deeprec_env.yaml_text import parse_yaml
 
-_SHIPPED = resources.files("agents") / "hyperparams"
+_SHIPPED = resources.files("deeprec_env.agents") / "hyperparams"
 _OF_TRAINING = ("n_envs", "n_timesteps", "normalize", "env_wrapper", "noise_type", "noise_std")
 _NOISES: dict[str, Callable[..., ActionNoise]] = {
     "normal": NormalActionNoise,

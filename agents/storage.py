@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from agents.algorithms import ALGORITHMS, algorithm
+from deeprec_env.agents.algorithms import ALGORITHMS, algorithm
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing, replacing_path
 

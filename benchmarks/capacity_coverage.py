@@ -19,7 +19,7 @@ from deeprec_env import console
 from deeprec_env.analysis.capacity import PERCENTILE, PRECISION, find_capacity
 from deeprec_env.analysis.estimate import QUERIES, RateEstimator, tail_rules
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.simulation.load import pool_work
+from deeprec_env.simulation.offered_load import pool_work
 from deeprec_env.simulation.simulate import with_options
 
 REFERENCE_SEED = 10**6

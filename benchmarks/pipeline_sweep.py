@@ -18,8 +18,8 @@ from typing import Annotated, Any
 import typer
 
 from deeprec_env import console
-from deeprec_env.pipeline.space import load_space, space_of
-from deeprec_env.pipeline.sweep import sweep
+from deeprec_env.recpipe.design_space.space import load_space, space_of
+from deeprec_env.recpipe.design_space.sweep import sweep
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "pipelines"
 

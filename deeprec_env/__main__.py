@@ -1,6 +1,6 @@
 """`python -m deeprec_env` is the `deeprec` command."""
 
-from deeprec_env.cli import main
+from deeprec_env.cli.main import main
 
 if __name__ == "__main__":
     main()

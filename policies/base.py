@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
 
 Setting = tuple[int, Threshold]

@@ -2,7 +2,7 @@
 
 Two families: the models measured here (TARGETS_MS), and Kairos's published latencies (KAIROS_TARGETS).
 
-python -m policies.presets FOLDER [NAME ...]
+python -m deeprec_env.policies.presets FOLDER [NAME ...]
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import yaml
 from deeprec_env.analysis.day import day_of
 from deeprec_env.files import replacing
 from deeprec_env.latency.kairos import FITS
+from deeprec_env.policies.fixed.tune import TuneOptions, tune
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Capacity
-from policies.tune import TuneOptions, tune
 
 CPU_PROFILE = "amd-epyc-milan"
 ACCELERATOR_PROFILE = "gtx-1080-ti-estimated"
@@ -110,7 +110,7 @@ def write_preset(folder: Path, preset: Preset) -> None:
     data["control"]["interval_s"] = day.control.interval_s
     data["capacity"] = capacity.model_dump()
     with replacing(folder / f"{name}.yaml") as file:
-        file.write(f"# {preset.title}; written by python -m policies.presets\n")
+        file.write(f"# {preset.title}; written by python -m deeprec_env.policies.presets\n")
         yaml.safe_dump(data, file, sort_keys=False)
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
+from deeprec_env.policies.adaptive.load_table import LoadTable, LoadTablePolicy, find_load_table
+from deeprec_env.policies.adaptive.random_policy import RandomPolicy
+from deeprec_env.policies.base import Policy, Prepared, Progress, fixed
+from deeprec_env.policies.fixed.tune import METHODS, TuneOptions, find_setting
+from deeprec_env.policies.privileged.hindsight import Hindsight
+from deeprec_env.policies.privileged.rate_oracle import RateOracle
 from deeprec_env.scenario.schema import Scenario
-from policies.base import Policy, Prepared, Progress, fixed
-from policies.hindsight import Hindsight
-from policies.load_table import LoadTable, LoadTablePolicy, find_load_table
-from policies.random_policy import RandomPolicy
-from policies.rate_oracle import RateOracle
-from policies.tune import METHODS, TuneOptions, find_setting
 
 AGENT_LOADERS = "deeprec_env.agents"
 """Entry-point group of functions (path, scenario, environment) -> Prepared that load trained agents; the agents package
@@ -86,7 +86,7 @@ def is_users(name: str) -> bool:
 
 
 def _users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], Prepared]:
-    allowed = "a function (scenario, options, progress) that returns a policies.base.Prepared"
+    allowed = "a function (scenario, options, progress) that returns a deeprec_env.policies.base.Prepared"
     return load_plugin("policy", PLUGINS, name, callable, allowed)  # type: ignore[no-any-return]
 
 
@@ -94,7 +94,9 @@ def prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progre
     """What another package's function makes; `InputError` if that is no policy, ready for evaluation."""
     prepared = _users_function(name)(scenario, options, progress)
     if not isinstance(prepared, Prepared):
-        raise InputError("policy", name, f"must return a policies.base.Prepared, not {type(prepared).__name__}")
+        raise InputError(
+            "policy", name, f"must return a deeprec_env.policies.base.Prepared, not {type(prepared).__name__}"
+        )
     return prepared
 
 

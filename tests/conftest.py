@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from deeprec_env import Scenario, find_capacity, load_scenario, simulate
 from deeprec_env.envs.vector import ServingVectorEnv
-from deeprec_env.pipeline.embedding_cache import hit_rate
+from deeprec_env.recpipe.chip.embedding_cache import hit_rate
 from deeprec_env.scenario.parts import Floats, Ints, LatencyModel
 
 settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=60)

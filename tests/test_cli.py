@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from deeprec_env import __version__
-from deeprec_env.cli import main
+from deeprec_env.cli.main import main
 from tests.conftest import MODEL_PROFILE, day_scenario
 
 
@@ -228,7 +228,7 @@ def test_importing_is_light() -> None:
         "import time, gymnasium, sys; begun = time.perf_counter(); import deeprec_env; "
         "print(time.perf_counter() - begun); "
         f"print([name for name in {('typer', *HEAVY)} if name in sys.modules]); "
-        "import deeprec_env.cli; "
+        "import deeprec_env.cli.main; "
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import typer.main
 
-from deeprec_env.cli import app
+from deeprec_env.cli.main import app
 from tests.docs import blocks
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -176,7 +176,7 @@ def test_a_broken_kind_is_one_line_that_names_it(
     [
         ("missing-policy", "entry point 'no_such_module:prepare' of deeprec_env.policies in package broken-package"),
         ("number", "must be a function (scenario, options, progress)"),
-        ("unprepared", "must return a policies.base.Prepared, not int"),
+        ("unprepared", "must return a deeprec_env.policies.base.Prepared, not int"),
         ("no_such_module:prepare", "policy: got 'no_such_module:prepare'; can't be imported"),
     ],
 )

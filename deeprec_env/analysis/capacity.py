@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from deeprec_env.errors import InputError
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import CONFIDENCE
-from deeprec_env.simulation.load import PoolWork, pool_work
+from deeprec_env.simulation.offered_load import PoolWork, pool_work
 from deeprec_env.simulation.simulate import ENGINES, SCHEMA_VERSION, FromScenario, devices, versions, with_options
 
 QUERIES = 1_000_000

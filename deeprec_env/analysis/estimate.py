@@ -11,7 +11,7 @@ from deeprec_env.analysis.replications import Replications, Streams, TailRule, s
 from deeprec_env.analysis.warmup import Warmup
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.load import PoolWork
+from deeprec_env.simulation.offered_load import PoolWork
 
 HIGHEST_LOAD = 0.999
 """The highest load that is tried. What is above takes a backlog of thousands of queries to tell from 1."""

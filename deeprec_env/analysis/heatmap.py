@@ -9,7 +9,7 @@ import numpy as np
 
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing_path
-from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.bounds import Threshold
 
 _MARKS = {"sla": "", "p99": "*", "infeasible": ""}
 _POOL = "+"

@@ -17,7 +17,7 @@ from deeprec_env.analysis.warmup import WarmRun
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import t_quantile
-from deeprec_env.simulation.load import PoolWork
+from deeprec_env.simulation.offered_load import PoolWork
 from deeprec_env.workload.stream import episode_seed
 
 T = TypeVar("T")

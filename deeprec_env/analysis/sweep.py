@@ -12,7 +12,7 @@ from deeprec_env.analysis.capacity import Capacity, find_capacity
 from deeprec_env.analysis.heatmap import write_heatmap
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, make_folder, replacing
-from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions, with_options
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.load import PoolWork
+from deeprec_env.simulation.offered_load import PoolWork
 from deeprec_env.simulation.rates import PlannedRun
 from deeprec_env.workload.arrivals import Poisson, Stationary
 from deeprec_env.workload.stream import QueryStream

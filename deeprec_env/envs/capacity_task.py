@@ -11,7 +11,7 @@ from deeprec_env.envs.rewards import CAPACITY_REWARDS, carried_qps
 from deeprec_env.envs.task import AnyScenario, Episode, Settings, Task, episode_child, reward_named
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario, Workload
-from deeprec_env.simulation.load import pool_work
+from deeprec_env.simulation.offered_load import pool_work
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.arrivals import Poisson
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed

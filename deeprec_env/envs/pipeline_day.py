@@ -5,7 +5,7 @@ from __future__ import annotations
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.plans import Plan
 from deeprec_env.scenario.schema import Capacity, Scenario
-from deeprec_env.simulation.load import pool_work
+from deeprec_env.simulation.offered_load import pool_work
 from deeprec_env.workload.diurnal import Diurnal
 
 WINDOWS, QUERIES_PER_WINDOW = 96, 200

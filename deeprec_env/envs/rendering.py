@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.windows import Window
 

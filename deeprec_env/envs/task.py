@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from deeprec_env.envs.observation import HIGHEST, observe
 from deeprec_env.envs.rewards import Scale
 from deeprec_env.errors import InputError
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import as_float
 from deeprec_env.simulation.windows import Window

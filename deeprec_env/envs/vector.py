@@ -20,7 +20,7 @@ from deeprec_env.envs.task import AnyScenario, Episode, Settings, Task, split_of
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.simulation.arrays import as_float
-from deeprec_env.simulation.stack import NodeStack
+from deeprec_env.simulation.batched_nodes import NodeStack
 from deeprec_env.simulation.windows import Window, width
 
 Observations = NDArray[np.float32]

@@ -1,7 +1,7 @@
 """Other shapes of the action, for algorithms that can't take `MultiDiscrete`.
 
 A mapping turns actions, one or many, into indices on the ladders; a wrapper puts it on one environment, and
-`agents.action_vec_env` on many.
+`deeprec_env.agents.action_vec_env` on many.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from deeprec_env.compiled import compiled
+from deeprec_env.jit import compiled
 
 
 @compiled

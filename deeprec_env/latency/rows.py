@@ -23,7 +23,7 @@ class RowModel(LatencyModel):
         """The kind and its parameters."""
 
     def base_s(self, items: Ints, u: Floats) -> Floats:
-        from deeprec_env.latency.evaluate import requests_s  # Numba is loaded when the first request is drawn
+        from deeprec_env.latency.service_times import requests_s  # Numba is loaded when the first request is drawn
 
         if items.size:
             self.warn_beyond(int(items.max()))

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.compiled import compiled
 from deeprec_env.errors import InputError
+from deeprec_env.jit import compiled
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -1,7 +1,7 @@
 """What an experiment is."""
 
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario, preset_names, preset_text
-from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.plans import Plan
 from deeprec_env.scenario.pools import Node, Pool, Stage
 from deeprec_env.scenario.schema import Capacity, Control, Scenario, Workload

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from deeprec_env.errors import InputError
+from deeprec_env.scenario.bounds import MOST_ITEMS
 from deeprec_env.scenario.component import Strict
-from deeprec_env.scenario.numbers import MOST_ITEMS
 from deeprec_env.scenario.parts import AnyLatency
 from deeprec_env.scenario.pools import PoolKind, Stage
 from deeprec_env.scenario.quality import quality_of

@@ -13,8 +13,8 @@ from pydantic import (
     model_validator,
 )
 
+from deeprec_env.scenario.bounds import Count, NonNegative
 from deeprec_env.scenario.component import Sparse, Strict
-from deeprec_env.scenario.numbers import Count, NonNegative
 from deeprec_env.scenario.parts import AnyLatency, LatencyModel
 
 PoolKind = Literal["cpu", "accelerator"]

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from deeprec_env.errors import InputError
+from deeprec_env.scenario.bounds import MOST_ITEMS, MOST_SUB_BATCHES, Count, Positive, Threshold
 from deeprec_env.scenario.component import Sparse, Strict
-from deeprec_env.scenario.numbers import MOST_ITEMS, MOST_SUB_BATCHES, Count, Positive, Threshold
 from deeprec_env.scenario.parts import AnyArrivals, AnySizes, LatencyModel
 from deeprec_env.scenario.plans import Plan, check_plan, rated, with_latencies
 from deeprec_env.scenario.pools import Node, Stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import (
     ADMITTED,

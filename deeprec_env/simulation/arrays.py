@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.latency.rows import row_of
-from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.pools import KINDS
 from deeprec_env.scenario.schema import Scenario

@@ -12,7 +12,7 @@ import anyio
 import numpy as np
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.pools import KINDS, PoolKind
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.loop import ARRIVAL, ENTRY, Event, VirtualTimeLoop

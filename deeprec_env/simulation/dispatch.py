@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.scenario.numbers import MOST_ITEMS, Threshold
+from deeprec_env.scenario.bounds import MOST_ITEMS, Threshold
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.pools import Stage
 from deeprec_env.scenario.schema import Scenario

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from deeprec_env.scenario.numbers import Threshold
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from deeprec_env.compiled import compiled
+from deeprec_env.jit import compiled
 from deeprec_env.workload.noise import uniform
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from deeprec_env.compiled import compiled
-from deeprec_env.latency.evaluate import write_s
-from deeprec_env.scenario.numbers import MOST_ITEMS
+from deeprec_env.jit import compiled
+from deeprec_env.latency.service_times import write_s
+from deeprec_env.scenario.bounds import MOST_ITEMS
 from deeprec_env.simulation.arrays import ADMITTED, BEFORE, HELD, OPEN, WAITING
 from deeprec_env.simulation.kernels import requests_of, serve, share, split
 from deeprec_env.workload.noise import keys_of

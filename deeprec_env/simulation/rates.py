@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.compiled import compiled
 from deeprec_env.errors import InputError
+from deeprec_env.jit import compiled
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.admission import admit_all
 from deeprec_env.simulation.arrays import empty_state, node_arrays
-from deeprec_env.simulation.load import PoolWork
 from deeprec_env.simulation.node import completion_s, restart, serve_until
+from deeprec_env.simulation.offered_load import PoolWork
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload.stream import Traffic
 

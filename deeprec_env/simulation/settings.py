@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.numbers import MOST_ITEMS, Threshold
+from deeprec_env.scenario.bounds import MOST_ITEMS, Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.workload.stream import Traffic
 

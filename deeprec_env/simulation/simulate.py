@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 
 from deeprec_env.errors import InputError
+from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.scenario.numbers import Threshold
 from deeprec_env.scenario.parts import Ints
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.asyncio_engine import AsyncioEngine
 from deeprec_env.simulation.engine import Engine
-from deeprec_env.simulation.load import PoolWork, offered_load, pool_work
+from deeprec_env.simulation.offered_load import PoolWork, offered_load, pool_work
 from deeprec_env.simulation.records import Records, check_records_path, write_records
 from deeprec_env.simulation.settings import check_settings
 from deeprec_env.simulation.summary import (
@@ -223,7 +223,7 @@ def make_engine(scenario: Scenario, traffic: Traffic, engine: str = "compiled", 
     if engine == "compiled":
         if coroutines:
             raise InputError("engine", engine, "can't run coroutines beside the node; use asyncio")
-        from deeprec_env.simulation.compiled import CompiledEngine
+        from deeprec_env.simulation.compiled_engine import CompiledEngine
 
         return CompiledEngine(scenario, traffic)
     return AsyncioEngine(scenario, traffic, coroutines)

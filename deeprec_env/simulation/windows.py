@@ -83,7 +83,7 @@ class WindowMeter:
 def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: float) -> Window:
     """Metrics of [begin_s, end_s) from records that hold every query in flight during it."""
     # Numba is loaded when there is something to measure.
-    from deeprec_env.simulation.samples import count_at_stage, measure_sample, sample_by_plan
+    from deeprec_env.simulation.window_metrics import count_at_stage, measure_sample, sample_by_plan
 
     p50_s, p95_s, p99_s, violation_rate, sample, arrived, completed, mean_items, backlog = measure_sample(
         records.arrival_s, records.items, records.completion_s, begin_s, end_s, scenario.sla_s
@@ -140,7 +140,7 @@ def usage_of(
     scenario: Scenario, busy_s: Sequence[Sequence[float]], length_s: float
 ) -> tuple[dict[str, float | None], float]:
     """As `usage`, from the busy server-seconds of each stage on (CPU, accelerator)."""
-    from deeprec_env.simulation.samples import energy_j
+    from deeprec_env.simulation.window_metrics import energy_j
 
     utilisation: dict[str, float | None] = {"cpu": None, "accelerator": None}
     joules = 0.0

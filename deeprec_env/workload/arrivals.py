@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.numbers import HIGHEST_QPS, LOWEST_QPS
+from deeprec_env.scenario.bounds import HIGHEST_QPS, LOWEST_QPS
 from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats
 
 Rate = Annotated[float, Field(ge=LOWEST_QPS, le=HIGHEST_QPS)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.compiled import compiled
+from deeprec_env.jit import compiled
 from deeprec_env.scenario.parts import Floats, Ints
 
 Keys = NDArray[np.uint64]

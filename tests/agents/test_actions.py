@@ -7,9 +7,9 @@ pytest.importorskip("stable_baselines3")
 
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents.action_vec_env import MappedVecEnv
-from agents.vec_env import NodeVecEnv
 from deeprec_env import InputError
+from deeprec_env.agents.action_vec_env import MappedVecEnv
+from deeprec_env.agents.vec_env import NodeVecEnv
 from deeprec_env.envs import ServingEnv
 from deeprec_env.envs.vector import ServingVectorEnv
 from deeprec_env.envs.wrappers import BoxActions, DiscreteActions, MappedActions

@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
-from agents.agent import load_agent
-from agents.hyperparams import load_hyperparams
-from agents.train import TrainSettings, Watch, train
 from deeprec_env import InputError, load_scenario
-from policies.evaluate import evaluate
-from policies.tune import TuneOptions
+from deeprec_env.agents.agent import load_agent
+from deeprec_env.agents.hyperparams import load_hyperparams
+from deeprec_env.agents.training import TrainSettings, Watch, train
+from deeprec_env.policies.evaluation.days import evaluate
+from deeprec_env.policies.fixed.tune import TuneOptions
 from tests.conftest import day_scenario
 
 HYPERPARAMS = """

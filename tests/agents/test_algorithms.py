@@ -17,15 +17,15 @@ pytest.importorskip("sb3_contrib")
 
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from agents.agent import load_agent
-from agents.algorithms import ALGORITHMS
-from agents.hyperparams import load_hyperparams
-from agents.storage import load_model
-from agents.train import TrainSettings, train
 from deeprec_env import InputError, load_scenario
+from deeprec_env.agents.agent import load_agent
+from deeprec_env.agents.algorithms import ALGORITHMS
+from deeprec_env.agents.hyperparams import load_hyperparams
+from deeprec_env.agents.storage import load_model
+from deeprec_env.agents.training import TrainSettings, train
 from deeprec_env.envs import SERVING
-from policies.day import run_policy
-from policies.policy_capacity import RateMeter
+from deeprec_env.policies.evaluation.day_metrics import run_policy
+from deeprec_env.policies.evaluation.policy_capacity import RateMeter
 from tests.conftest import day_scenario
 
 SMALL: dict[str, Any] = {"n_envs": 2, "batch_size": 16, "n_steps": 8, "n_epochs": 1, "learning_starts": 20}

@@ -7,15 +7,15 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
-from agents.evaluate import app
-from agents.train import train
 from deeprec_env import console
+from deeprec_env.agents.training import train
+from deeprec_env.cli.trained import app
 from tests.agents.test_algorithms import small
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stopped:
-        console.run(app, "agents.evaluate", [str(argument) for argument in arguments])
+        console.run(app, "deeprec_env.agents.evaluate", [str(argument) for argument in arguments])
     captured = capsys.readouterr()
     return int(stopped.value.code or 0), captured.out, captured.err
 

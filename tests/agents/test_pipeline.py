@@ -9,13 +9,13 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
-from agents.agent import load_agent
-from agents.environments import ENVIRONMENTS, environment
-from agents.hyperparams import load_hyperparams
-from agents.train import TrainSettings, train
 from deeprec_env import InputError, load_scenario
+from deeprec_env.agents.agent import load_agent
+from deeprec_env.agents.environments import ENVIRONMENTS, environment
+from deeprec_env.agents.hyperparams import load_hyperparams
+from deeprec_env.agents.training import TrainSettings, train
 from deeprec_env.envs import PIPELINE, PipelineEnv
-from policies.pipeline_episodes import compare
+from deeprec_env.policies.evaluation.pipeline_episodes import compare
 from tests.conftest import plans_day
 
 HYPERPARAMS = f"""

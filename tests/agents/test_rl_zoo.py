@@ -14,7 +14,7 @@ pytest.importorskip("rl_zoo3", reason="RL Zoo is not installed: pip install rl_z
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])
 def test_rl_zoo_trains_with_the_shipped_file(algo: str, tmp_path: Path) -> None:
-    shipped = resources.files("agents") / "hyperparams" / f"{algo}.yml"
+    shipped = resources.files("deeprec_env.agents") / "hyperparams" / f"{algo}.yml"
     command = [sys.executable, "-m", "rl_zoo3.train", "--algo", algo, "--env", "DeepRec/Serving-v1"]
     command += ["--conf-file", str(shipped), "--gym-packages", "deeprec_env", "-n", "768", "--eval-freq", "-1"]
     command += ["-f", str(tmp_path), "--num-threads", "1", "--device", "cpu"]

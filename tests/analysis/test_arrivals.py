@@ -16,7 +16,7 @@ from scipy.stats import poisson
 from deeprec_env import InputError, Scenario, find_capacity, load_scenario, simulate
 from deeprec_env.analysis.capacity import Capacity
 from deeprec_env.analysis.warmup import WarmRun
-from deeprec_env.cli import main
+from deeprec_env.cli.main import main
 from deeprec_env.scenario.parts import ARRIVALS
 from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.workload.stream import QueryStream, episode_seed

@@ -10,7 +10,7 @@ from deeprec_env import Scenario, load_scenario
 from deeprec_env.analysis.crossing import crossing
 from deeprec_env.analysis.replications import Replications, Streams, TailRule
 from deeprec_env.analysis.steady import SteadyRun, sample_pools
-from deeprec_env.simulation.load import pool_work
+from deeprec_env.simulation.offered_load import pool_work
 from deeprec_env.simulation.rates import PlannedRun
 from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed

@@ -23,7 +23,7 @@ from deeprec_env.envs.observation import CAPACITY_FIELDS
 from deeprec_env.envs.rewards import CAPACITY_REWARDS, Scale
 from deeprec_env.envs.vector import CapacityVectorEnv
 from deeprec_env.envs.wrappers import BoxActions, DiscreteActions
-from deeprec_env.simulation.load import pool_work
+from deeprec_env.simulation.offered_load import pool_work
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import QueryStream, episode_seed
 from tests.conftest import OwnLatency, day_scenario, pipeline_day
@@ -292,7 +292,7 @@ def test_ppo_trains_on_it() -> None:
     sb3 = pytest.importorskip("stable_baselines3")
     from stable_baselines3.common.vec_env import VecMonitor
 
-    from agents.vec_env import NodeVecEnv
+    from deeprec_env.agents.vec_env import NodeVecEnv
 
     several = CapacityVectorEnv(2, scenario())
     several.windows = 8

@@ -138,7 +138,7 @@ def test_stable_baselines_sees_what_its_own_vector_environment_shows() -> None:
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.vec_env import VecMonitor
 
-    from agents.vec_env import NodeVecEnv
+    from deeprec_env.agents.vec_env import NodeVecEnv
 
     mine = VecMonitor(NodeVecEnv(ServingVectorEnv(3, day_scenario())))
     theirs = make_vec_env(ServingEnv, n_envs=3, env_kwargs={"scenario": day_scenario()})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deeprec_env import InputError
-from deeprec_env.cli import main
+from deeprec_env.cli.main import main
 from deeprec_env.latency import load_profile
 from deeprec_env.latency.comparison import Comparison, Point, compare
 from deeprec_env.latency.estimate import BATCHES, SPEED_UPS

@@ -10,7 +10,7 @@ import pytest
 
 from deeprec_env.latency import Affine
 from deeprec_env.latency.kairos import FITS, MODELS, fit
-from policies.presets import presets
+from deeprec_env.policies.presets import presets
 
 
 def test_the_coefficients_are_the_fits_of_the_published_quantiles(shared: Path) -> None:

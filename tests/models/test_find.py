@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deeprec_env import InputError
-from deeprec_env.cli import main
+from deeprec_env.cli.main import main
 from deeprec_env.latency.table import read_profile
 from deeprec_env.models import build_model, check_model, model_names
 from deeprec_env.models.dlrm import Dlrm

@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 
 from deeprec_env import InputError, load_scenario
-from deeprec_env.cli import main
+from deeprec_env.cli.main import main
 from deeprec_env.envs.capacity import CapacityEnv
 from deeprec_env.envs.observation import CAPACITY_FIELDS
-from policies.base import Setting
-from policies.capacity_episodes import compare, run_episode
-from policies.live_search import ARR_STEPS, LONGEST_WAIT, SCHED_TIMEOUT, SEARCHES, LiveSearch, nearest
+from deeprec_env.policies.adaptive.live_search import (
+    ARR_STEPS,
+    LONGEST_WAIT,
+    SCHED_TIMEOUT,
+    SEARCHES,
+    LiveSearch,
+    nearest,
+)
+from deeprec_env.policies.base import Setting
+from deeprec_env.policies.evaluation.capacity_episodes import compare, run_episode
 from tests.conftest import day_scenario
 
 FOUND = {"qps": 600, "batch_size": 64, "threshold": None, "found_by": "a test"}
@@ -158,7 +165,7 @@ def test_an_episodes_figures_are_those_of_its_windows() -> None:
 
 def test_agents_are_compared_where_they_were_trained_and_nowhere_else(tmp_path: Path) -> None:
     pytest.importorskip("stable_baselines3")
-    from agents.train import TrainSettings, train
+    from deeprec_env.agents.training import TrainSettings, train
 
     parameters = tmp_path / "tiny.yml"
     tiny = "{n_envs: 1, n_timesteps: 16, policy: MlpPolicy, n_steps: 16, batch_size: 16}"

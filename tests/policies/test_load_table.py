@@ -8,11 +8,11 @@ import pytest
 from deeprec_env import Scenario, load_scenario
 from deeprec_env.envs import ServingEnv
 from deeprec_env.envs.observation import FIELDS
-from policies.base import Prepared
-from policies.day import DayRuns, day_metrics, geometric_mean, run_policy
-from policies.load_table import LEVELS, LoadTablePolicy, find_load_table
-from policies.policy_capacity import policy_capacities
-from policies.refine import ladder_settings, largest_rates, leaders
+from deeprec_env.policies.adaptive.load_table import LEVELS, LoadTablePolicy, find_load_table
+from deeprec_env.policies.base import Prepared
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean, run_policy
+from deeprec_env.policies.evaluation.policy_capacity import policy_capacities
+from deeprec_env.policies.fixed.refine import ladder_settings, largest_rates, leaders
 
 SPLIT, WHOLE = (4, None), (16, None)
 

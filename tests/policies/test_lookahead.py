@@ -7,13 +7,13 @@ import pytest
 
 from deeprec_env import InputError, Scenario
 from deeprec_env.envs import ServingEnv
+from deeprec_env.policies.adaptive.load_table import LoadTablePolicy, find_load_table
+from deeprec_env.policies.base import Watcher
+from deeprec_env.policies.evaluation.day_metrics import day_metrics, geometric_mean, run_policy
+from deeprec_env.policies.privileged.hindsight import Hindsight
+from deeprec_env.policies.privileged.lookahead import LookAhead
+from deeprec_env.policies.privileged.rate_oracle import RateOracle
 from deeprec_env.workload.stream import Traffic
-from policies.base import Watcher
-from policies.day import day_metrics, geometric_mean, run_policy
-from policies.hindsight import Hindsight
-from policies.load_table import LoadTablePolicy, find_load_table
-from policies.lookahead import LookAhead
-from policies.rate_oracle import RateOracle
 from tests.policies.test_load_table import crossing_scenario
 
 SPLIT, WHOLE = [0, 0], [1, 0]

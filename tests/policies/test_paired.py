@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deeprec_env.policies.evaluation import paired
 from deeprec_env.simulation.intervals import t_quantile
-from policies import paired
 
 metrics = st.lists(st.tuples(*[st.floats(0.001, 10.0)] * 3), min_size=2, max_size=8)
 

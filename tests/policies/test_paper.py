@@ -8,11 +8,22 @@ import numpy as np
 import pytest
 
 from deeprec_env import InputError
-from deeprec_env.cli import main
-from policies import paper
-from policies.paper import METHODS, MODELS, PUBLISHED, RULES, TARGETS, Cell, PaperRun, Row, cells, measure
-from policies.paper_plot import write_plot
-from policies.paper_table import gains
+from deeprec_env.cli.main import main
+from deeprec_env.policies.paper import gains as paper
+from deeprec_env.policies.paper.gains import (
+    METHODS,
+    MODELS,
+    PUBLISHED,
+    RULES,
+    TARGETS,
+    Cell,
+    PaperRun,
+    Row,
+    cells,
+    measure,
+)
+from deeprec_env.policies.paper.plot import write_plot
+from deeprec_env.policies.paper.table import gains
 
 
 def row(cell: Cell, qps: float, per_watt: float | None = None) -> Row:

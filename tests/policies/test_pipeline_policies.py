@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from deeprec_env import InputError, Scenario, load_scenario
-from deeprec_env.cli import main
+from deeprec_env.cli.main import main
 from deeprec_env.envs import PipelineEnv
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.pipeline_day import with_pipeline_day
-from policies.base import FixedPolicy, Prepared, Progress
-from policies.best_plan import best_plan, plans_of_quality
-from policies.day import DayRuns, run_policy
-from policies.degrade import DegradePolicy, DegradeRule
-from policies.pipeline_day import action_of, front, mean_goodput, pipeline_day
-from policies.pipeline_episodes import compare, print_comparison
-from policies.pipeline_policies import POLICIES, PipelineTuning, prepare
-from policies.plan_table import STEP, PlanTablePolicy, best_by_load
-from policies.tune import TuneOptions
+from deeprec_env.policies.adaptive.degrade import DegradePolicy, DegradeRule
+from deeprec_env.policies.adaptive.plan_table import STEP, PlanTablePolicy, best_by_load
+from deeprec_env.policies.base import FixedPolicy, Prepared, Progress
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, run_policy
+from deeprec_env.policies.evaluation.pipeline_episodes import compare, print_comparison
+from deeprec_env.policies.evaluation.pipeline_policies import POLICIES, PipelineTuning, prepare
+from deeprec_env.policies.evaluation.plan_metrics import action_of, front, mean_goodput, pipeline_day
+from deeprec_env.policies.fixed.best_plan import best_plan, plans_of_quality
+from deeprec_env.policies.fixed.tune import TuneOptions
 from tests.conftest import plans_day
 
 FEW = TuneOptions(queries=1100, days=2)

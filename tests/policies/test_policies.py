@@ -8,19 +8,19 @@ import pytest
 
 from deeprec_env import InputError, Scenario, find_capacity, load_scenario
 from deeprec_env.envs import ServingEnv
+from deeprec_env.policies.adaptive.random_policy import RandomPolicy
+from deeprec_env.policies.base import FixedPolicy, Prepared, fixed
+from deeprec_env.policies.evaluation import paired
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean, run_policy
+from deeprec_env.policies.evaluation.days import evaluate
+from deeprec_env.policies.evaluation.policy_capacity import policy_capacities
+from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
+from deeprec_env.policies.fixed.deeprecsched_repository import LiveTuner, RepositoryOptions
+from deeprec_env.policies.fixed.static import static_setting
+from deeprec_env.policies.fixed.tune import METHODS, TuneOptions, find_setting, tune
+from deeprec_env.policies.registry import policy_names, prepare
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, episode_seed
-from policies import paired
-from policies.base import FixedPolicy, Prepared, fixed
-from policies.day import DayRuns, day_metrics, geometric_mean, run_policy
-from policies.deeprecsched_repository import LiveTuner, RepositoryOptions
-from policies.evaluate import evaluate
-from policies.policy_capacity import policy_capacities
-from policies.random_policy import RandomPolicy
-from policies.registry import policy_names, prepare
-from policies.search import CapacityMeter
-from policies.static import static_setting
-from policies.tune import METHODS, TuneOptions, find_setting, tune
 from tests.conftest import day_scenario
 from tests.policies.test_load_table import crossing_scenario
 

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeprec_env.simulation.load import offered_load
-from policies.base import FixedPolicy, Prepared
-from policies.policy_capacity import PRECISION, RateMeter, RateProbe, _largest, capacity_queries, policy_capacities
+from deeprec_env.policies.base import FixedPolicy, Prepared
+from deeprec_env.policies.evaluation.policy_capacity import (
+    PRECISION,
+    RateMeter,
+    RateProbe,
+    _largest,
+    capacity_queries,
+    policy_capacities,
+)
+from deeprec_env.simulation.offered_load import offered_load
 from tests.policies.test_load_table import crossing_scenario
 
 SCENARIO = crossing_scenario()

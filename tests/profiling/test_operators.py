@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deeprec_env import InputError
-from deeprec_env.cli import main
+from deeprec_env.cli.main import main
 from deeprec_env.models import RecommendationModel, build_model
 from deeprec_env.models.inputs import DenseInput, Uniform
 from deeprec_env.profiling.operators import GROUPS, OperatorSettings, operator_shares, profile_batch, read_shares

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deeprec_env import InputError
-from deeprec_env.cli import main
+from deeprec_env.cli.main import main
 from deeprec_env.quality.checkpoints import load
 from deeprec_env.quality.sources import Recipe, Source
 from deeprec_env.quality.training import TrainSettings, load_scores, train

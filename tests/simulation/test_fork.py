@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeprec_env import InputError, load_scenario
-from deeprec_env.simulation.compiled import CompiledEngine
+from deeprec_env.simulation.compiled_engine import CompiledEngine
 from deeprec_env.simulation.records import Records
 from deeprec_env.workload import QueryStream, episode_seed
 from deeprec_env.workload.stream import Traffic

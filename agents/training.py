@@ -1,0 +1,260 @@
+"""Training an agent, watched on fixed validation days; interrupted, it goes on from its last checkpoint."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor, VecNormalize
+
+from deeprec_env.agents.action_vec_env import MappedVecEnv
+from deeprec_env.agents.agent import TrainedAgent
+from deeprec_env.agents.algorithms import algorithm
+from deeprec_env.agents.environments import Environment, environment
+from deeprec_env.agents.hyperparams import Hyperparams, load_hyperparams
+from deeprec_env.agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state, save_checkpoint
+from deeprec_env.agents.vec_env import NodeVecEnv
+from deeprec_env.envs import SERVING
+from deeprec_env.errors import InputError
+from deeprec_env.files import make_folder, replacing
+from deeprec_env.policies.evaluation.day_metrics import run_policy
+from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.arrays import all_rows
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
+
+Update = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What to train, on which scenario (preset, file or mapping) and environment.
+
+    `timesteps` None: the hyperparameters'; `reward` None: the environment's first.
+    """
+
+    scenario: Any
+    algo: str = "ppo"
+    env: str = "serving"
+    timesteps: int | None = None
+    reward: str | None = None
+    hyperparams: Path | None = None
+    engine: str = "compiled"
+    seed: int = 0
+    validate_every: int = 4096
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reward", self.environment.reward(self.reward))  # frozen for everyone else
+        self.parameters()
+        if self.timesteps is not None and self.timesteps < 1:
+            raise InputError("timesteps", self.timesteps, "must be at least 1")
+        if self.seed < 0:
+            raise InputError("seed", self.seed, "must be a whole number of at least 0")
+
+    def parameters(self) -> Hyperparams:
+        """The hyperparameters in use."""
+        return load_hyperparams(self.algo, self.hyperparams, self.environment.id)
+
+    @property
+    def environment(self) -> Environment:
+        """The environment that the agent is trained in."""
+        return environment(self.env)
+
+    def total_timesteps(self) -> int:
+        """Environment steps of the whole training."""
+        return self.timesteps or self.parameters().n_timesteps
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: its folder, and the best validation result."""
+
+    folder: Path
+    timesteps: int
+    queries: int
+    best: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary that `deeprec train` prints."""
+        described = {"folder": str(self.folder), "timesteps": self.timesteps, "queries": self.queries}
+        return {"schema_version": SCHEMA_VERSION, **described, "best": self.best, "versions": versions()}
+
+
+def train(
+    settings: TrainSettings, folder: Path, *, resume: bool = False, progress: Update = lambda what, steps: None
+) -> Trained:
+    """Train until the settings' steps are done and leave in `folder`: best and last model, config, TensorBoard logs.
+
+    A checkpoint is written at every validation and on an interrupt; `resume` goes on from it.
+    """
+    scenario = settings.environment.prepare(load_scenario(settings.scenario), settings.engine)
+    parameters = settings.parameters()
+    config = _config(settings, scenario, parameters)
+    state = _resumed_state(folder, config) if resume else _fresh_state(folder)
+    torch.set_num_threads(1)
+    venv = _vector_env(settings, scenario, parameters, folder, resumed=state["timesteps"] > 0)
+    try:
+        model = _model(settings, parameters, venv, folder, resumed=state["timesteps"] > 0)
+        # Every training seed has its own block of environment seeds; a resumed one goes on with traffic it has not
+        # seen. Said here, since making the model gives its own seed to the environments.
+        venv.seed(settings.seed * 1_000_000 + state["timesteps"])
+        make_folder("output", folder)
+        with replacing(folder / CONFIG) as file:
+            json.dump(config, file, indent=2)
+        watch = Watch(settings, scenario, folder, state, progress)
+        remaining = settings.total_timesteps() - state["timesteps"]
+        if remaining > 0:
+            try:
+                model.learn(remaining, callback=watch, reset_num_timesteps=state["timesteps"] == 0, tb_log_name="tb")
+            finally:
+                if watch.num_timesteps > 0:
+                    watch.checkpoint()
+        return Trained(folder, watch.state["timesteps"], watch.state["queries"], watch.state["best"])
+    finally:
+        venv.close()
+
+
+class Watch(BaseCallback):
+    """Validates and saves every so many steps; counts the queries that training and validation simulated."""
+
+    def __init__(
+        self, settings: TrainSettings, scenario: Scenario, folder: Path, state: dict[str, Any], progress: Update
+    ) -> None:
+        super().__init__()
+        self.state = state
+        self._folder, self._every, self._progress = folder, settings.validate_every, progress
+        self._scenario, self._environment = scenario, settings.environment
+        self._env = self._environment.single(scenario, engine=settings.engine, reward=settings.reward)
+        wrapper = settings.parameters().wrapper
+        self._mapping = wrapper.mapping(self._env.action_space) if wrapper else None
+        self._next = state["timesteps"] + self._every
+
+    def _on_step(self) -> bool:
+        interval_s = self._env.interval_s
+        self.state["queries"] += sum(round(info["offered_qps"] * interval_s) for info in self.locals["infos"])
+        self.state["timesteps"] = self.num_timesteps
+        self._progress("train", self.training_env.num_envs)
+        if self.num_timesteps >= self._next:
+            self._next += self._every
+            self._validate()
+        return True
+
+    def _on_training_end(self) -> None:
+        if self.state["best"].get("timesteps") != self.num_timesteps:
+            self._validate()
+
+    def checkpoint(self) -> None:
+        """Save the last model, and what it needs to go on."""
+        save_checkpoint(self._folder, "last", self.model, self.state, to_resume=True)
+
+    def _validate(self) -> None:
+        agent = TrainedAgent(self.model, self.model.get_vec_normalize_env(), self._mapping)
+        judged = self._environment
+        days = [run_policy(self._env, agent, seed, "validation") for seed in judged.validation_seeds]
+        self.state["queries"] += sum(map(len, days))
+        result = judged.judge(days, self._scenario) | {"timesteps": self.num_timesteps}
+        for name, value in result.items():
+            self.logger.record(f"validation/{name}", value)
+        self.logger.dump(self.num_timesteps)  # now: some algorithms write their logs seldom
+        if not self.state["best"] or result[judged.objective] < self.state["best"][judged.objective]:
+            self.state["best"] = result
+            save_checkpoint(self._folder, "best", self.model, self.state)
+        self.checkpoint()
+
+
+def _config(settings: TrainSettings, scenario: Scenario, parameters: Hyperparams) -> dict[str, Any]:
+    return {
+        "algo": settings.algo,
+        "environment": settings.environment.id,
+        "reward": settings.reward,
+        "seed": settings.seed,
+        "timesteps": settings.total_timesteps(),
+        "engine": settings.engine,
+        "validation_seeds": list(settings.environment.validation_seeds),
+        "ladders": settings.environment.ladders(scenario),
+        "hyperparams": parameters.raw,
+        "scenario": scenario.model_dump(mode="json"),
+        "versions": versions(),
+    }
+
+
+def _fresh_state(folder: Path) -> dict[str, Any]:
+    if (folder / "last_state.json").exists():
+        raise InputError("output", str(folder), "holds a training already; resume it (--resume) or name another folder")
+    return {"timesteps": 0, "queries": 0, "best": {}}
+
+
+def _resumed_state(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    before = read_config(folder)
+    for key in ("algo", "environment", "reward", "seed", "ladders", "hyperparams", "scenario"):
+        if before.get(key, SERVING if key == "environment" else None) != config[key]:
+            raise InputError(key, config[key], f"the training in {folder} has {before.get(key)!r}")
+    return read_state(folder, "last")
+
+
+def _vector_env(
+    settings: TrainSettings, scenario: Scenario, parameters: Hyperparams, folder: Path, *, resumed: bool
+) -> VecEnv:
+    venv = _environments(settings, scenario, parameters.n_envs)
+    if parameters.wrapper is not None:
+        venv = MappedVecEnv(venv, parameters.wrapper.mapping)
+    saved = load_normalisation(folder, "last", venv) if resumed else None
+    if saved is not None:
+        return saved
+    if parameters.normalize is not None:
+        # As RL Zoo has it: returns are discounted as the algorithm does.
+        gamma = {"gamma": parameters.algorithm["gamma"]} if "gamma" in parameters.algorithm else {}
+        return VecNormalize(venv, **parameters.normalize | gamma)
+    return venv
+
+
+def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> VecEnv:
+    if settings.engine == "compiled" and all_rows(scenario):
+        return VecMonitor(NodeVecEnv(settings.environment.vector(count, scenario, reward=settings.reward)))
+    # The workers are forked from a server that has done the slow imports once.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["deeprec_env.agents.training"])
+    arguments = {
+        "identifier": settings.environment.id,
+        "scenario": scenario.model_dump(mode="json"),
+        "engine": settings.engine,
+        "reward": settings.reward,
+    }
+    return make_vec_env(
+        _make_env,
+        n_envs=count,
+        env_kwargs=arguments,
+        vec_env_cls=SubprocVecEnv,
+        vec_env_kwargs={"start_method": "forkserver"},
+    )
+
+
+def _make_env(identifier: str, **arguments: Any) -> gym.Env[Any, Any]:
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the trainer's to handle
+    return gym.make(f"deeprec_env:{identifier}", **arguments)
+
+
+def _model(
+    settings: TrainSettings, parameters: Hyperparams, venv: VecEnv, folder: Path, *, resumed: bool
+) -> BaseAlgorithm:
+    if resumed:
+        return load_model(folder, "last", settings.algo, venv, tensorboard_log=str(folder))
+    given = dict(parameters.algorithm)
+    if parameters.noise is not None and isinstance(venv.action_space, gym.spaces.Box):
+        given["action_noise"] = parameters.noise(venv.action_space.shape[0])
+    try:
+        return algorithm(settings.algo)(
+            env=venv, seed=settings.seed, device="cpu", tensorboard_log=str(folder), verbose=0, **given
+        )
+    except (TypeError, ValueError, AssertionError, KeyError) as error:
+        raise InputError("hyperparams", parameters.raw, f"{settings.algo} refuses them: {error}") from None

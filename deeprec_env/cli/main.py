@@ -1,0 +1,56 @@
+"""The `deeprec` command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deeprec_env import console
+from deeprec_env.cli.agents import evaluate, train
+from deeprec_env.cli.paper import paper
+from deeprec_env.cli.pipeline import app as pipeline
+from deeprec_env.cli.pipeline_paper import figure, headlines
+from deeprec_env.cli.pipeline_search import schedule, sweep
+from deeprec_env.cli.profile import profile_commands
+from deeprec_env.cli.quality import group as quality
+from deeprec_env.cli.schema import schema
+from deeprec_env.cli.search import capacity, tune
+from deeprec_env.cli.simulate import scenarios, simulate_command
+from deeprec_env.version import __version__
+
+app = console.application("A laboratory for serving neural recommendation models.")
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """A laboratory for serving neural recommendation models."""
+    if version:
+        typer.echo(f"deeprec-env {__version__}")
+        raise typer.Exit
+
+
+app.command()(scenarios)
+app.command()(schema)
+app.command("simulate")(simulate_command)
+app.command()(capacity)
+app.command()(tune)
+app.command()(paper)
+app.add_typer(profile_commands, name="profile")
+app.command()(train)
+app.command()(evaluate)
+app.add_typer(quality, name="quality")
+app.add_typer(pipeline, name="pipeline")
+pipeline.command()(sweep)
+pipeline.command()(schedule)
+pipeline.command()(figure)
+pipeline.command()(headlines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; bad input is one line on stderr and exit status 2."""
+    console.run(app, "deeprec", arguments)
+
+
+if __name__ == "__main__":
+    main()

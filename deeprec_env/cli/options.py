@@ -1,0 +1,80 @@
+"""Options that several commands share, and how their results are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Protocol, TypeVar
+
+import typer
+
+from deeprec_env import console
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.bounds import Threshold
+from deeprec_env.simulation.simulate import FromScenario
+
+ScenarioArgument = Annotated[str, typer.Argument(help="A preset's name (see 'deeprec scenarios') or a YAML file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
+BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]
+ThresholdOption = Annotated[str | None, typer.Option(help="Offload from so many items on, or null for never.")]
+PlanOption = Annotated[str | None, typer.Option("--plan", help="A plan's name or index (default: the scenario's).")]
+Arrivals = Annotated[
+    str, typer.Option(help="Traffic at a rate: poisson, or scenario (its own process; a stationary one).")
+]
+Engine = Annotated[str, typer.Option(help="Simulation engine: compiled or asyncio (the same bytes).")]
+
+
+def _seed(value: int) -> int:
+    if value < 0:
+        raise InputError("seed", value, "must be a whole number of at least 0")
+    return value
+
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", callback=_seed)]
+
+
+def print_result(payload: dict[str, Any], json: bool) -> None:
+    """The payload as one JSON object, or as lines for a reader."""
+    (console.print_json if json else console.print_facts)(payload)
+
+
+class Comparison(Protocol):
+    """What compares policies."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The payload of `--json`."""
+
+
+Compared = TypeVar("Compared", bound=Comparison)
+
+
+def show_comparison(
+    compare: Callable[[Callable[[str], None]], Compared], show: Callable[[Compared], None], json: bool
+) -> None:
+    """Compare policies, `compare` telling its progress, and show what came of it."""
+    with console.progress("evaluate", None, quiet=json) as update:
+        compared = compare(lambda what: update(what, 1))
+    if json:
+        console.print_json(compared.to_json())
+    else:
+        show(compared)
+
+
+def threshold_of(text: str | None) -> Threshold | FromScenario:
+    """The threshold that `--threshold` gives; without it, the scenario's."""
+    if text is None:
+        return "scenario"
+    if text.lower() in ("null", "none", "never"):
+        return None
+    numbers = whole_numbers("threshold", text)
+    if len(numbers) > 1:
+        raise InputError("threshold", text, "must be one whole number, or null")
+    return numbers[0]
+
+
+def whole_numbers(field: str, text: str) -> tuple[int, ...]:
+    """Whole numbers, comma-separated; `InputError` names `field`."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(field, text, "must be whole numbers") from None

@@ -1,0 +1,42 @@
+"""`deeprec paper`."""
+
+from __future__ import annotations
+
+import json as json_text
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deeprec_env import console
+from deeprec_env.cli.options import Json, Seed
+from deeprec_env.files import replacing
+
+
+def paper(
+    output: Annotated[Path, typer.Option(help="Folder of the table, its JSON and its plot; goes on with its CSV.")]
+    = Path("runs/paper"),
+    models: Annotated[str | None, typer.Option(help="Models, comma-separated (default: all eight).")] = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:  # fmt: skip
+    """Measure DeepRecSys's table of gains over static. All models, nodes, targets and methods."""
+    from deeprec_env.policies.paper.gains import MODELS, PaperRun
+    from deeprec_env.policies.paper.plot import check_plotting, write_plot
+    from deeprec_env.policies.paper.table import gains, print_gains, to_json
+
+    check_plotting()
+    run = PaperRun(output, MODELS if models is None else models.split(","), seed)
+    with console.progress("paper", len(run.cells), quiet=json) as update:
+        run.run(update)
+    found = gains(run.rows)
+    files = {"csv": run.csv, "json": output / "paper.json", "png": output / "paper.png"}
+    payload = to_json(run.rows, found, files)
+    with replacing(files["json"]) as file:
+        json_text.dump(payload, file, indent=2, allow_nan=False)
+        file.write("\n")
+    write_plot(files["png"], found)
+    if json:
+        console.print_json(payload)
+    else:
+        print_gains(found)

@@ -1,0 +1,56 @@
+"""`deeprec pipeline figure` and `deeprec pipeline headlines`: the RecPipe paper from the simulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deeprec_env import console
+from deeprec_env.cli.options import Json, Seed
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
+
+
+def figure(
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="2, 3, 7, 8, 10a, 10c, 11, 12, 13 or 14.")],
+    output: Annotated[Path, typer.Option(help="Folder for figureNUMBER.csv and .png.")] = Path("runs/figures"),
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Make one of the RecPipe paper's figures. Its data and its picture, what was published beside it."""
+    from deeprec_env.recpipe.figures.registry import write_figure
+
+    with console.progress(f"figure {number}", None, quiet=json):
+        rows = write_figure(number, output, seed)
+    files = [str(output / f"figure{number}.{suffix}") for suffix in ("csv", "png")]
+    payload = {"schema_version": SCHEMA_VERSION, "figure": number, "rows": len(rows), "files": files}
+    if json:
+        console.print_json(payload | {"data": rows, "versions": versions()})
+    else:
+        console.print_facts(payload)
+
+
+def headlines(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The artifact's experiments only, no Poisson arrivals.")
+    ] = False,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Compare two stages with one, beside what RecPipe published. p95 at equal rates and the rate at equal p95."""
+    from deeprec_env.recpipe.figures.headlines import PARTS
+    from deeprec_env.recpipe.figures.headlines import headlines as find
+
+    with console.progress("headlines", PARTS, quiet=json) as update:
+        rows = find(seed, poisson=not quick, progress=update)
+    if json:
+        console.print_json({"schema_version": SCHEMA_VERSION, "headlines": rows, "versions": versions()})
+        return
+    texts = [
+        [row["headline"], row["arrivals"], row["model"]]
+        + ["-" if row[key] is None else f"{row[key]:.4g}" for key in ("one_stage", "two_stages", "ratio", "published")]
+        for row in rows
+    ]
+    columns = ("headline", "arrivals", "model", "one stage", "two stages", "ratio", "published ratio")
+    console.print_table("two stages against one", columns, texts)

@@ -1,0 +1,152 @@
+"""`deeprec pipeline sweep` and `deeprec pipeline schedule`: searching a space of pipelines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deeprec_env import console
+from deeprec_env.cli.options import Json, Seed, print_result
+from deeprec_env.errors import InputError
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file: grids of pipelines, rates and target.")]
+Queries = Annotated[int | None, typer.Option(help="Queries of a cell, a pipeline at a rate (default: the file's).")]
+Workers = Annotated[int | None, typer.Option(help="Threads (default: one a core).")]
+
+GRID = "grid"
+TRIALS = 200
+
+
+def sweep(
+    config: Config,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the results (default: runs/sweep/CONFIG); it goes on with its table.")
+    ] = None,
+    queries: Queries = None,
+    floor: Annotated[float | None, typer.Option(help="Quality that the picture of p95 over the rate asks for.")] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Write the table as Parquet, too.")] = False,
+    sampler: Annotated[str, typer.Option(help="grid (every pipeline) or optuna (--trials of them).")] = GRID,
+    trials: Annotated[int | None, typer.Option(help=f"Pipelines that Optuna tries (default: {TRIALS}).")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="Beside quality, for Optuna: p95 (at --qps; the default) or qps.")
+    ] = None,
+    qps: Annotated[
+        float | None, typer.Option(help="Rate of the objective p95, one of the file's (its middle).")
+    ] = None,
+    workers: Workers = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Run every pipeline of a space at every rate. Gives a table, pictures and the fronts of quality and p95."""
+    from deeprec_env.recpipe.design_space.pictures import check_plotting, write_pictures
+    from deeprec_env.recpipe.design_space.sweep import report, write_parquet
+    from deeprec_env.recpipe.design_space.sweep import sweep as run
+
+    space_config = _loaded(config, queries)
+    if floor is not None and not 0.0 <= floor <= 1.0:
+        raise InputError("floor", floor, "must be between 0 and 1")
+    folder = output or Path("runs/sweep") / config.stem
+    check_plotting()
+    if parquet:
+        check_parquet()
+    payload: dict[str, Any]
+    if sampler == "optuna":
+        from deeprec_env.recpipe.design_space.search import search
+
+        tried = TRIALS if trials is None else trials
+        with console.progress(config.stem, tried, quiet=json) as update:
+            found = search(
+                space_config, folder, trials=tried, objective=objective or "p95", qps=qps, seed=seed, progress=update
+            )
+        cells, payload = found.cells, found.to_json()
+    elif sampler == GRID:
+        from deeprec_env.recpipe.design_space.space import space_of
+
+        for option, value in (("trials", trials), ("objective", objective), ("qps", qps)):
+            if value is not None:
+                raise InputError(option, value, "needs --sampler optuna")
+        space = space_of(space_config)
+        with console.progress(config.stem, len(space.candidates) * len(space_config.qps), quiet=json) as update:
+            cells = run(space, folder, seed=seed, workers=workers, progress=update)
+        payload = report(space, cells)
+    else:
+        raise InputError("sampler", sampler, f"must be one of {GRID}, optuna")
+    metric = space_config.quality.metric if space_config.quality else ""
+    paths = [folder / "cells.csv"]
+    if parquet:
+        paths.append(write_parquet(cells, folder / "cells.parquet"))
+    paths += write_pictures(cells, folder, sla_ms=space_config.sla_ms, floor=floor, metric=metric) if cells else []
+    payload["files"] = [str(path) for path in paths]
+    if json:
+        console.print_json(payload)
+        return
+    console.print_facts({key: value for key, value in payload.items() if key not in ("fronts", "front", "versions")})
+    for each in payload.get("fronts", [payload]):
+        title = f"front of quality and p95 at {each['qps']:g} queries/s" if "qps" in each else "front"
+        _print_cells(title, each["front"])
+
+
+def schedule(
+    config: Config,
+    quality: Annotated[float, typer.Option(help="Lowest quality that will do.")],
+    qps: Annotated[float, typer.Option(help="Rate in queries a second.")],
+    sla_ms: Annotated[float | None, typer.Option(help="Target of p95 (default: the file's).")] = None,
+    objective: Annotated[str, typer.Option(help="p95 (the lowest at the rate) or capacity (the highest).")] = "p95",
+    top: Annotated[int, typer.Option(help="How many of the best to show.")] = 5,
+    queries: Queries = None,
+    workers: Workers = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Find the best pipeline of a space, and its runner-ups. For a quality, a rate and a target."""
+    from deeprec_env.recpipe.design_space.schedule import schedule as find
+    from deeprec_env.recpipe.design_space.space import space_of
+
+    space = space_of(_loaded(config, queries, sla_ms))
+    with console.progress("schedule", None, quiet=json) as update:
+        found = find(
+            space, quality=quality, qps=qps, objective=objective, top=top, seed=seed, workers=workers, progress=update
+        )
+    if json:
+        print_result(found.to_json(), json)
+        return
+    facts = found.to_json()
+    rows = facts.pop("best")
+    facts.pop("versions")
+    console.print_facts(facts)
+    _print_cells(f"best by {objective}", rows)
+
+
+def _loaded(path: Path, queries: int | None, sla_ms: float | None = None) -> Any:
+    from deeprec_env.recpipe.design_space.space import load_space
+
+    loaded = load_space(path)
+    changes = {name: value for name, value in (("queries", queries), ("sla_ms", sla_ms)) if value is not None}
+    return load_space(loaded.model_dump() | changes) if changes else loaded
+
+
+def check_parquet() -> None:
+    """Raise `InputError` unless Parquet can be written."""
+    import importlib.util
+
+    if importlib.util.find_spec("pyarrow") is None:
+        raise InputError("parquet", "pyarrow", "is not installed: pip install 'deeprec-env[parquet]'")
+
+
+def _print_cells(title: str, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    columns = list(rows[0])
+    console.print_table(title, columns, [[_text(row[column]) for column in columns] for row in rows])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_text(each) for each in value) + "]"
+    return "-" if value is None else str(value)

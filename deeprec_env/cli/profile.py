@@ -1,0 +1,178 @@
+"""`deeprec profile`, and `deeprec profile compare`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from deeprec_env import console
+from deeprec_env.cli.options import Json, Seed, print_result, whole_numbers
+from deeprec_env.errors import InputError
+from deeprec_env.files import check_writable, make_folder
+from deeprec_env.simulation.simulate import SCHEMA_VERSION
+
+
+class _MeasureByDefault(TyperGroup):
+    """`deeprec profile MODEL` measures: what is no command's name is an argument of `measure`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["measure", *args])
+
+
+profile_commands = typer.Typer(cls=_MeasureByDefault, rich_markup_mode=None, help="Measure models, compare profiles.")
+
+
+@profile_commands.command(
+    epilog="Also: 'deeprec profile compare A B' gives the speed-up of one profile over another (--help says more)."
+)
+def measure(
+    models: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model's name, package.module:factory for your own, or all.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file (default: profile.csv), or folder of --operators (default: runs/operators); models it holds "
+            "already are not measured again."
+        ),
+    ] = None,
+    operators: Annotated[
+        bool, typer.Option("--operators", help="Measure the share of time of every operator group: CSV and picture.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    batches: Annotated[str | None, typer.Option(help="Batch sizes, comma-separated.")] = None,
+    threads: Annotated[str, typer.Option(help="torch threads; several, comma-separated, go into one file.")] = "1",
+    passes: Annotated[int | None, typer.Option(help="Passes over all batch sizes; the quieter half counts.")] = None,
+    index_distribution: Annotated[
+        str, typer.Option(help="Embedding indices: uniform, zipf, zipf:EXPONENT or stack:FILE.")
+    ] = "uniform",
+    rows_scale: Annotated[float, typer.Option(help="Fraction of the embedding rows.")] = 1.0,
+    name: Annotated[str | None, typer.Option(help="What the profile calls the model (default: MODEL).")] = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Measure models into a profile. Interrupted, it goes on where it was when called again."""
+    if operators:  # the profiler's library writes lines of its own to stderr, unless told so before torch is loaded
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    from deeprec_env.models import model_names
+
+    names = tuple(model_names()) if models == "all" else (models,)
+    sizes = None if batches is None else whole_numbers("batches", batches)
+    if operators:
+        for option, value, default in (("device", device, "cpu"), ("threads", threads, "1"), ("passes", passes, None),
+                                       ("name", name, None)):  # fmt: skip
+            if value != default:
+                raise InputError(option, value, "has no meaning with --operators: one CPU thread is profiled")
+        _operators(names, output or Path("runs/operators"), sizes, index_distribution, rows_scale, json, seed)
+        return
+    from deeprec_env.profiling import BATCHES, Effort, ProfileSettings, profile_models
+
+    settings = ProfileSettings(
+        models=names,
+        device=device,
+        batches=sizes or BATCHES,
+        threads=whole_numbers("threads", threads),
+        index_distribution=index_distribution,
+        rows_scale=rows_scale,
+        seed=seed,
+        effort=Effort() if passes is None else Effort.of_passes(passes),
+        name=name,
+    )
+    output = output or Path("profile.csv")
+    steps = len(names) * len(settings.threads) * len(settings.batches) * settings.effort.passes
+    with console.progress("profile", steps, quiet=json) as update:
+        table = profile_models(settings, output, lambda model: update(model, 1))
+    payload = {"schema_version": SCHEMA_VERSION, "output": str(output), "models": table.models(), **table.header}
+    print_result(payload, json)
+
+
+def _operators(
+    names: tuple[str, ...],
+    folder: Path,
+    batches: tuple[int, ...] | None,
+    index_distribution: str,
+    rows_scale: float,
+    json: bool,
+    seed: int,
+) -> None:
+    from deeprec_env.analysis.heatmap import check_plotting
+    from deeprec_env.profiling.operators import BATCHES, GROUPS, OperatorSettings, operator_shares
+    from deeprec_env.profiling.operators_picture import draw_shares
+
+    check_plotting()
+    settings = OperatorSettings(names, batches or BATCHES, index_distribution, rows_scale, seed)
+    make_folder("output", folder)
+    table, picture = folder / "operators.csv", folder / "operators.png"
+    check_writable("output", table)
+    with console.progress("operators", len(names) * len(settings.batches), quiet=json) as update:
+        shares = operator_shares(settings, table, lambda model: update(model, 1))
+    header = settings.header()
+    draw_shares(picture, shares, footnote=f"{header['cpu']}, torch {header['torch']}, one thread")
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for share in shares:
+        found.setdefault(share.model, {}).setdefault(str(share.batch), {})[share.operator] = share.share
+    if json:
+        payload = {"csv": str(table), "picture": str(picture), "shares": found}
+        console.print_json({"schema_version": SCHEMA_VERSION, **payload})
+        return
+    rows = [
+        [f"{model}, batch {batch}", *(f"{100 * of_group[group]:.1f}" for group in GROUPS)]
+        for model, of_batch in found.items()
+        for batch, of_group in of_batch.items()
+    ]
+    console.print_table("Share of self CPU time (%)", ("", *GROUPS), rows)
+    console.print_facts({"csv": str(table), "picture": str(picture)})
+
+
+@profile_commands.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A shipped profile's name, or a CSV file.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
+    output: Annotated[Path, typer.Option(help="Folder for speed_up.csv and speed_up.png.")] = Path("runs/compare"),
+    threads: Annotated[
+        str | None, typer.Option(help="Threads of A and of B, as 1,2 (default: the fewest that each holds).")
+    ] = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Compare two profiles: speed-up of B over A per model and batch, and the batch where it passes 1."""
+    from deeprec_env.analysis.heatmap import check_plotting
+    from deeprec_env.latency.comparison import compare, write_comparison
+    from deeprec_env.latency.comparison_picture import draw_comparison
+    from deeprec_env.latency.profile import load_profile
+
+    check_plotting()
+    counts: tuple[int | None, ...] = (None, None) if threads is None else whole_numbers("threads", threads)
+    if len(counts) != 2:
+        raise InputError("threads", threads, "must be two whole numbers: A's and B's")
+    compared = compare(load_profile(a), load_profile(b), (counts[0], counts[1]))
+    make_folder("output", output)
+    table, picture = output / "speed_up.csv", output / "speed_up.png"
+    check_writable("output", table)
+    write_comparison(table, compared)
+    labels = [name + (f", threads {count}" if count else "") for name, count in zip((a, b), counts, strict=True)]
+    draw_comparison(picture, compared, a=labels[0], b=labels[1])
+    if json:
+        found = {
+            entry.model: {
+                "speed_up": {str(point.batch): point.speed_up for point in entry.points},
+                "crossover_batches": entry.crossovers(),
+            }
+            for entry in compared
+        }
+        files = {"csv": str(table), "picture": str(picture)}
+        console.print_json({"schema_version": SCHEMA_VERSION, "a": a, "b": b, "models": found, **files})
+        return
+    batches = sorted({point.batch for entry in compared for point in entry.points})
+    rows = []
+    for entry in compared:
+        speed_ups = {point.batch: f"{point.speed_up:.3g}" for point in entry.points}
+        crossings = ", ".join(f"{batch:.1f}" for batch in entry.crossovers()) or "-"
+        rows.append([entry.model, *(speed_ups.get(batch, "-") for batch in batches), crossings])
+    title = f"Speed-up of B ({labels[1]}) over A ({labels[0]}) by batch"
+    console.print_table(title, ("model", *map(str, batches), "passes 1 at"), rows)
+    console.print_facts({"csv": str(table), "picture": str(picture)})

@@ -1,0 +1,130 @@
+"""`deeprec capacity` and `deeprec tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deeprec_env import console
+from deeprec_env.analysis.capacity import (
+    PERCENTILE,
+    PRECISION,
+    QUERIES,
+    SWEEP_QUERIES,
+    TUNING_QUERIES,
+    find_capacity,
+)
+from deeprec_env.cli.options import (
+    Arrivals,
+    BatchSize,
+    Engine,
+    Json,
+    Overrides,
+    PlanOption,
+    ScenarioArgument,
+    Seed,
+    ThresholdOption,
+    print_result,
+    threshold_of,
+)
+from deeprec_env.errors import InputError
+from deeprec_env.scenario.load import assignments, load_scenario
+from deeprec_env.simulation.simulate import with_options
+
+
+def capacity(
+    scenario: ScenarioArgument,
+    arrivals: Arrivals = "poisson",
+    batch_size: BatchSize = None,
+    threshold: ThresholdOption = None,
+    plan: PlanOption = None,
+    percentile: Annotated[float, typer.Option(help="Percentile that the target is for: 50 to 99.9.")] = PERCENTILE,
+    queries: Annotated[
+        int | None,
+        typer.Option(help=f"Most queries of a probed rate (default: {QUERIES}; {SWEEP_QUERIES} in a sweep)."),
+    ] = None,
+    precision: Annotated[
+        float, typer.Option(help="Half-width of the interval, in the value, that will do.")
+    ] = PRECISION,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Map all settings of the ladders: CSV and heat map.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of a sweep (default: runs/capacity/SCENARIO); it goes on with its CSV.")
+    ] = None,
+    engine: Engine = "compiled",
+    set_: Overrides = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Find the highest rate that settings carry within the target. It is a stationary one, with its interval."""
+    loaded = load_scenario(scenario, set_ or ())
+    if not sweep:
+        if output is not None:
+            raise InputError("output", str(output), "needs --sweep")
+        found = find_capacity(
+            loaded,
+            arrivals=arrivals,
+            batch_size=batch_size,
+            threshold=threshold_of(threshold),
+            plan=plan,
+            percentile=percentile,
+            queries=QUERIES if queries is None else queries,
+            precision=precision,
+            seed=seed,
+            engine=engine,
+        )
+        print_result(found.to_json(), json)
+        return
+    if batch_size is not None or threshold is not None:
+        raise InputError("sweep", "--batch-size, --threshold", "takes every setting of the ladders, and no other")
+    if plan is not None:
+        loaded = with_options(loaded, plan=plan)
+    from deeprec_env.analysis.heatmap import check_plotting
+    from deeprec_env.analysis.sweep import Sweep
+
+    check_plotting()
+    name = Path(scenario).stem
+    mapped = Sweep(
+        loaded,
+        name,
+        output or Path("runs/capacity") / name,
+        arrivals=arrivals,
+        percentile=percentile,
+        queries=SWEEP_QUERIES if queries is None else queries,
+        precision=precision,
+        seed=seed,
+        engine=engine,
+    )
+    with console.progress(f"sweep {name}", mapped.settings, quiet=json) as update:
+        mapped.run(update)
+    print_result(mapped.to_json(), json)
+
+
+def tune(
+    scenario: ScenarioArgument,
+    method: Annotated[
+        str, typer.Option(help="deeprecsched, deeprecsched-repository, grid-capacity (or grid), grid-day, static.")
+    ]
+    = "deeprecsched",
+    arrivals: Arrivals = "poisson",
+    queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
+    days: Annotated[int, typer.Option(help="Validation days of grid-day.")] = 16,
+    param: Annotated[list[str] | None, typer.Option(help="A parameter of the method: name=value.")] = None,
+    engine: Engine = "compiled",
+    set_: Overrides = None,
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:  # fmt: skip
+    """Search for the best settings of a scenario."""
+    from deeprec_env.policies.fixed.tune import TuneOptions
+    from deeprec_env.policies.fixed.tune import tune as tune_scenario
+
+    parameters = dict(assignments("--param", param or ()))
+    options = TuneOptions(
+        arrivals=arrivals, queries=queries, days=days, seed=seed, engine=engine, parameters=parameters
+    )
+    with console.progress(method, None, quiet=json) as update:
+        loaded = load_scenario(scenario, set_ or ())
+        result = tune_scenario(loaded, method, options, lambda what: update(what, 1))
+    print_result(result.to_json(), json)

@@ -1,0 +1,84 @@
+"""`deeprec scenarios` and `deeprec simulate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deeprec_env import console
+from deeprec_env.cli.options import (
+    Arrivals,
+    BatchSize,
+    Engine,
+    Json,
+    Overrides,
+    PlanOption,
+    ScenarioArgument,
+    Seed,
+    ThresholdOption,
+    print_result,
+    threshold_of,
+)
+from deeprec_env.scenario.load import load_scenario, pipeline_names, preset_names, preset_text
+from deeprec_env.simulation.simulate import QUERIES, SCHEMA_VERSION, simulate
+
+
+def scenarios(name: Annotated[str | None, typer.Argument()] = None, json: Json = False, seed: Seed = 0) -> None:
+    """List the shipped scenarios, or print one as YAML."""
+    if name is None and json:
+        names = {"scenarios": preset_names(), "pipelines": pipeline_names()}
+        console.print_json({"schema_version": SCHEMA_VERSION, **names})
+    elif name is None:
+        typer.echo("\n".join(preset_names() + pipeline_names()))
+    elif json:
+        console.print_json(load_scenario(preset_scenario(name)).model_dump(mode="json"))
+    else:
+        typer.echo(preset_text(name), nl=False)
+
+
+def preset_scenario(name: str) -> str:
+    """The name, if it is a preset's."""
+    preset_text(name)
+    return name
+
+
+def simulate_command(
+    scenario: ScenarioArgument,
+    qps: Annotated[float | None, typer.Option(help="Stationary arrivals at this rate.")] = None,
+    arrivals: Arrivals = "poisson",
+    batch_size: BatchSize = None,
+    threshold: ThresholdOption = None,
+    plan: PlanOption = None,
+    queries: Annotated[int, typer.Option(help="Arrivals to simulate.")] = QUERIES,
+    engine: Engine = "compiled",
+    set_: Overrides = None,
+    records: Annotated[Path | None, typer.Option(help="Write every query to this file: *.csv or *.parquet.")] = None,
+    split: Annotated[str, typer.Option(help="Stream: train, validation or test.")] = "train",
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Run a scenario and summarise its latencies, rates and energy."""
+    with console.progress("simulate", queries, quiet=json) as update:
+        result = simulate(
+            load_scenario(scenario, set_ or ()),
+            qps=qps,
+            arrivals=arrivals,
+            batch_size=batch_size,
+            threshold=threshold_of(threshold),
+            plan=plan,
+            queries=queries,
+            seed=seed,
+            split=split,
+            engine=engine,
+            records=records,
+            progress=lambda done: update("simulate", done),
+        )
+    if result.overloaded and not json:
+        pools = ", ".join(
+            f"{work.label} has an offered load of {work.load(result.qps_offered):.3g}"
+            for work in result.overloaded_pools()
+        )
+        typer.echo(f"overloaded: {pools}, so these latencies grow with the run", err=True)
+    print_result(result.to_json(), json)

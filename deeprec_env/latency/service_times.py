@@ -1,0 +1,75 @@
+"""The compiled code that evaluates rows of latency models: once, for both engines."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from deeprec_env.jit import compiled
+from deeprec_env.latency.normal import normal_quantile
+from deeprec_env.latency.rows import AFFINE, CONSTANT, EXPONENTIAL, RPACCEL
+from deeprec_env.latency.rpaccel import CLOCK_S
+from deeprec_env.latency.table import LEVELS
+
+_INNER = LEVELS[1:-1]
+
+
+@compiled
+def _profile_s(row: Any, items: Any, u: Any) -> Any:
+    """Linear in the batch, constant before the first, by the last slope behind the last; then linear in the level.
+
+    Places are counted rather than searched, the levels known when this is compiled: without branches that depend on
+    the noise it is several times faster.
+    """
+    batches = int(row[1])
+    of_batch, of_quantile = 2, 2 + batches
+    i = k = 0
+    for batch in range(1, batches - 1):
+        i += items >= row[of_batch + batch]
+    for level in _INNER:
+        k += u >= level
+    below, above = row[of_batch + i], row[of_batch + i + 1]
+    weight = max((items - below) / (above - below), 0.0)
+    along = min(max((u - LEVELS[k]) / (LEVELS[k + 1] - LEVELS[k]), 0.0), 1.0)
+    here = of_quantile + i * len(LEVELS) + k
+    next_ = here + len(LEVELS)
+    low = row[here] + weight * (row[next_] - row[here])
+    high = row[here + 1] + weight * (row[next_ + 1] - row[here + 1])
+    return low + along * (high - low)
+
+
+@compiled
+def write_s(row: Any, items: Any, u: Any, seconds: Any) -> None:
+    """Write the seconds of requests of `items` items at noise `u` (rule 9), elementwise."""
+    kind = row[0]
+    if kind == CONSTANT:
+        seconds[:] = row[1]
+    elif kind == EXPONENTIAL:
+        mean_s = row[1]
+        for request in range(len(items)):
+            seconds[request] = -mean_s * math.log1p(-u[request])
+    elif kind == AFFINE:
+        base_ms, per_item_ms, sigma = row[1], row[2], row[3]
+        for request in range(len(items)):
+            mean_s = (base_ms + per_item_ms * items[request]) * 1e-3
+            if sigma > 0.0:
+                mean_s = mean_s * math.exp(sigma * normal_quantile(u[request]) - sigma * sigma / 2.0)
+            seconds[request] = mean_s
+    elif kind == RPACCEL:
+        fixed, per_item, per_cycle = row[1], row[2], row[3]
+        for request in range(len(items)):
+            cycles = fixed + per_item * items[request] + math.floor(items[request] / per_cycle)
+            seconds[request] = cycles * CLOCK_S
+    else:
+        for request in range(len(items)):
+            seconds[request] = _profile_s(row, items[request], u[request])
+
+
+@compiled
+def requests_s(row: Any, items: Any, u: Any) -> Any:
+    """What `write_s` writes, as a new array."""
+    seconds = np.empty(len(items))
+    write_s(row, items, u, seconds)
+    return seconds

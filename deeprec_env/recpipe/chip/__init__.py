@@ -1,0 +1,1 @@
+"""RPAccel's chip: systolic arrays, embedding caches, area, power and energy."""

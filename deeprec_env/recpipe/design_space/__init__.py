@@ -1,0 +1,1 @@
+"""Spaces of pipelines: swept, searched and scheduled."""

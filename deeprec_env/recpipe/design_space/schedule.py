@@ -1,0 +1,176 @@
+"""Scheduling: the best pipeline of a space, and its mapping to devices, for a quality, a rate and a target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeprec_env.analysis.capacity import SWEEP_QUERIES, Capacity, find_capacity
+from deeprec_env.errors import InputError
+from deeprec_env.recpipe.design_space.cells import Cell, check_seed
+from deeprec_env.recpipe.design_space.space import Candidate, Space, SpaceConfig, load_space, scenario_of, space_of
+from deeprec_env.recpipe.design_space.sweep import Progress, run_all, silent
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, Result, simulate, versions
+
+OBJECTIVES = ("p95", "capacity")
+
+SCREENED = 3
+"""Times as many pipelines as are asked for are looked at more closely, behind the first sight of all."""
+
+FINAL_QUERIES = 50_000
+_LOADS = (0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98)
+"""Offered loads at which capacities are looked for at first sight."""
+
+PRECISION = 0.02
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A pipeline that was looked at closely: its run at the rate and, if it was asked for, its capacity."""
+
+    candidate: Candidate
+    result: Result
+    capacity: Capacity | None = None
+
+    @property
+    def meets(self) -> bool:
+        """Whether p95 and p99 are within their bounds, no pool overloaded."""
+        tail, scenario = self.result.tail, self.result.scenario
+        late = scenario.p99_factor is not None and tail.p99_s > scenario.p99_factor * scenario.sla_s
+        return not self.result.overloaded and tail.p95_s <= scenario.sla_s and not late
+
+    def to_json(self) -> dict[str, Any]:
+        """Its name, quality and figures."""
+        tail = self.result.tail
+        found: dict[str, Any] = {
+            "pipeline": str(self.candidate),
+            "quality": self.candidate.quality,
+            "p95_ms": tail.p95_s * 1e3,
+            "p95_ci_ms": [end * 1e3 for end in tail.p95_ci_s],
+            "p99_ms": tail.p99_s * 1e3,
+        }
+        if self.capacity is not None:
+            ends = self.capacity.qps_ci
+            found |= {"capacity_qps": self.capacity.qps, "capacity_ci": None if ends is None else list(ends)}
+        return found
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What was found: the best pipelines, best first; none if no pipeline will do.
+
+    `good_enough`: pipelines of the quality; `keep_up`: those of them no pool of which is overloaded at the rate;
+    `meet`: those whose p95 and p99 are within the target's bounds at first sight.
+    """
+
+    best: tuple[Choice, ...]
+    objective: str
+    quality: float
+    qps: float
+    sla_ms: float
+    pipelines: int
+    good_enough: int
+    keep_up: int
+    meet: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, best first."""
+        names = ("objective", "quality", "qps", "sla_ms", "pipelines", "good_enough", "keep_up", "meet")
+        facts = {"schema_version": SCHEMA_VERSION} | {name: getattr(self, name) for name in names}
+        return facts | {"best": [choice.to_json() for choice in self.best], "versions": versions()}
+
+
+def schedule(
+    space: Space | SpaceConfig | dict[str, Any] | str | Path,
+    *,
+    quality: float,
+    qps: float,
+    sla_ms: float | None = None,
+    objective: str = "p95",
+    top: int = 5,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Schedule:
+    """The best pipelines of a space (or its configuration) with at least a quality, at a rate, within a target.
+
+    `objective` "p95": the lowest p95 at the rate; "capacity": the highest capacity of those that meet the target at
+    the rate. All pipelines are run once on the space's `queries`; the `SCREENED` x `top` best of them again on
+    `FINAL_QUERIES` fresh ones of the validation split, or have their capacity found. Raises `InputError` for bad input.
+    """
+    if not isinstance(space, Space):
+        space = space_of(load_space(space))
+    if sla_ms is not None:
+        space = space_of(load_space(space.config.model_dump() | {"sla_ms": sla_ms}))
+    config = space.config
+    _check(config, quality, qps, objective, top, seed)
+    good = [each for each in space.candidates if each.quality is not None and each.quality >= quality]
+    loads = [_load(config, candidate) for candidate in good]
+    able = [candidate for candidate, load in zip(good, loads, strict=True) if load * qps < 1.0]
+    cells: list[Cell] = []
+    for found in run_all(config, [(candidate, [qps]) for candidate in able], seed=seed, workers=workers):
+        cells += found
+        progress(f"{len(able)} pipelines at {qps:g} queries/s", 1)
+    meeting = [(cell, candidate) for cell, candidate in zip(cells, able, strict=True) if cell.meets]
+    if objective == "p95":
+        ranked = [candidate for _, candidate in sorted(meeting, key=lambda pair: (pair[0].p95_ms, pair[1].key))]
+        chosen = [_choice(config, candidate, qps, seed) for candidate in ranked[: SCREENED * top]]
+        chosen.sort(key=lambda choice: choice.result.tail.p95_s)
+    else:
+        ranked = _by_first_sight(config, [candidate for _, candidate in meeting], seed, workers, progress)
+        chosen = [_choice(config, candidate, qps, seed, capacity=True) for candidate in ranked[: SCREENED * top]]
+        chosen.sort(key=lambda choice: -(choice.capacity.qps if choice.capacity else 0.0))
+    best = [choice for choice in chosen if choice.meets][:top]
+    return Schedule(
+        tuple(best), objective, quality, qps, config.sla_ms, len(space.candidates), len(good), len(able), len(meeting)
+    )
+
+
+def _check(config: SpaceConfig, quality: float, qps: float, objective: str, top: int, seed: int) -> None:
+    check_seed(seed)
+    if config.quality is None:
+        raise InputError("quality", quality, "can't be asked for: the space has none (quality: null)")
+    if not 0.0 <= quality <= 1.0:
+        raise InputError("quality", quality, "must be between 0 and 1")
+    if not qps > 0.0:
+        raise InputError("qps", qps, "must be above 0")
+    if objective not in OBJECTIVES:
+        raise InputError("objective", objective, f"must be one of {', '.join(OBJECTIVES)}")
+    if top < 1:
+        raise InputError("top", top, "must be at least 1")
+
+
+def _load(config: SpaceConfig, candidate: Candidate) -> float:
+    """Load of the busiest pool at one query a second."""
+    scenario = scenario_of(config, candidate)
+    control = scenario.control
+    return max(1.0 / work.largest_qps for work in pool_work(scenario, control.batch_size, control.threshold, 0))
+
+
+def _choice(config: SpaceConfig, candidate: Candidate, qps: float, seed: int, *, capacity: bool = False) -> Choice:
+    scenario = scenario_of(config, candidate)
+    result = simulate(scenario, qps=qps, queries=FINAL_QUERIES, seed=seed, split="validation")
+    return Choice(candidate, result, _capacity(scenario, seed) if capacity else None)
+
+
+def _capacity(scenario: Scenario, seed: int) -> Capacity:
+    return find_capacity(scenario, queries=SWEEP_QUERIES, precision=PRECISION, seed=seed, p95_only=False, confirm=False)
+
+
+def _by_first_sight(
+    config: SpaceConfig, candidates: Sequence[Candidate], seed: int, workers: int | None, progress: Progress
+) -> list[Candidate]:
+    """By the highest rate that meets the target among those of some offered loads."""
+    rates = [(np.array(_LOADS) / _load(config, candidate)).tolist() for candidate in candidates]
+    highest = []
+    for cells in run_all(config, list(zip(candidates, rates, strict=True)), seed=seed, workers=workers):
+        highest.append(max((cell.qps for cell in cells if cell.meets), default=0.0))
+        progress(f"{len(candidates)} pipelines at {len(_LOADS)} loads", 1)
+    order = sorted(range(len(candidates)), key=lambda index: (-highest[index], candidates[index].key))
+    return [candidates[index] for index in order]

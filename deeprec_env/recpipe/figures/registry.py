@@ -1,0 +1,39 @@
+"""The figures by their number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from deeprec_env.errors import InputError
+from deeprec_env.files import make_folder
+from deeprec_env.recpipe.design_space.cells import check_seed
+from deeprec_env.recpipe.design_space.pictures import check_plotting
+from deeprec_env.recpipe.figures.accelerator import figure_12, figure_13, figure_14
+from deeprec_env.recpipe.figures.chip import figure_10a, figure_10c, figure_11
+from deeprec_env.recpipe.figures.commodity import figure_7, figure_8
+from deeprec_env.recpipe.figures.lines import Row
+from deeprec_env.recpipe.figures.models import figure_2, figure_3
+
+FIGURES: dict[str, Callable[[Path, int], list[Row]]] = {
+    "2": figure_2,
+    "3": figure_3,
+    "7": figure_7,
+    "8": figure_8,
+    "10a": figure_10a,
+    "10c": figure_10c,
+    "11": figure_11,
+    "12": figure_12,
+    "13": figure_13,
+    "14": figure_14,
+}
+
+
+def write_figure(number: str, folder: Path, seed: int = 0) -> list[Row]:
+    """Write `folder`/figureNUMBER.csv and .png, and return the table; `InputError` for a figure that is not there."""
+    if number not in FIGURES:
+        raise InputError("figure", number, f"must be one of {', '.join(FIGURES)}")
+    check_seed(seed)
+    check_plotting()
+    make_folder("output", folder)
+    return FIGURES[number](folder, seed)

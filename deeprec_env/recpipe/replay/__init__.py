@@ -1,0 +1,1 @@
+"""Logged runs of RecPipe's artifact, predicted."""

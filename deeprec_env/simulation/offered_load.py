@@ -1,0 +1,96 @@
+"""Offered load: how much work a rate brings to each pool, from means alone, without simulation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprec_env.scenario.bounds import MOST_ITEMS, Threshold
+from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.scenario.pools import Pool, PoolKind, Stage
+from deeprec_env.scenario.schema import Scenario
+
+
+@dataclass(frozen=True)
+class PoolWork:
+    """Mean server-seconds that a query brings to a pool, with contention as when all its servers are busy.
+
+    `visits` is the share of the queries that bring any.
+    """
+
+    stage: str
+    kind: PoolKind
+    servers: int
+    seconds_per_query: float
+    visits: float
+
+    @property
+    def label(self) -> str:
+        """The pool's name in messages: its kind, behind the stage's name in a pipeline."""
+        return self.kind if self.stage == "node" else f"{self.stage}.{self.kind}"
+
+    def load(self, qps: float) -> float:
+        """Offered load at a rate; at 1 and above the pool can't keep up."""
+        return qps * self.seconds_per_query / self.servers
+
+    @property
+    def largest_qps(self) -> float:
+        """The rate at which the pool's load is 1 (infinite if it gets no work)."""
+        return self.servers / self.seconds_per_query if self.seconds_per_query > 0.0 else np.inf
+
+
+def pool_work(scenario: Scenario, batch_size: int, threshold: Threshold, plan: int | None = None) -> list[PoolWork]:
+    """The work that a mean query brings to every pool under fixed settings (`plan`: an index; None: the scenario's)."""
+    sizes, probability = scenario.workload.sizes.probabilities()
+    index = scenario.plan if plan is None else plan
+    work = []
+    for stage, most in zip(scenario.planned_stages[index], scenario.planned_items[index], strict=True):
+        items = np.minimum(sizes, most)
+        offloaded = np.full(len(items), stage.cpu is None)
+        if stage.accelerator is not None and threshold is not None:
+            offloaded |= items >= threshold
+        offloaded &= items > 0
+        # A query has this many sub-batches, so many of them with one item more than the others.
+        shares = np.maximum(np.minimum(items, min(scenario.sub_batches, scenario.fewest_items[index])), 1)
+        small, larger = np.divmod(items, shares)
+        large = small + (larger > 0)
+        if stage.cpu is not None:
+            largest = MOST_ITEMS if stage.whole else batch_size
+            seconds = (shares - larger) * _split_s(stage, stage.cpu, small, largest)
+            seconds += larger * _split_s(stage, stage.cpu, large, largest)
+            work.append(_work(stage, "cpu", probability, ~offloaded & (items > 0), seconds))
+        if stage.accelerator is not None:
+            seconds = (shares - larger) * _busy_s(stage, stage.accelerator, np.maximum(small, 1))
+            seconds += larger * _busy_s(stage, stage.accelerator, np.maximum(large, 1))
+            work.append(_work(stage, "accelerator", probability, offloaded, seconds))
+    return work
+
+
+def offered_load(
+    scenario: Scenario, qps: float, batch_size: int, threshold: Threshold, plan: int | None = None
+) -> dict[str, float | None]:
+    """Load of the busiest pool of each kind at a rate (None without one)."""
+    loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
+    for work in pool_work(scenario, batch_size, threshold, plan):
+        loads[work.kind] = max(loads[work.kind] or 0.0, work.load(qps))
+    return loads
+
+
+def _split_s(stage: Stage, pool: Pool, items: Ints, batch_size: int) -> Floats:
+    """Server-seconds of queries that are split into requests of `batch_size` items."""
+    full, rest = np.divmod(items, batch_size)
+    largest = np.array([max(1, min(batch_size, int(items.max())))])  # what full requests, if there are any, hold
+    seconds: Floats = full * _busy_s(stage, pool, largest)
+    seconds += np.where(rest > 0, _busy_s(stage, pool, np.maximum(rest, 1)), 0.0)
+    return seconds
+
+
+def _busy_s(stage: Stage, pool: Pool, items: Ints) -> Floats:
+    return pool.latency.mean_s(items) * pool.slowdown(pool.servers) + stage.overhead_s
+
+
+def _work(stage: Stage, kind: PoolKind, probability: Floats, visits: NDArray[np.bool_], seconds: Floats) -> PoolWork:
+    mean_s = float(probability @ np.where(visits, seconds, 0.0))
+    return PoolWork(stage.name, kind, stage.pools()[kind].servers, mean_s, float(probability @ visits))

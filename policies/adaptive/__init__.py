@@ -1,0 +1,1 @@
+"""Policies that change the settings by what they measure."""

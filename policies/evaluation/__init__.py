@@ -1,0 +1,1 @@
+"""Fair comparisons of policies: episodes, their metrics, paired statistics, tables and pictures."""

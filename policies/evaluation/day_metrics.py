@@ -1,0 +1,139 @@
+"""Running days: the day metric of a policy or a fixed setting on the traffic of a split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from deeprec_env.envs.node_env import NodeEnv
+from deeprec_env.envs.traffic_env import TrafficEnv
+from deeprec_env.policies.base import PlanSetting, Policy, Setting, Watcher
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.records import Records
+from deeprec_env.simulation.simulate import run
+from deeprec_env.simulation.windows import usage
+from deeprec_env.workload.diurnal import Diurnal
+from deeprec_env.workload.stream import QueryStream, episode_seed
+
+Day = TypeVar("Day")
+"""What is measured of a day: `DayMetrics`, or the figures of another environment."""
+
+HOURS = 24
+
+LATENCY_LEVELS = (*(level / 100 for level in range(100)), 0.995, 0.999, 1.0)
+"""Levels of `DayMetrics.latency_quantiles_s`."""
+
+
+@dataclass(frozen=True)
+class DayMetrics:
+    """One day under one policy, over all queries that arrived in it, drained. Times in seconds.
+
+    `hourly_p95_s` holds the 24 hours' p95 (NaN for an hour without arrivals); `p95_hourly_s`, its mean, is the day
+    metric. `goodput_qps` counts the queries within the target.
+    """
+
+    hourly_p95_s: tuple[float, ...]
+    p95_hourly_s: float
+    p95_day_s: float
+    p99_day_s: float
+    violation_rate: float
+    goodput_qps: float
+    joules_per_query: float
+    queries: int
+    latency_quantiles_s: tuple[float, ...]
+
+
+def day_metrics(records: Records, scenario: Scenario) -> DayMetrics:
+    """Metrics of a drained day's records."""
+    day_s, latency_s = day_length_s(scenario), records.latency_s
+    hour = np.minimum((records.arrival_s / (day_s / HOURS)).astype(np.int64), HOURS - 1)
+    hourly = [float(np.percentile(latency_s[hour == h], 95)) if (hour == h).any() else math.nan for h in range(HOURS)]
+    p95_s, p99_s = np.percentile(latency_s, (95, 99)).tolist()
+    late = latency_s > scenario.sla_s
+    _, energy_j = usage(records, scenario, 0.0, day_s)
+    return DayMetrics(
+        hourly_p95_s=tuple(hourly),
+        p95_hourly_s=float(np.nanmean(hourly)),
+        p95_day_s=p95_s,
+        p99_day_s=p99_s,
+        violation_rate=float(late.mean()),
+        goodput_qps=int((~late).sum()) / day_s,
+        joules_per_query=energy_j / len(records),
+        queries=len(records),
+        latency_quantiles_s=tuple(np.quantile(latency_s, LATENCY_LEVELS).tolist()),
+    )
+
+
+def day_length_s(scenario: Scenario) -> float:
+    """Length of an episode's traffic in seconds."""
+    arrivals = scenario.workload.arrivals
+    return arrivals.day_s if isinstance(arrivals, Diurnal) else 96 * scenario.control.interval_s
+
+
+def run_policy(env: NodeEnv, policy: Policy, seed: int, split: str) -> Records:
+    """An episode of the split's stream of `seed` under a policy, drained.
+
+    A policy that watches is shown the environment, whose traffic is known ahead, at the start of the episode.
+    """
+    observation, _ = env.reset(seed=seed, options={"split": split})
+    if isinstance(policy, Watcher):
+        assert isinstance(env, TrafficEnv)
+        policy.watch(env)
+    state, first, over = None, True, False
+    while not over:
+        action, state = policy.predict(observation, state, np.array([first]), deterministic=True)
+        observation, _, terminated, truncated, _ = env.step(action)
+        first, over = False, terminated or truncated
+    return env.finish()
+
+
+class DayRuns(Generic[Day]):
+    """Fixed settings on the same few days, each measured; counts the queries it takes and remembers the results."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        measure: Callable[[Records, Scenario], Day],
+        *,
+        seeds: Sequence[int],
+        split: str,
+        engine: str,
+    ) -> None:
+        self._scenario, self._measure, self._engine = scenario, measure, engine
+        self._traffic = [
+            QueryStream(scenario.workload, episode_seed(seed, split)).draw_until(day_length_s(scenario))
+            for seed in seeds
+        ]
+        self._known: dict[Setting | PlanSetting, list[Day]] = {}
+        self.queries_used = 0
+
+    def __len__(self) -> int:
+        return len(self._traffic)
+
+    def fixed(self, setting: Setting | PlanSetting, count: int | None = None) -> list[Day]:
+        """The first `count` days (None: all) under one setting."""
+        scenario, days = self._scenario.with_settings(*setting), self._known.setdefault(setting, [])
+        for traffic in self._traffic[len(days) : count]:
+            records = run(scenario, traffic, engine=self._engine)
+            days.append(self._measure(records, scenario))
+            self.queries_used += len(records)
+        return days[:count]
+
+
+def day_objective(days: Sequence[DayMetrics], violations: float = 0.001) -> float:
+    """What a training chooses its best model by: the day metric in seconds (geometric mean), dear above a limit.
+
+    It is multiplied by 1 + 1000 times the share of violations above `violations`, so that no model wins by giving up
+    its peak hours.
+    """
+    excess = max(0.0, sum(day.violation_rate for day in days) / len(days) - violations)
+    return geometric_mean([day.p95_hourly_s for day in days]) * (1.0 + 1e3 * excess)
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Geometric mean of positive numbers."""
+    return math.exp(sum(math.log(value) for value in values) / len(values))

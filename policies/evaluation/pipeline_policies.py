@@ -1,0 +1,149 @@
+"""Policies of `DeepRec/Pipeline-v0` by name, tuned on validation days and ready for evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from deeprec_env.envs import PIPELINE, PipelineEnv
+from deeprec_env.errors import InputError
+from deeprec_env.policies.adaptive.degrade import RULES, DegradePolicy
+from deeprec_env.policies.adaptive.plan_table import HEADROOMS, PlanTablePolicy, best_by_load
+from deeprec_env.policies.adaptive.random_policy import RandomPolicy
+from deeprec_env.policies.base import FixedPolicy, PlanSetting, Policy, Prepared, Progress
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, run_policy
+from deeprec_env.policies.evaluation.plan_metrics import PipelineDay, action_of, front, mean_goodput, pipeline_day
+from deeprec_env.policies.fixed.best_plan import ISO_QUALITY, best_of_plan, best_plan, plans_of_quality
+from deeprec_env.policies.fixed.refine import leaders
+from deeprec_env.policies.fixed.tune import TuneOptions
+from deeprec_env.policies.privileged.plan_oracle import PlanOracle
+from deeprec_env.policies.registry import find_agent_loader, is_users, prepared_by_user
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.workload.diurnal import Diurnal
+
+KEPT = 12
+"""Candidates of a policy that go on from the first round of days to the last."""
+
+
+@dataclass
+class PipelineTuning:
+    """One comparison's tuning, on validation days of a scenario that has its day.
+
+    `options.queries` are those of every run of the load table. `quality_floor`: share of the best plan's quality that
+    best-fixed-iso keeps.
+    """
+
+    scenario: Scenario
+    options: TuneOptions = field(default_factory=TuneOptions)
+    quality_floor: float = ISO_QUALITY
+    progress: Progress = field(default=lambda what: None)
+
+    def __post_init__(self) -> None:
+        plans_of_quality(self.scenario, self.quality_floor)
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the validation days."""
+        return range(self.options.seed, self.options.seed + self.options.days)
+
+    def new_days(self) -> DayRuns[PipelineDay]:
+        """The validation days, none of them run yet."""
+        engine = self.options.engine
+        return DayRuns(self.scenario, pipeline_day, seeds=self.seeds, split="validation", engine=engine)
+
+    @cached_property
+    def steps(self) -> tuple[list[PlanSetting], int]:
+        """The setting of each plan worth choosing, from the best plan to the cheapest; and the queries that took."""
+        days = self.new_days()
+        return [best_of_plan(self.scenario, plan, days, self.progress) for plan in front(self.scenario)], (
+            days.queries_used
+        )
+
+
+def _fixed(tuning: PipelineTuning, floor: float) -> Prepared:
+    days = tuning.new_days()
+    setting = best_plan(tuning.scenario, plans_of_quality(tuning.scenario, floor), days, tuning.progress)
+    batch_size, threshold, plan = setting
+    policy = FixedPolicy(*action_of(tuning.scenario, setting))
+    return Prepared(policy, tuning.scenario, days.queries_used, (batch_size, threshold), plan)
+
+
+def _degrade(tuning: PipelineTuning) -> Prepared:
+    scenario, (steps, used) = tuning.scenario, tuning.steps
+    actions = [action_of(scenario, setting) for setting in steps]
+    return _best(tuning, [DegradePolicy(actions, rule) for rule in RULES], used)
+
+
+def _load_table(tuning: PipelineTuning) -> Prepared:
+    scenario, (steps, used) = tuning.scenario, tuning.steps
+    arrivals, capacity = scenario.workload.arrivals, scenario.capacity
+    assert isinstance(arrivals, Diurnal)
+    assert capacity is not None
+    by_load, more = best_by_load(
+        scenario,
+        steps,
+        highest=arrivals.peak_qps * arrivals.ceiling / arrivals.peak / capacity.qps,
+        queries=tuning.options.queries,
+        seed=tuning.options.seed,
+        engine=tuning.options.engine,
+    )
+    return _best(tuning, [PlanTablePolicy(scenario, by_load, headroom) for headroom in HEADROOMS], used + more)
+
+
+def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> Prepared:
+    """The policy of highest goodput on validation days: all run an eighth of them, the best `KEPT` all."""
+    env = PipelineEnv(tuning.scenario, engine=tuning.options.engine)
+
+    def value(which: int, days: int) -> float:
+        nonlocal used
+        tuning.progress(f"{type(policies[which]).__name__} {which + 1} of {len(policies)}, {days} days")
+        records = [run_policy(env, policies[which], seed, "validation") for seed in tuning.seeds[:days]]
+        used += sum(map(len, records))
+        return -mean_goodput([pipeline_day(each, tuning.scenario) for each in records])
+
+    rounds = [(math.ceil(tuning.options.days / 8), KEPT), (tuning.options.days, 1)]
+    best = leaders(range(len(policies)), value, rounds)[0]
+    env.close()
+    return Prepared(policies[best], tuning.scenario, used)
+
+
+def _rate_oracle(tuning: PipelineTuning) -> Prepared:
+    if tuning.options.engine != "compiled":
+        raise InputError(
+            "engine", tuning.options.engine, "can't be copied in mid-run, as rate-oracle needs; use compiled"
+        )
+    steps, used = tuning.steps
+    return Prepared(PlanOracle(tuning.scenario, steps, tuning.options.seed), tuning.scenario, used)
+
+
+def _random(tuning: PipelineTuning) -> Prepared:
+    control, plans = tuning.scenario.control, tuning.scenario.planned_stages
+    rungs = len(plans), len(control.batch_sizes), len(tuning.scenario.thresholds)
+    policy: Policy = RandomPolicy(rungs, tuning.options.seed)
+    return Prepared(policy, tuning.scenario, 0)
+
+
+POLICIES: dict[str, Callable[[PipelineTuning], Prepared]] = {
+    "best-fixed": lambda tuning: _fixed(tuning, 0.0),
+    "best-fixed-iso": lambda tuning: _fixed(tuning, tuning.quality_floor),
+    "degrade": _degrade,
+    "load-table": _load_table,
+    "rate-oracle": _rate_oracle,
+    "random": _random,
+}
+"""Policies by name: tuning -> policy and cost. best-fixed-iso keeps to plans of about the best quality; load-table
+takes the best plan for the measured rate; rate-oracle sees ahead, as no server can."""
+
+
+def prepare(name: str, tuning: PipelineTuning) -> Prepared:
+    """The policy of a name, tuned, or the trained agent in a file or folder of that path.
+
+    The name may also be another package's, or `module:function`, as in `deeprec_env.policies.registry`.
+    """
+    if name in POLICIES:
+        return POLICIES[name](tuning)
+    if is_users(name):
+        return prepared_by_user(name, tuning.scenario, tuning.options, tuning.progress)
+    return find_agent_loader(name, list(POLICIES))(name, tuning.scenario, PIPELINE)

@@ -1,0 +1,148 @@
+"""Capacity of any policy, fixed or adaptive: the highest stationary Poisson rate that it holds.
+
+The rule is that of a fixed setting, read for settings that change: the offered load of every pool, averaged over the
+queries by the settings they met, below 1; p95 within the target; p99 within `p99_factor` times the target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeprec_env.envs.serving import ServingEnv
+from deeprec_env.policies.base import Prepared, Setting
+from deeprec_env.policies.evaluation.day_metrics import day_length_s, run_policy
+from deeprec_env.policies.fixed.refine import largest_rates
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.offered_load import PoolWork, pool_work
+from deeprec_env.simulation.records import Records
+from deeprec_env.simulation.simulate import run, with_options
+from deeprec_env.simulation.summary import warmup_queries
+from deeprec_env.workload.stream import QueryStream, episode_seed
+
+SPLIT = "test"
+PRECISION = 0.005
+
+_STEP = 1.15  # first factor between rates while they are still to be bracketed, squared from one to the next
+_CLOSE = 1.015  # the same where the answer is nearly known
+_LOWEST = 0.01  # of the analytic bound: as good as an empty system
+
+
+@dataclass(frozen=True)
+class RateProbe:
+    """A policy at one rate: p95 and p99 in seconds, and the highest mean offered load of a pool."""
+
+    p95_s: float
+    p99_s: float
+    load: float
+
+    def meets(self, scenario: Scenario) -> bool:
+        """Whether the scenario's rule holds; with `p99_factor` null that is p95 alone."""
+        if scenario.p99_factor is None:
+            return self.p95_s <= scenario.sla_s
+        return self.load < 1.0 and self.p95_s <= scenario.sla_s and self.p99_s <= scenario.p99_factor * scenario.sla_s
+
+
+class RateMeter:
+    """Runs one policy at stationary rates, always on the same traffic, stretched: the first `queries` of a seed."""
+
+    def __init__(
+        self, prepared: Prepared, *, seed: int, queries: int, split: str = SPLIT, engine: str = "compiled"
+    ) -> None:
+        self._prepared, self._seed, self._split = prepared, seed, split
+        self._queries, self._engine = queries, engine
+        self._work: dict[Setting, list[PoolWork]] = {}
+
+    def probe(self, qps: float) -> RateProbe:
+        """The policy at a rate, without the warm-up."""
+        records = self._run(with_options(self._prepared.scenario, qps=qps))
+        counted = slice(warmup_queries(self._queries), self._queries)
+        p95_s, p99_s = np.percentile(records.latency_s[counted], (95, 99)).tolist()
+        return RateProbe(p95_s, p99_s, self._load(records, counted, qps))
+
+    def meets(self, qps: float) -> bool:
+        """Whether the policy holds a rate, by the scenario's rule."""
+        return not self.overloads(qps) and self.probe(qps).meets(self._prepared.scenario)
+
+    def overloads(self, qps: float) -> bool:
+        """Whether a fixed setting is known to fail the rule without a run: a pool's offered load is not below 1."""
+        scenario, fixed = self._prepared.scenario, self._prepared.setting
+        if fixed is None or scenario.p99_factor is None:
+            return False
+        return any(work.load(qps) >= 1.0 for work in pool_work(scenario, *fixed))
+
+    def _run(self, at_rate: Scenario) -> Records:
+        fixed = self._prepared.setting
+        if fixed is not None:
+            traffic = QueryStream(at_rate.workload, episode_seed(self._seed, self._split)).draw(self._queries)
+            return run(at_rate.with_settings(*fixed), traffic, engine=self._engine)
+        env = ServingEnv(at_rate, engine=self._engine)
+        # A few windows more than the queries need on average: a fixed setting's queries, and some behind them.
+        expected = self._queries + 5 * math.sqrt(self._queries)
+        env.windows = math.ceil(expected / (at_rate.workload.arrivals.mean_qps * env.interval_s))
+        try:
+            return run_policy(env, self._prepared.policy, self._seed, self._split)
+        finally:
+            env.close()
+
+    def _load(self, records: Records, counted: slice, qps: float) -> float:
+        met = np.stack([records.batch_size[counted].astype(np.float64), records.threshold[counted]])
+        settings, counts = np.unique(met, axis=1, return_counts=True)
+        loads = np.zeros(len(self._pool_work(*settings[:, 0])))
+        for (batch_size, threshold), count in zip(settings.T, counts, strict=True):
+            loads += count * np.array([work.load(qps) for work in self._pool_work(batch_size, threshold)])
+        return float(loads.max() / counts.sum())
+
+    def _pool_work(self, batch_size: float, threshold: float) -> list[PoolWork]:
+        setting = (int(batch_size), None if math.isinf(threshold) else int(threshold))
+        if setting not in self._work:
+            self._work[setting] = pool_work(self._prepared.scenario, *setting)
+        return self._work[setting]
+
+
+def policy_capacities(
+    prepared: Prepared, seeds: Sequence[int], *, queries: int, split: str = SPLIT, engine: str = "compiled"
+) -> tuple[float, ...]:
+    """By seed the highest stationary Poisson rate that a policy holds, to `PRECISION` below; 0 where it holds none.
+
+    Two policies are tried on the same traffic, so that their ratio is paired. The seeds behind the first start from
+    what it found, which is close.
+    """
+    scenario = prepared.scenario
+    highest = max(largest_rates(scenario).values())
+    start = min(highest, scenario.capacity.qps) if scenario.capacity else 0.5 * highest
+    found: list[float] = []
+    for seed in seeds:
+        meter = RateMeter(prepared, seed=seed, queries=queries, split=split, engine=engine)
+        near = found[0] if found else 0.0
+        found.append(_largest(meter.meets, near or start, _CLOSE if near else _STEP, _LOWEST * highest))
+    return tuple(found)
+
+
+def _largest(meets: Callable[[float], bool], start: float, step: float, lowest: float) -> float:
+    """The highest rate before the first failure that is met, from `start` outwards, then by bisection."""
+    low = high = start
+    if meets(start):
+        while meets(high := low * step):
+            low, step = high, step * step
+    else:
+        while not meets(low := high / step):
+            high, step = low, step * step
+            if low < lowest:
+                return 0.0
+    while high - low > PRECISION * low:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if meets(middle) else (low, middle)
+    return low
+
+
+def capacity_queries(scenario: Scenario, queries: int) -> int:
+    """Queries of a probe: at least what a day's windows hold at the scenario's capacity.
+
+    So that an adaptive policy is tried at every time of the day, and a fixed setting on as many queries.
+    """
+    a_day = 0.0 if scenario.capacity is None else scenario.capacity.qps * day_length_s(scenario)
+    return max(queries, math.ceil(a_day))

@@ -1,0 +1,1 @@
+"""Policies of one fixed setting, and the searches that find it."""

@@ -1,0 +1,127 @@
+"""DeepRecSched as its repository runs it: on a live, noisy server whose load it moves while it watches p95."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from deeprec_env.policies.base import Progress, Setting
+from deeprec_env.policies.fixed.static import static_setting
+from deeprec_env.scenario.bounds import Count, NonNegative, Positive, Threshold
+from deeprec_env.scenario.component import Strict
+from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.asyncio_engine import AsyncioEngine
+from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.simulate import with_options
+from deeprec_env.workload.stream import QueryStream, episode_seed
+
+
+class RepositoryOptions(Strict):
+    """Parameters of the repository's scheduler, with the values of its scripts where it has them.
+
+    `gap_steps` points of the log grid of mean gaps lie between `shortest_gap` and `longest_gap`, in gaps at which the
+    static setting's busiest pool is fully loaded; `nominal_gap` is where each configuration starts.
+    """
+
+    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (512, 384, 256, 192, 128, 96, 64, 48, 32)
+    thresholds: Annotated[tuple[Count, ...], Field(min_length=1)] = (96, 128, 192, 256, 384, 512)
+    req_granularity: Count = 64
+    stable_region: NonNegative = 0.10
+    sched_timeout: Count = 128
+    arr_steps: Count = 32
+    gap_steps: Annotated[int, Field(ge=2)] = 100
+    shortest_gap: Positive = 0.25
+    longest_gap: Positive = 20.0
+    nominal_gap: Positive = 2.0
+
+
+class GapMeter(Protocol):
+    """Measures how fast queries may follow each other under a setting."""
+
+    def median_gap_s(self, batch_size: int, threshold: Threshold) -> float:
+        """Median mean gap of a configuration's last windows."""
+
+
+class LiveTuner:
+    """Finds, for one configuration, the shortest mean gap at which a live server holds its p95; counts the queries.
+
+    On the asyncio engine, whatever the tuning's: it follows every completion and moves the load in mid-run.
+    """
+
+    def __init__(self, scenario: Scenario, options: RepositoryOptions, *, seed: int) -> None:
+        self._scenario, self._options, self._seed = scenario, options, seed
+        busiest = min(pool_work(scenario, *static_setting(scenario)), key=lambda work: work.largest_qps)
+        unit_s = 1.0 / busiest.largest_qps
+        self._gaps_s: Floats = unit_s * np.geomspace(options.shortest_gap, options.longest_gap, options.gap_steps)
+        self._nominal = int(np.argmin(np.abs(np.log(self._gaps_s / (unit_s * options.nominal_gap)))))
+        self._configurations = 0
+        self.queries_used = 0
+
+    def median_gap_s(self, batch_size: int, threshold: Threshold) -> float:
+        """Median mean gap of the last `arr_steps` windows of a configuration, each tried on fresh traffic."""
+        options, position = self._options, self._nominal
+        scenario = with_options(
+            self._scenario, qps=1.0 / float(self._gaps_s[position]), batch_size=batch_size, threshold=threshold
+        )
+        windows, size = options.sched_timeout, options.req_granularity
+        seed = episode_seed(self._seed, "validation", self._configurations)
+        self._configurations += 1
+        engine = AsyncioEngine(scenario, QueryStream(scenario.workload, seed).draw(2 * windows * size))
+        tried: list[float] = []
+        try:
+            for window in range(windows):
+                engine.run_until_completed((window + 1) * size)
+                tried.append(float(self._gaps_s[position]))
+                latency_s = engine.finished_latency_s(window * size, (window + 1) * size)
+                moved = self._move(position, float(np.percentile(latency_s, 95)))
+                if moved != position:
+                    engine.stretch_gaps(float(self._gaps_s[moved] / self._gaps_s[position]))
+                    position = moved
+            self.queries_used += engine.arrived
+        finally:
+            engine.close()
+        return float(np.median(tried[-options.arr_steps :]))
+
+    def _move(self, position: int, p95_s: float) -> int:
+        """A grid step slower above the target, a step faster well below it, else none."""
+        if p95_s > self._scenario.sla_s:
+            return min(position + 1, len(self._gaps_s) - 1)
+        if p95_s < self._scenario.sla_s / (1.0 + self._options.stable_region):
+            return max(position - 1, 0)
+        return position
+
+
+def deeprecsched_repository(
+    scenario: Scenario, tuner: GapMeter, progress: Progress, options: RepositoryOptions
+) -> Setting:
+    """Batch sizes first with offloading off, then thresholds; the first one worse than the one before ends it.
+
+    Source: DeepRecSys repository, scheduler and its scripts (values: `RepositoryOptions`).
+    """
+    largest = int(scenario.workload.sizes.probabilities()[0][-1])
+    sizes = [size for size in options.batch_sizes if size <= largest] or [largest]
+    batch_size, gap_s = _descend(sizes, lambda size: tuner.median_gap_s(size, None), progress, "batch size")
+    if not scenario.has_accelerator:
+        return batch_size, None
+    threshold, offloaded_gap_s = _descend(
+        options.thresholds, lambda limit: tuner.median_gap_s(batch_size, limit), progress, "threshold"
+    )
+    return batch_size, threshold if offloaded_gap_s < gap_s else None
+
+
+def _descend(values: Sequence[int], gap_s: Callable[[int], float], progress: Progress, what: str) -> tuple[int, float]:
+    tried: list[tuple[int, float]] = []
+    before = math.inf
+    for value in values:
+        progress(f"{what} {value}")
+        gap = gap_s(value)
+        if gap > before:
+            return tried[-1]
+        tried.append((value, gap))
+        before = gap
+    return min(tried, key=lambda pair: pair[1])

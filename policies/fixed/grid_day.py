@@ -1,0 +1,30 @@
+"""The best fixed setting for the day."""
+
+from __future__ import annotations
+
+import math
+
+from deeprec_env.policies.base import Progress, Setting
+from deeprec_env.policies.evaluation.day_metrics import DayMetrics, DayRuns, geometric_mean
+from deeprec_env.policies.fixed.refine import ladder_settings, largest_rates, leaders
+from deeprec_env.scenario.schema import Scenario
+
+KEPT = 12
+"""Settings that go on from the first round of days to the last."""
+
+
+def grid_day(scenario: Scenario, days: DayRuns[DayMetrics], progress: Progress) -> Setting:
+    """The ladders' setting of lowest day metric (geometric mean) on validation days: all of them, exhaustively.
+
+    All settings run an eighth of the days, the best `KEPT` of them all days. Settings with a pool that the day's mean
+    rate overloads are left out (unless all are): their backlog grows all day.
+    """
+    mean_qps = scenario.workload.arrivals.mean_qps
+    able = [setting for setting, qps in largest_rates(scenario).items() if qps > mean_qps]
+
+    def value(setting: Setting, count: int) -> float:
+        progress(f"batch size {setting[0]}, threshold {setting[1]}, {count} days")
+        return geometric_mean([day.p95_hourly_s for day in days.fixed(setting, count)])
+
+    rounds = [(math.ceil(len(days) / 8), KEPT), (len(days), 1)]
+    return leaders(able or ladder_settings(scenario), value, rounds)[0]

@@ -1,0 +1,176 @@
+"""Off-line tuning: every method that finds one setting for a scenario, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from deeprec_env.analysis.capacity import TUNING_QUERIES, Capacity, find_capacity
+from deeprec_env.analysis.day import with_day
+from deeprec_env.errors import InputError
+from deeprec_env.policies.base import Progress, Setting
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics
+from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
+from deeprec_env.policies.fixed.deeprecsched import ClimbOptions, deeprecsched
+from deeprec_env.policies.fixed.deeprecsched_repository import LiveTuner, RepositoryOptions, deeprecsched_repository
+from deeprec_env.policies.fixed.grid_capacity import MOST_EFFORT, grid_capacity
+from deeprec_env.policies.fixed.grid_day import grid_day
+from deeprec_env.policies.fixed.static import static_setting
+from deeprec_env.scenario.component import Strict
+from deeprec_env.scenario.load import input_error
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions, with_options
+from deeprec_env.simulation.summary import warmup_queries
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """How a setting is searched for: queries a probe, days of the day metric, and validation seeds from `seed` on.
+
+    `arrivals` are those of a capacity, "poisson" or "scenario" (see `find_capacity`).
+    `parameters` are the method's own (`ClimbOptions`, `RepositoryOptions`), by name.
+    """
+
+    arrivals: str = "poisson"
+    queries: int = TUNING_QUERIES
+    days: int = 16
+    seed: int = 0
+    engine: str = "compiled"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.queries < warmup_queries(self.queries) + 100:
+            raise InputError("queries", self.queries, "must be at least 1100: the first 1000 are warm-up")
+        if self.days < 1:
+            raise InputError("days", self.days, "must be at least 1")
+        if self.seed < 0:
+            raise InputError("seed", self.seed, "must be a whole number of at least 0")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The setting a method found and the simulated queries it took."""
+
+    setting: Setting
+    queries_used: int
+
+
+Method = Callable[[Scenario, TuneOptions, Progress], Tuned]
+
+
+def _static(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    return Tuned(static_setting(scenario), 0)
+
+
+def _paper(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    parameters, meter = _parameters(ClimbOptions, options), _meter(scenario, options)
+    return Tuned(deeprecsched(scenario, meter, progress, parameters), meter.queries_used)
+
+
+def _capacity(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    meter = _meter(scenario, options)
+    return Tuned(grid_capacity(scenario, meter, progress), meter.queries_used)
+
+
+def _meter(scenario: Scenario, options: TuneOptions) -> CapacityMeter:
+    return CapacityMeter(
+        scenario, queries=options.queries, seed=options.seed, engine=options.engine, arrivals=options.arrivals
+    )
+
+
+P = TypeVar("P", bound=Strict)
+
+
+def _parameters(kind: type[P], options: TuneOptions) -> P:
+    try:
+        return kind.model_validate(dict(options.parameters))
+    except ValidationError as error:
+        raise input_error(error, "param") from None
+
+
+def _repository(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    if options.arrivals != "poisson":
+        raise InputError(
+            "arrivals", options.arrivals, "must be poisson: deeprecsched-repository stretches gaps as it runs"
+        )
+    parameters = _parameters(RepositoryOptions, options)
+    tuner = LiveTuner(scenario, parameters, seed=options.seed)
+    return Tuned(deeprecsched_repository(scenario, tuner, progress, parameters), tuner.queries_used)
+
+
+def _day(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
+    scenario = with_day(scenario, engine=options.engine)
+    seeds = range(options.seed, options.seed + options.days)
+    days = DayRuns(scenario, day_metrics, seeds=seeds, split="validation", engine=options.engine)
+    return Tuned(grid_day(scenario, days, progress), days.queries_used)
+
+
+ALIASES = {"grid": "grid-capacity"}
+"""Other names of methods."""
+
+METHODS: dict[str, Method] = {
+    "static": _static,
+    "deeprecsched": _paper,
+    "deeprecsched-repository": _repository,
+    "grid-capacity": _capacity,
+    "grid-day": _day,
+}
+"""Tuning methods by name: (scenario, options, progress) -> setting and cost."""
+
+WITH_PARAMETERS = ("deeprecsched", "deeprecsched-repository")
+"""Methods that have parameters of their own."""
+
+
+def find_setting(scenario: Scenario, method: str, options: TuneOptions, progress: Progress) -> Tuned:
+    """The setting that a method finds; `InputError` for an unknown method."""
+    method = ALIASES.get(method, method)
+    if method not in METHODS:
+        raise InputError("method", method, f"must be one of {', '.join(METHODS)}")
+    if options.parameters and method not in WITH_PARAMETERS:
+        raise InputError(
+            "param", ", ".join(options.parameters), f"{method} has none; {', '.join(WITH_PARAMETERS)} have"
+        )
+    return METHODS[method](scenario, options, lambda what: progress(f"{method}: {what}"))
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """A method's setting, and its capacity by the scenario's rule (measured anew, alike for all methods)."""
+
+    method: str
+    tuned: Tuned
+    capacity: Capacity
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's keys."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "method": self.method,
+            "arrivals": self.capacity.arrivals,
+            "batch_size": self.tuned.setting[0],
+            "threshold": self.tuned.setting[1],
+            "qps": self.capacity.qps,
+            "qps_ci": self.capacity.to_json()["qps_ci"],
+            "limited_by": self.capacity.limited_by,
+            "p95_only_qps": self.capacity.p95_only_qps,
+            "offered_load": self.capacity.offered_load,
+            "queries_used": self.tuned.queries_used + self.capacity.queries_used,
+            "devices": self.capacity.devices,
+            "streams_sha256": self.capacity.streams_sha256,
+            "versions": versions(),
+        }
+
+
+def tune(scenario: Scenario, method: str, options: TuneOptions, progress: Progress = lambda what: None) -> TuneResult:
+    """Tune a scenario by a method, then measure what the setting carries."""
+    tuned = find_setting(scenario, method, options, progress)
+    batch_size, threshold = tuned.setting
+    chosen = with_options(scenario, batch_size=batch_size, threshold=threshold)
+    queries = MOST_EFFORT * options.queries
+    capacity = find_capacity(
+        chosen, arrivals=options.arrivals, queries=queries, seed=options.seed, engine=options.engine
+    )
+    return TuneResult(ALIASES.get(method, method), tuned, capacity)

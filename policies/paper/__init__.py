@@ -1,0 +1,1 @@
+"""DeepRecSys's table of gains, run again."""

@@ -1,0 +1,1 @@
+"""Policies that know more than a server could: the references of a comparison."""
