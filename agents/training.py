@@ -31,7 +31,7 @@ from deeprec_env.policies.evaluation.day_metrics import run_policy
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 Update = Callable[[str, int], None]
 

@@ -23,9 +23,10 @@ from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import empty_state, node_arrays
 from deeprec_env.simulation.dispatch import dispatch
+from deeprec_env.simulation.engines import ENGINES, make_engine
 from deeprec_env.simulation.node import admit, serve_until
 from deeprec_env.simulation.offered_load import pool_work
-from deeprec_env.simulation.simulate import ENGINES, make_engine, run, summarise
+from deeprec_env.simulation.simulate import run, summarise
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
 SERVERS, BATCH_SIZE, LOAD = 32, 32, 0.8

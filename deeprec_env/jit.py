@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 from numba import njit
 from numba.core import config, event
@@ -24,7 +24,11 @@ _SOURCES = ("jit.py", "latency", "models", "recpipe", "scenario", "simulation", 
 _PREFIX = "compiled-"
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator: compile on the first call, keep the result for the next process, release the GIL while it runs.
 
     Floats are added and multiplied as written (no contraction, no reordering), so that the results are NumPy's.

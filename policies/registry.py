@@ -16,6 +16,7 @@ from deeprec_env.policies.fixed.tune import METHODS, TuneOptions, find_setting
 from deeprec_env.policies.privileged.hindsight import Hindsight
 from deeprec_env.policies.privileged.rate_oracle import RateOracle
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.engines import FORK, engine_kind
 
 AGENT_LOADERS = "deeprec_env.agents"
 """Entry-point group of functions (path, scenario, environment) -> Prepared that load trained agents; the agents package
@@ -69,8 +70,8 @@ def check_name(name: str, engine: str = "compiled") -> None:
         _users_function(name)
     elif name not in _OWN and not Path(name).exists():
         raise InputError("policy", name, f"must be one of {', '.join(policy_names())}, or the path of a trained agent")
-    if name in REFERENCES and engine != "compiled":
-        raise InputError("engine", engine, f"can't be copied in mid-run, as {name} needs; use compiled")
+    if name in REFERENCES:
+        engine_kind(engine, FORK)
 
 
 def policy_names() -> list[str]:

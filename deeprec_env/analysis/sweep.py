@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deeprec_env.analysis.capacity import Capacity, find_capacity
+from deeprec_env.analysis.capacity import CapacityEstimate, find_capacity
 from deeprec_env.analysis.heatmap import write_heatmap
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions, with_options
+from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
+from deeprec_env.simulation.simulate import with_options
 
 COLUMNS = (
     "batch_size", "threshold", "qps", "qps_low", "qps_high", "limited_by", "busiest_pool", "busiest_load",
@@ -140,7 +141,7 @@ class Sweep:
             writer.writerows(self._rows[setting] for setting in self._ladder if setting in self._rows)
 
 
-def _row(found: Capacity) -> Row:
+def _row(found: CapacityEstimate) -> Row:
     low, high = found.qps_ci or (None, None)
     busiest = max(found.offered_load, key=lambda label: found.offered_load[label])
     return {

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.rendering import RENDER_MODES, Frame, Picture, describe
-from deeprec_env.envs.task import Episode, Settings, Task, split_of
+from deeprec_env.envs.task import Episode, Task, split_of
 from deeprec_env.errors import InputError
-from deeprec_env.simulation.arrays import as_float
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.engine import Engine
+from deeprec_env.simulation.engines import engine_kind, make_engine
 from deeprec_env.simulation.records import Records
-from deeprec_env.simulation.simulate import ENGINES, make_engine
 from deeprec_env.simulation.windows import Window
 
 Observation = NDArray[np.float32]
@@ -26,14 +26,13 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012  (gymnasium's own type)
 
     def __init__(self, task: Task, engine: str, render_mode: str | None) -> None:
-        if engine not in ENGINES:
-            raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
+        engine_kind(engine)
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise InputError("render_mode", render_mode, f"must be None or one of {', '.join(RENDER_MODES)}")
         self.render_mode = render_mode
         self._task = task
         self._picture = self._drawn() if render_mode == "rgb_array" else None
-        self._engine_name = engine
+        self.engine_name = engine
         self.scenario, self.interval_s = task.scenario, task.interval_s
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
         self.action_space, self.observation_space = task.action_space, task.observation_space
@@ -45,7 +44,7 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._frames: list[Frame] = []  # of the windows so far, where they are to be drawn
         self._engine: Engine | None = None
         self._opened: Episode | None = None
-        self._settings: Settings = task.start  # in force
+        self._setting: Setting = task.start  # in force
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -126,32 +125,30 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
     def _start(self) -> None:
         self.close()
         self._frames = []
-        self._settings = self._task.start
+        self._setting = self._task.start
         self._opened = self._task.open(*self._episode_key(), self.windows)
-        self._engine = make_engine(self.scenario, self._opened.start(), self._engine_name)
+        self._engine = make_engine(self.scenario, self._opened.start(), self.engine_name)
 
     def _advance(self, chosen: tuple[int, ...]) -> Window:
         assert self._engine is not None
         assert self._opened is not None
         index = len(self._actions)
         self._actions.append(chosen)
-        self._settings = settings = self._task.chosen(chosen)
+        self._setting = setting = self._task.decode_action(chosen)
         ahead = self._opened.ahead(index)
         if ahead is not None:
             self._engine.expect(ahead)
         begin_s, end_s = index * self.interval_s, (index + 1) * self.interval_s
-        window = self._engine.run_window(settings.batch_size, settings.threshold, begin_s, end_s, settings.plan)
-        self._opened.follow(window)
+        window = self._engine.run_window(setting, begin_s, end_s)
+        self._opened.on_window(window)
         if self.render_mode is not None:
-            self._frames.append(Frame(window, *settings))
+            self._frames.append(Frame(window, setting))
         return window
 
     def _result(self, window: Window) -> tuple[Observation, dict[str, float]]:
         assert self._opened is not None
-        settings = self._settings
-        places, seen = self._task.places(settings), self._opened.seen(len(self._actions))
-        in_force = settings._replace(threshold=as_float(settings.threshold))
-        info = self._task.info(window, in_force) | self._opened.facts()
+        places, seen = self._task.normalised(self._setting), self._opened.context_features(len(self._actions))
+        info = self._task.info(window, self._setting.numbers) | self._opened.facts()
         return self._task.observe(window, places, seen), {name: float(value) for name, value in info.items()}
 
     def __getstate__(self) -> dict[str, Any]:

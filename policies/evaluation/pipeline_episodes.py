@@ -23,7 +23,7 @@ from deeprec_env.policies.fixed.best_plan import ISO_QUALITY
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.policies.registry import is_users
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions
+from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 
 SPLIT = "test"
 
@@ -49,9 +49,9 @@ class PipelineResult:
     def describe(self) -> str:
         """What the policy chooses, in words."""
         prepared, policy = self.prepared, self.prepared.policy
-        if prepared.setting is not None and prepared.plan is not None:
-            batch_size, threshold = prepared.setting
-            return f"{prepared.scenario.plan_names[prepared.plan]}, B {batch_size}, T {threshold or 'never'}"
+        if (setting := prepared.setting) is not None:
+            plan = prepared.scenario.plan_names[setting.plan]
+            return f"{plan}, B {setting.batch_size}, T {setting.threshold or 'never'}"
         if isinstance(policy, DegradePolicy):
             return f"p95 > {policy.rule.high:g}: -{policy.rule.down}, < {policy.rule.low:g}: +1"
         if isinstance(policy, PlanTablePolicy):

@@ -117,7 +117,7 @@ def measure(cell: Cell, seed: int) -> Row:
     """Tune a cell's scenario by its method, then find what the setting carries and at which power."""
     scenario, options = cell.scenario(), TuneOptions(seed=seed)
     tuned = find_setting(scenario, cell.method, options, lambda what: None)
-    chosen = scenario.with_settings(*tuned.setting)
+    chosen = scenario.with_setting(tuned.setting)
     found = find_capacity(
         chosen, queries=MOST_EFFORT * options.queries, seed=seed, p95_only=False, confirm=False
     )  # as `tune` does for all methods alike
@@ -128,8 +128,8 @@ def measure(cell: Cell, seed: int) -> Row:
     return Row(
         **asdict(cell),
         sla_ms=scenario.sla_ms,
-        batch_size=tuned.setting[0],
-        threshold=tuned.setting[1],
+        batch_size=tuned.setting.batch_size,
+        threshold=tuned.setting.threshold,
         qps=found.qps,
         qps_low=low,
         qps_high=high,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from deeprec_env import InputError, Scenario, simulate
 from deeprec_env.simulation import AsyncioEngine, Records
 from deeprec_env.simulation.engine import Engine
-from deeprec_env.simulation.simulate import ENGINES, make_engine, run
+from deeprec_env.simulation.engines import ENGINES, make_engine
+from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
 from tests.simulation.oracle import OracleStage, oracle

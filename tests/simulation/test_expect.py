@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeprec_env import InputError, Scenario
-from deeprec_env.simulation.simulate import ENGINES, make_engine
+from deeprec_env.simulation.engines import ENGINES, make_engine
 from deeprec_env.workload import Traffic
 from tests.conftest import queue
 from tests.simulation.random_scenarios import Setting, allowed, bursty_traffics, scenarios, settings_of_a_window

@@ -14,7 +14,8 @@ from deeprec_env import Scenario, load_scenario
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.simulation import AsyncioEngine, Records
 from deeprec_env.simulation.engine import Engine
-from deeprec_env.simulation.simulate import ENGINES, make_engine, run
+from deeprec_env.simulation.engines import ENGINES, make_engine
+from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.simulation.oracle import items_by_stage
 from tests.simulation.random_scenarios import (

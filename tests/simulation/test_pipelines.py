@@ -14,9 +14,10 @@ from deeprec_env import InputError, Scenario, find_capacity, load_scenario, simu
 from deeprec_env.simulation import AsyncioEngine
 from deeprec_env.simulation.arrays import all_rows, as_float
 from deeprec_env.simulation.batched_nodes import NodeStack
+from deeprec_env.simulation.engines import ENGINES, make_engine
 from deeprec_env.simulation.offered_load import pool_work
 from deeprec_env.simulation.rates import PlannedRun
-from deeprec_env.simulation.simulate import ENGINES, make_engine, run, with_options
+from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.simulation.random_scenarios import Setting, allowed, bursty_traffics, scenarios, settings_of_a_window

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeprec_env import Scenario, load_scenario
+from deeprec_env.simulation.engines import ENGINES, make_engine
 from deeprec_env.simulation.offered_load import pool_work
-from deeprec_env.simulation.simulate import ENGINES, make_engine, run
+from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import Traffic
 from tests.simulation.closed_forms import list_makespan
 from tests.simulation.replications import REPLICATIONS, Law, Sample, assert_laws, interval, traffic

@@ -16,7 +16,7 @@ from deeprec_env.files import check_writable, make_folder, replacing, replacing_
 from deeprec_env.recpipe.design_space.cells import COLUMNS, KEY_COLUMNS, Cell, check_seed, run_cells, unit_traffic
 from deeprec_env.recpipe.design_space.pareto import front
 from deeprec_env.recpipe.design_space.space import Candidate, Space, SpaceConfig, scenario_of
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 Progress = Callable[[str, int], None]
 
