@@ -21,6 +21,7 @@ import typer
 from deeprec_env import console
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.arrays import empty_state, node_arrays
 from deeprec_env.simulation.dispatch import dispatch
 from deeprec_env.simulation.engines import ENGINES, make_engine
@@ -43,7 +44,7 @@ def workload() -> Scenario:
         "control": {"batch_size": BATCH_SIZE},
     }
     scenario = load_scenario(data)
-    (pool,) = pool_work(scenario, BATCH_SIZE, None)
+    (pool,) = pool_work(scenario, Setting(BATCH_SIZE, None))
     return scenario.with_arrivals({"kind": "poisson", "qps": LOAD * pool.largest_qps})
 
 

@@ -19,6 +19,7 @@ from deeprec_env.policies.fixed.deeprecsched_repository import LiveTuner, Reposi
 from deeprec_env.policies.fixed.static import static_setting
 from deeprec_env.policies.fixed.tune import METHODS, TuneOptions, find_setting, tune
 from deeprec_env.policies.registry import policy_names, prepare
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, episode_seed
 from tests.conftest import day_scenario
@@ -55,7 +56,7 @@ def test_a_fixed_policy_in_the_environment_is_the_fixed_run(scenario: Scenario) 
     env = ServingEnv(scenario)
     records = run_policy(env, FixedPolicy(1, 0), 4, "test")
     traffic = QueryStream(scenario.workload, episode_seed(4, "test")).draw_until(1.2)
-    alone = run(scenario.with_settings(32, 128), traffic)
+    alone = run(scenario.with_setting(Setting(32, 128)), traffic)
     assert records.completion_s.tobytes() == alone.completion_s.tobytes()
 
 
