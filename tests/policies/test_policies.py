@@ -37,7 +37,7 @@ def scenario() -> Scenario:
 
 
 def test_static_spreads_the_largest_query_over_the_cores() -> None:
-    assert static_setting(load_scenario("dlrm-rmc1")) == (25, None)
+    assert static_setting(load_scenario("dlrm-rmc1")) == Setting(25)
 
 
 def test_fixed_policies_act_for_one_observation_or_many(scenario: Scenario) -> None:
@@ -106,8 +106,8 @@ def test_the_papers_climb_leaves_the_ladder_and_stops_behind_the_fall(scenario: 
     found = find_setting(cpu_only, "deeprecsched", OPTIONS, heard.append)
     tried = [int(line.split()[-1]) for line in heard]
     assert tried == [min(2**power, 1000) for power in range(1, len(tried) + 1)]
-    assert found.setting[0] in (1, *tried)
-    assert found.setting[1] is None
+    assert found.setting.batch_size in (1, *tried)
+    assert found.setting.threshold is None
 
 
 def test_the_live_tuner_settles_where_p95_meets_the_target(scenario: Scenario) -> None:
@@ -197,7 +197,7 @@ def test_scores_and_capacity_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _options(prepared: Prepared) -> Any:
     assert prepared.setting is not None
-    return {"batch_size": prepared.setting[0], "threshold": prepared.setting[1]}
+    return {"batch_size": prepared.setting.batch_size, "threshold": prepared.setting.threshold}
 
 
 @pytest.mark.parametrize("name", policy_names())
