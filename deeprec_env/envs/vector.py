@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from deeprec_env.cores import usable_cores
 from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
@@ -65,7 +65,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._seeds: list[int] | None = None
         self._split, self._episode, self._step = "train", 0, -1
         self._opened: list[Episode] = []
-        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or len(os.sched_getaffinity(0))))
+        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
         self._parts = [(slice(int(part[0]), int(part[-1]) + 1), NodeStack(self.scenario, len(part))) for part in parts]
         self._workers: ThreadPoolExecutor | None = None
 
