@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import typing
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from deeprec_env import InputError, load_scenario
 from deeprec_env.agents.agent import load_agent
-from deeprec_env.agents.algorithms import ALGORITHMS
+from deeprec_env.agents.algorithms import ALGORITHMS, kinds_of
 from deeprec_env.agents.hyperparams import load_hyperparams
 from deeprec_env.agents.storage import load_model
 from deeprec_env.agents.training import TrainSettings, train
@@ -181,3 +184,21 @@ def test_an_algorithm_without_its_wrapper_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"dqn refuses them: .*Discrete"):
         train(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_annotations_of_all_ways_of_writing_say_the_same() -> None:
+    """Stable-Baselines3 2.4 writes unions with `Union` and `Optional`, later ones with bars."""
+
+    def with_bars(
+        rate: float | Callable[[float], float], seed: int | None, kwargs: dict[str, Any] | None, net: str | type
+    ) -> None: ...
+
+    rate, kwargs = typing.Union[float, typing.Callable[[float], float]], typing.Optional[typing.Dict[str, Any]]  # noqa: UP006, UP007, UP045
+    seed, net = typing.Optional[int], typing.Union[str, typing.Type[int]]  # noqa: UP006, UP007, UP045
+
+    def with_unions(rate: Any, seed: Any, kwargs: Any, net: Any) -> None: ...
+
+    with_unions.__annotations__ = {"rate": rate, "seed": seed, "kwargs": kwargs, "net": net}
+    assert set(map(type, with_bars.__annotations__.values())) == {str}  # this module postpones them
+    expected = {"rate": {float, Callable}, "seed": {int, NoneType}, "kwargs": {dict, NoneType}, "net": {str}}
+    assert kinds_of(with_bars) == kinds_of(with_unions) == expected
