@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import typing
 from collections.abc import Callable
@@ -133,7 +134,8 @@ def test_a_model_in_the_wrong_place_is_refused(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "dqn" / "config.json").read_text(encoding="utf-8"))
     for change, message in (
         ({"algo": "alchemy"}, "config.json: algo: got 'alchemy'; must be one of ppo"),
-        ({"hyperparams": {"env_wrapper": "nowhere.Wrapper"}}, "env_wrapper.*can be imported"),
+        ({"hyperparams": {"env_wrapper": "nowhere.Wrapper"}}, "env_wrapper.*has imported its module already"),
+        ({"hyperparams": {"env_wrapper": ["wrappers"]}}, "env_wrapper.*must be deeprec_env.envs.wrappers"),
         ({"hyperparams": {}}, "chooses from Discrete"),
     ):
         (tmp_path / "dqn" / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
@@ -143,11 +145,12 @@ def test_a_model_in_the_wrong_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dqn" / "last_replay_buffer.pkl").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"last_replay_buffer.pkl.*must be the replay buffer"):
         train(small("dqn", tmp_path), tmp_path / "dqn", resume=True)
-    (tmp_path / "dqn" / "best_vecnormalize.pkl").write_bytes(b"damaged")
-    with pytest.raises(InputError, match="must be a VecNormalize"):
-        load_agent(str(tmp_path / "dqn"), scenario)
-    (tmp_path / "dqn" / "best_vecnormalize.pkl").unlink()
-    with pytest.raises(InputError, match=r"lacks best_vecnormalize\.pkl"):
+    for damaged in (b"", b"damaged", pickle.dumps({"obs_mean": 0.0})):
+        (tmp_path / "dqn" / "best_vecnormalize.npz").write_bytes(damaged)
+        with pytest.raises(InputError, match="must be the normalisation saved beside its model"):
+            load_agent(str(tmp_path / "dqn"), scenario)
+    (tmp_path / "dqn" / "best_vecnormalize.npz").unlink()
+    with pytest.raises(InputError, match=r"lacks best_vecnormalize\.npz"):
         load_agent(str(tmp_path / "dqn"), scenario)
 
 
