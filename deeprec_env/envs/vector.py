@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -92,17 +92,19 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     ) -> tuple[Observations, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Put an action (num_envs, controls) in force everywhere for one window and return what it brought."""
         if self._step < 0:
-            raise RuntimeError("call reset before step")
-        if not self.action_space.contains(np.asarray(actions, dtype=np.int64)):
+            raise RuntimeError("call reset before step, and after one that was interrupted")
+        given = np.asarray(actions)
+        if given.dtype.kind not in "iu" or not self.action_space.contains(given.astype(np.int64)):
             raise InputError("action", actions, f"must be in {self.action_space}")
         task = self._task
-        chosen = dict(zip(task.controls, np.asarray(actions).T, strict=True))
+        chosen = dict(zip(task.controls, given.T, strict=True))
         settings = self._everywhere(_as_numbers(task.start))
         settings = settings._replace(**{name: self._rungs[name][index] for name, index in chosen.items()})
-        begin_s, end_s = self._step * task.interval_s, (self._step + 1) * task.interval_s
+        step, self._step = self._step, -1  # an interrupt leaves the nodes at different times
+        begin_s, end_s = step * task.interval_s, (step + 1) * task.interval_s
 
         def run(part: slice, nodes: NodeStack) -> Floats:
-            ahead = [episode.ahead(self._step) for episode in self._opened[part]]
+            ahead = [episode.ahead(step) for episode in self._opened[part]]
             known = [traffic for traffic in ahead if traffic is not None]
             if known:
                 nodes.expect(known)
@@ -110,11 +112,11 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
             return nodes.run_window(batch_size, threshold, begin_s, end_s, plan)
 
         windows = np.concatenate(self._spread(run))
-        self._step += 1
         stages = len(self.scenario.stages)
         each = [Window.of(row, stages) for row in windows.tolist()]
         for episode, window in zip(self._opened, each, strict=True):
             episode.follow(window)
+        self._step = step + 1
         rewards = np.array([task.reward(window) for window in each])
         columns = Window.of(windows.T.copy(), stages)
         places = self._everywhere(task.places(task.start))
@@ -142,6 +144,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     def _start(self) -> tuple[Observations, dict[str, Any]]:
         """The next episode of every environment, an idle node with the scenario's settings."""
         assert self._seeds is not None
+        self._step = -1  # until all have started
         seeds, task = self._seeds, self._task
 
         def start(part: slice, nodes: NodeStack) -> list[Episode]:
@@ -176,7 +179,10 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         if self._workers is None and len(self._parts) > 1:
             self._workers = ThreadPoolExecutor(len(self._parts) - 1)
         others = [self._workers.submit(work, *part) for part in self._parts[1:]] if self._workers else []
-        return [work(*self._parts[0]), *(other.result() for other in others)]
+        try:
+            return [work(*self._parts[0]), *(other.result() for other in others)]
+        finally:
+            wait(others)  # after an interrupt too: nothing works on the nodes behind our back
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the threads."""
