@@ -100,7 +100,7 @@ def loaded_wrapper(value: Any, field: str) -> type[MappedActions] | None:
     if not _is_wrapper(found):
         allowed = "must be deeprec_env.envs.wrappers.DiscreteActions or BoxActions; another MappedActions only where"
         raise InputError(field, value, f"{allowed} the calling program has imported its module already")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _module_and_name(value: Any) -> tuple[str, str]:

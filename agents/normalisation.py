@@ -53,7 +53,7 @@ class Normalisation:
         over = VecNormalize(venv, **self.settings)
         over.ret_rms = _running(self.returns)
         if over.norm_obs:
-            over.obs_rms = _running(self.observations)
+            over.obs_rms = _running(self.observations)  # type: ignore[assignment]
         return over
 
 
