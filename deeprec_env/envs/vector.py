@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -13,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from deeprec_env.cores import usable_cores
 from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
@@ -65,7 +65,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._seeds: list[int] | None = None
         self._split, self._episode, self._step = "train", 0, -1
         self._opened: list[Episode] = []
-        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or len(os.sched_getaffinity(0))))
+        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
         self._parts = [
             (slice(int(part[0]), int(part[-1]) + 1), BatchedNodes(self.scenario, len(part))) for part in parts
         ]
@@ -94,29 +94,31 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     ) -> tuple[Observations, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Put an action (num_envs, controls) in force everywhere for one window and return what it brought."""
         if self._step < 0:
-            raise RuntimeError("call reset before step")
-        if not self.action_space.contains(np.asarray(actions, dtype=np.int64)):
+            raise RuntimeError("call reset before step, and after one that was interrupted")
+        given = np.asarray(actions)
+        if given.dtype.kind not in "iu" or not self.action_space.contains(given.astype(np.int64)):
             raise InputError("action", actions, f"must be in {self.action_space}")
         task = self._task
-        chosen = dict(zip(task.controls, np.asarray(actions).T, strict=True))
+        chosen = dict(zip(task.controls, given.T, strict=True))
         settings = self._start_settings()
         for name, index in chosen.items():
             settings[:, SettingNumbers._fields.index(name)] = self._levels[name][index]
-        begin_s, end_s = self._step * task.interval_s, (self._step + 1) * task.interval_s
+        step, self._step = self._step, -1  # an interrupt leaves the nodes at different times
+        begin_s, end_s = step * task.interval_s, (step + 1) * task.interval_s
 
         def run(part: slice, nodes: BatchedNodes) -> Floats:
-            ahead = [episode.ahead(self._step) for episode in self._opened[part]]
+            ahead = [episode.ahead(step) for episode in self._opened[part]]
             known = [traffic for traffic in ahead if traffic is not None]
             if known:
                 nodes.expect(known)
             return nodes.run_window(settings[part], begin_s, end_s)
 
         windows = np.concatenate(self._spread(run))
-        self._step += 1
         stages = len(self.scenario.stages)
         each = [Window.of(row, stages) for row in windows.tolist()]
         for episode, window in zip(self._opened, each, strict=True):
             episode.on_window(window)
+        self._step = step + 1
         rewards = np.array([task.reward(window) for window in each])
         columns = Window.of(windows.T.copy(), stages)
         places = self._everywhere(task.normalised(task.start))
@@ -144,6 +146,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     def _start(self) -> tuple[Observations, dict[str, Any]]:
         """The next episode of every environment, an idle node with the scenario's settings."""
         assert self._seeds is not None
+        self._step = -1  # until all have started
         seeds, task = self._seeds, self._task
 
         def start(part: slice, nodes: BatchedNodes) -> list[Episode]:
@@ -183,7 +186,10 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         if self._workers is None and len(self._parts) > 1:
             self._workers = ThreadPoolExecutor(len(self._parts) - 1)
         others = [self._workers.submit(work, *part) for part in self._parts[1:]] if self._workers else []
-        return [work(*self._parts[0]), *(other.result() for other in others)]
+        try:
+            return [work(*self._parts[0]), *(other.result() for other in others)]
+        finally:
+            wait(others)  # after an interrupt too: nothing works on the nodes behind our back
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the threads."""

@@ -19,7 +19,7 @@ from deeprec_env.policies.fixed.best_plan import ISO_QUALITY, best_of_plan, best
 from deeprec_env.policies.fixed.refine import leaders
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.policies.privileged.plan_oracle import PlanOracle
-from deeprec_env.policies.registry import find_agent_loader, is_users, prepared_by_user
+from deeprec_env.policies.registry import is_users, load_agent, prepared_by_user
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.engines import FORK, engine_kind
@@ -144,4 +144,4 @@ def prepare(name: str, tuning: PipelineTuning) -> Prepared:
         return POLICIES[name](tuning)
     if is_users(name):
         return prepared_by_user(name, tuning.scenario, tuning.options, tuning.progress)
-    return find_agent_loader(name, list(POLICIES))(name, tuning.scenario, PIPELINE)
+    return load_agent(name, tuning.scenario, PIPELINE, list(POLICIES))
