@@ -72,7 +72,7 @@ def check_name(name: str, engine: str = "compiled") -> None:
     elif name not in _OWN and not is_agent(name):
         raise InputError("policy", name, f"must be one of {', '.join(policy_names())}, or the path of a trained agent")
     if name in REFERENCES:
-        engine_kind(engine, FORK)
+        engine_kind(engine, FORK, asker=name)
 
 
 def policy_names() -> list[str]:

@@ -111,7 +111,7 @@ def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> Prep
 
 
 def _rate_oracle(tuning: PipelineTuning) -> Prepared:
-    engine_kind(tuning.options.engine, FORK)
+    engine_kind(tuning.options.engine, FORK, asker="rate-oracle")
     steps, used = tuning.steps
     return Prepared(PlanOracle(tuning.scenario, steps, tuning.options.seed), tuning.scenario, used)
 

@@ -42,7 +42,7 @@ def test_static_spreads_the_largest_query_over_the_cores() -> None:
 
 
 def test_fixed_policies_act_for_one_observation_or_many(scenario: Scenario) -> None:
-    prepared = fixed(scenario, (48, 300))
+    prepared = fixed(scenario, Setting(48, 300))
     assert prepared.scenario.control.batch_sizes == (8, 32, 48, 128, 512, 1000)
     assert prepared.scenario.thresholds == (128, 300, 512, None)
     one, _ = prepared.policy.predict(np.zeros(14, dtype=np.float32))
@@ -147,7 +147,7 @@ def test_the_papers_climb_leaves_the_ladder_and_stops_behind_the_fall(scenario: 
 
 def test_the_live_tuner_settles_where_p95_meets_the_target(scenario: Scenario) -> None:
     tuner = LiveTuner(scenario, RepositoryOptions(), seed=0)
-    qps = 1 / tuner.median_gap_s(64, None)
+    qps = 1 / tuner.median_gap_s(Setting(64))
     capacity = find_capacity(scenario, batch_size=64, threshold=None, queries=20_000).p95_only_qps
     assert qps == pytest.approx(capacity, rel=0.15)  # p95 of 64 samples: 17 % standard deviation a window
     assert tuner.queries_used >= 128 * 64
@@ -157,20 +157,18 @@ def test_grid_day_minimises_the_day_metric_on_validation_days(scenario: Scenario
     found = find_setting(scenario, "grid-day", OPTIONS, QUIET)
     days = DayRuns(scenario, day_metrics, seeds=[0], split="validation", engine="asyncio")
     every = {
-        (size, threshold): geometric_mean([day.p95_hourly_s for day in days.fixed((size, threshold))])
-        for size in scenario.control.batch_sizes
-        for threshold in scenario.thresholds
+        setting: geometric_mean([day.p95_hourly_s for day in days.fixed(setting)]) for setting in scenario.settings()
     }
     assert every[found.setting] == min(every.values())
 
 
 def test_capacity_meter_remembers(scenario: Scenario) -> None:
     meter = CapacityMeter(scenario, queries=2000, seed=0, engine="asyncio")
-    first = meter.capacity(64, None)
+    first = meter.capacity(Setting(64))
     used = meter.queries_used
-    assert meter.capacity(64, None) is first
+    assert meter.capacity(Setting(64)) is first
     assert meter.queries_used == used
-    assert meter.find((64, None), at_least=2 * first.qps).qps == 0.0
+    assert meter.find(Setting(64), at_least=2 * first.qps).qps == 0.0
 
 
 def test_evaluation_is_paired_and_complete(scenario: Scenario) -> None:
@@ -263,9 +261,8 @@ def test_grid_capacity_is_exhaustive_up_to_noise(scenario: Scenario) -> None:
     found = find_setting(scenario, "grid", TuneOptions(queries=20_000), heard.append)
     assert found == find_setting(scenario, "grid-capacity", TuneOptions(queries=20_000), QUIET)
     every = {
-        (size, limit): find_capacity(scenario, batch_size=size, threshold=limit, queries=40_000, p95_only=False)
-        for size in scenario.control.batch_sizes
-        for limit in scenario.thresholds
+        setting: find_capacity(scenario.with_setting(setting), queries=40_000, p95_only=False)
+        for setting in scenario.settings()
     }
     assert every[found.setting].qps >= 0.98 * max(capacity.qps for capacity in every.values())
     assert 20_000 < found.queries_used < sum(capacity.queries_used for capacity in every.values())
