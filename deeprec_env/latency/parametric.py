@@ -8,7 +8,8 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from deeprec_env.latency.rows import AFFINE, CONSTANT, EXPONENTIAL, RowModel
+from deeprec_env.latency.kinds import AFFINE, CONSTANT, EXPONENTIAL
+from deeprec_env.latency.rows import RowModel
 from deeprec_env.scenario.parts import LATENCIES, Floats, Ints
 
 PositiveMs = Annotated[float, Field(gt=0)]

@@ -20,7 +20,8 @@ from pydantic import (
 )
 
 from deeprec_env.errors import InputError
-from deeprec_env.latency.rows import PROFILE, RowModel
+from deeprec_env.latency.kinds import PROFILE
+from deeprec_env.latency.rows import RowModel
 from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile
 from deeprec_env.scenario.parts import LATENCIES, Floats, Ints
 

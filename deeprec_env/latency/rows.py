@@ -1,4 +1,4 @@
-"""Latency models that are a row of numbers: (kind, parameters of the kind ...), which compiled code evaluates."""
+"""Latency models that a row of numbers describes, for compiled code: a kind of `latency.kinds` and its parameters."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from abc import abstractmethod
 import numpy as np
 
 from deeprec_env.scenario.parts import Floats, Ints, LatencyModel
-
-CONSTANT, EXPONENTIAL, AFFINE, PROFILE, RPACCEL = 0.0, 1.0, 2.0, 3.0, 4.0
-"""Kinds, and what follows them in a row. CONSTANT: seconds. EXPONENTIAL: mean in seconds. AFFINE: base and per-item
-milliseconds, sigma. PROFILE: number of batches, the batches, and the quantiles in seconds at `table.LEVELS`, batch by
-batch. RPACCEL: fixed and per-item cycles, and how many items the sort takes in a cycle."""
 
 
 class RowModel(LatencyModel):

@@ -17,11 +17,9 @@ import numpy as np
 from pydantic import PrivateAttr, model_validator
 
 from deeprec_env.errors import InputError
-from deeprec_env.latency.rows import RPACCEL, RowModel
+from deeprec_env.latency.kinds import CLOCK_S, RPACCEL
+from deeprec_env.latency.rows import RowModel
 from deeprec_env.scenario.parts import LATENCIES, Floats, Ints
-
-CLOCK_S = 8e-9
-"""Length of a cycle."""
 
 TABLES, ELEMENT_BYTES = 26, 4
 """Embedding tables, with one lookup each, and bytes of a number."""

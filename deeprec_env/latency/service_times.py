@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from deeprec_env.jit import compiled
+from deeprec_env.latency.kinds import AFFINE, CLOCK_S, CONSTANT, EXPONENTIAL, RPACCEL
 from deeprec_env.latency.normal import normal_quantile
-from deeprec_env.latency.rows import AFFINE, CONSTANT, EXPONENTIAL, RPACCEL
-from deeprec_env.latency.rpaccel import CLOCK_S
 from deeprec_env.latency.table import LEVELS
 
 _INNER = LEVELS[1:-1]

@@ -60,7 +60,10 @@ class Day:
             kind: [self.busy_share(window, *stage, kind) for stage in self.stages()] for kind in ("cpu", "accelerator")
         }
         return {
-            **{f"p{level}": np.percentile(times_s, level) / self.sla_s if times_s.size else 0.0 for level in (50, 95, 99)},
+            **{
+                f"p{level}": np.percentile(times_s, level) / self.sla_s if times_s.size else 0.0
+                for level in (50, 95, 99)
+            },
             "violation_rate": (times_s > self.sla_s).mean() if times_s.size else 0.0,
             "offered": arrived.sum() / self.env.interval_s / self.scale_qps,
             "completed": completed / self.env.interval_s / self.scale_qps,

@@ -91,13 +91,10 @@ def goes_by_the_draws(make: Callable[[], LookAhead], scenario: Scenario, window:
         observation, _ = env.reset(seed=2, options={"split": "validation"})
         for _ in range(window):
             observation, *_ = env.step(np.array(SPLIT))
-        policy, tried = make(), []
+        policy = make()
         policy.watch(env)
-        believed = policy.future
-        policy.future = lambda *when: tried.append(believed(*when)) or tried[-1]  # type: ignore[method-assign]
         action, _ = policy.predict(observation)
-        assert tried
-        answers.append((action.tolist(), [future.sha256() for future in tried]))
+        answers.append((action.tolist(), policy.future(window, window + 3).sha256()))
         for _ in range(window, env.windows):
             env.step(np.array(SPLIT))
         arrivals_s.append(env.finish().arrival_s)

@@ -1,0 +1,11 @@
+"""The kinds of rows that describe latency models, and what follows the kind in a row."""
+
+from __future__ import annotations
+
+CONSTANT, EXPONENTIAL, AFFINE, PROFILE, RPACCEL = 0.0, 1.0, 2.0, 3.0, 4.0
+"""CONSTANT: seconds. EXPONENTIAL: mean in seconds. AFFINE: base and per-item milliseconds, sigma. PROFILE: number of
+batches, the batches, and the quantiles in seconds at `table.LEVELS`, batch by batch. RPACCEL: fixed and per-item cycles
+of `CLOCK_S`, and how many items the sort takes in a cycle."""
+
+CLOCK_S = 8e-9
+"""Length of a cycle of RPAccel."""
