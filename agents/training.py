@@ -22,7 +22,8 @@ from deeprec_env.agents.agent import TrainedAgent
 from deeprec_env.agents.algorithms import algorithm
 from deeprec_env.agents.environments import Environment, environment
 from deeprec_env.agents.hyperparams import Hyperparams, load_hyperparams
-from deeprec_env.agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state, save_checkpoint
+from deeprec_env.agents.normalisation import load_normalisation
+from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_state, save_checkpoint
 from deeprec_env.agents.vec_env import NodeVecEnv
 from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
@@ -31,7 +32,7 @@ from deeprec_env.policies.evaluation.day_metrics import run_policy
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 Update = Callable[[str, int], None]
 
@@ -208,9 +209,9 @@ def _vector_env(
     venv = _environments(settings, scenario, parameters.n_envs)
     if parameters.wrapper is not None:
         venv = MappedVecEnv(venv, parameters.wrapper.mapping)
-    saved = load_normalisation(folder, "last", venv) if resumed else None
+    saved = load_normalisation(folder, "last") if resumed else None
     if saved is not None:
-        return saved
+        return saved.over(venv)
     if parameters.normalize is not None:
         # As RL Zoo has it: returns are discounted as the algorithm does.
         gamma = {"gamma": parameters.algorithm["gamma"]} if "gamma" in parameters.algorithm else {}

@@ -29,7 +29,7 @@ REPLICATIONS, LONGER = 4000, 4
 def value(name: str) -> tuple[float, int]:
     """Capacity by many long replications, and the queries of a rate."""
     scenario = with_options(load_scenario(name), qps=1.0)
-    works = pool_work(scenario, scenario.control.batch_size, scenario.control.threshold)
+    works = pool_work(scenario, scenario.setting)
     length = LONGER * QUERIES
     estimator = RateEstimator(
         scenario,

@@ -21,11 +21,13 @@ import typer
 from deeprec_env import console
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.arrays import empty_state, node_arrays
 from deeprec_env.simulation.dispatch import dispatch
+from deeprec_env.simulation.engines import ENGINES, make_engine
 from deeprec_env.simulation.node import admit, serve_until
 from deeprec_env.simulation.offered_load import pool_work
-from deeprec_env.simulation.simulate import ENGINES, make_engine, run, summarise
+from deeprec_env.simulation.simulate import run, summarise
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
 SERVERS, BATCH_SIZE, LOAD = 32, 32, 0.8
@@ -42,7 +44,7 @@ def workload() -> Scenario:
         "control": {"batch_size": BATCH_SIZE},
     }
     scenario = load_scenario(data)
-    (pool,) = pool_work(scenario, BATCH_SIZE, None)
+    (pool,) = pool_work(scenario, Setting(BATCH_SIZE, None))
     return scenario.with_arrivals({"kind": "poisson", "qps": LOAD * pool.largest_qps})
 
 

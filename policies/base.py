@@ -10,14 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
-
-Setting = tuple[int, Threshold]
-"""Batch size and offload threshold."""
-
-PlanSetting = tuple[int, Threshold, int]
-"""Batch size, offload threshold and the index of the plan."""
+from deeprec_env.scenario.setting import Setting
 
 
 class Policy(Protocol):
@@ -48,14 +42,13 @@ class Prepared:
     """A policy ready for evaluation on `scenario`, and what it cost to tune, in simulated queries.
 
     The scenario's ladders hold the policy's settings, also those off the original ladders. `setting` is that of a
-    policy that never changes it, `plan` the index of the plan beside it where plans are chosen.
+    policy that never changes it.
     """
 
     policy: Policy
     scenario: Scenario
     tuning_queries: int
     setting: Setting | None = None
-    plan: int | None = None
 
 
 Progress = Callable[[str], None]
@@ -82,16 +75,14 @@ class FixedPolicy:
 
 def fixed(scenario: Scenario, setting: Setting, tuning_queries: int = 0) -> Prepared:
     """The policy of one setting, on a scenario whose ladders hold it."""
-    batch_size, threshold = setting
     control = scenario.control.model_copy(
         update={
-            "batch_sizes": _with(batch_size, scenario.control.batch_sizes),
-            "thresholds": _with(threshold, scenario.thresholds),
+            "batch_sizes": _with(setting.batch_size, scenario.control.batch_sizes),
+            "thresholds": _with(setting.threshold, scenario.thresholds),
         }
     )
     extended = scenario.replace(control=control)
-    policy = FixedPolicy(extended.control.batch_sizes.index(batch_size), extended.thresholds.index(threshold))
-    return Prepared(policy, extended, tuning_queries, setting)
+    return Prepared(FixedPolicy(*extended.action(setting)), extended, tuning_queries, setting)
 
 
 def _with(value: Any, ladder: tuple[Any, ...]) -> tuple[Any, ...]:

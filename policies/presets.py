@@ -101,7 +101,7 @@ def write_preset(folder: Path, preset: Preset) -> None:
     name, data = preset.name, preset.scenario()
     base = load_scenario(data)
     found = tune(base, "grid-capacity", TuneOptions(seed=0), lambda what: print(f"{name}: {what}", flush=True))
-    batch_size, threshold = found.tuned.setting
+    batch_size, threshold = found.tuned.setting.batch_size, found.tuned.setting.threshold
     command = f"deeprec tune {name} --method grid-capacity"
     qps = float(f"{found.capacity.qps:.6g}")
     capacity = Capacity(qps=qps, batch_size=batch_size, threshold=threshold, found_by=command)

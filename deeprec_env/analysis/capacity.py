@@ -12,9 +12,11 @@ from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.engines import engine_kind
+from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.intervals import CONFIDENCE
 from deeprec_env.simulation.offered_load import PoolWork, pool_work
-from deeprec_env.simulation.simulate import ENGINES, SCHEMA_VERSION, FromScenario, devices, versions, with_options
+from deeprec_env.simulation.simulate import FromScenario, with_options
 
 QUERIES = 1_000_000
 """Most queries of a probed rate."""
@@ -37,7 +39,7 @@ _COUNTED = 0.8  # share of the queries of a rate that count
 
 
 @dataclass(frozen=True)
-class Capacity:
+class CapacityEstimate:
     """The highest rate that meets the rule, and how well it is known.
 
     `limited_by`: the label of a pool whose offered load reaches 1, "sla" (the percentile), "p99", or "infeasible"
@@ -112,7 +114,7 @@ def find_capacity(
     at_least: float = 0.0,
     p95_only: bool = True,
     confirm: bool = True,
-) -> Capacity:
+) -> CapacityEstimate:
     """The highest stationary rate that fixed settings (`plan`: a name or index) carry, and its 95 % interval.
 
     The rate is that of Poisson arrivals or, with `arrivals` "scenario", of the scenario's own process at other rates.
@@ -134,8 +136,8 @@ def find_capacity(
     workload = chosen.workload
     chosen = chosen.replace(workload=workload.model_copy(update={"sizes": workload.sizes.stationary()}))
     _check(chosen, percentile, queries, precision, engine)
-    size, limit = chosen.control.batch_size, chosen.control.threshold
-    works = pool_work(chosen, size, limit, chosen.plan)
+    setting = chosen.setting
+    works = pool_work(chosen, setting)
 
     from deeprec_env.analysis.estimate import RateEstimator, tail_rules  # compiled code: loaded when it is needed
 
@@ -161,7 +163,7 @@ def find_capacity(
         )  # fmt: skip
         p95_only_qps = max(blind.find().qps, found.qps)
         used += blind.queries_used
-    return Capacity(
+    return CapacityEstimate(
         qps=found.qps,
         qps_ci=found.interval,
         limited_by=found.limited_by,
@@ -176,10 +178,10 @@ def find_capacity(
         streams_sha256=found.streams_sha256,
         devices=devices(chosen),
         arrivals=chosen.workload.arrivals.kind,
-        batch_size=size,
-        threshold=limit,
-        plan=chosen.plans[chosen.plan].name if chosen.plans else None,
-        quality=chosen.plans[chosen.plan].quality if chosen.plans else None,
+        batch_size=setting.batch_size,
+        threshold=setting.threshold,
+        plan=chosen.plans[setting.plan].name if chosen.plans else None,
+        quality=chosen.plans[setting.plan].quality if chosen.plans else None,
         offered_load={work.label: work.load(found.qps) for work in works},
     )
 
@@ -204,8 +206,7 @@ def _check(scenario: Scenario, percentile: float, queries: int, precision: float
         )
     if not 0.0 < precision < 1.0:
         raise InputError("precision", precision, "must be between 0 and 1")
-    if engine not in ENGINES:
-        raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
+    engine_kind(engine)
     highest = percentile if scenario.p99_factor is None else max(percentile, 99.0)
     needed = max(_LOWEST_QUERIES, math.ceil(round(_LATE / _COUNTED / (1.0 - highest / 100.0), 6)))
     if queries < needed:

@@ -10,7 +10,7 @@ import typer
 from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed
 from deeprec_env.files import check_writable
-from deeprec_env.simulation.simulate import SCHEMA_VERSION
+from deeprec_env.simulation.header import SCHEMA_VERSION
 
 app = console.application("Pipelines of several models in series (RecPipe).")
 

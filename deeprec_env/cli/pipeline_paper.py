@@ -9,7 +9,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 
 def figure(

@@ -13,7 +13,7 @@ from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed, print_result, whole_numbers
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, make_folder
-from deeprec_env.simulation.simulate import SCHEMA_VERSION
+from deeprec_env.simulation.header import SCHEMA_VERSION
 
 
 class _MeasureByDefault(TyperGroup):

@@ -12,7 +12,7 @@ from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed, whole_numbers
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable
-from deeprec_env.simulation.simulate import SCHEMA_VERSION
+from deeprec_env.simulation.header import SCHEMA_VERSION
 
 group = console.application("Recommendation quality of pipelines. It comes from models trained on click data.")
 

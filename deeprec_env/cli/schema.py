@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed
-from deeprec_env.simulation.simulate import SCHEMA_VERSION
+from deeprec_env.simulation.header import SCHEMA_VERSION
 
 
 def schema(json: Json = False, seed: Seed = 0) -> None:

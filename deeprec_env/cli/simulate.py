@@ -22,7 +22,8 @@ from deeprec_env.cli.options import (
     threshold_of,
 )
 from deeprec_env.scenario.load import load_scenario, pipeline_names, preset_names, preset_text
-from deeprec_env.simulation.simulate import QUERIES, SCHEMA_VERSION, simulate
+from deeprec_env.simulation.header import SCHEMA_VERSION
+from deeprec_env.simulation.simulate import QUERIES, simulate
 
 
 def scenarios(name: Annotated[str | None, typer.Argument()] = None, json: Json = False, seed: Seed = 0) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 
 from deeprec_env.envs.observation import CAPACITY_FIELDS
 from deeprec_env.envs.rewards import CAPACITY_REWARDS, carried_qps
-from deeprec_env.envs.task import AnyScenario, Episode, Settings, Task, episode_child, reward_named
+from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child, reward_named
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario, Workload
+from deeprec_env.scenario.setting import SettingNumbers
 from deeprec_env.simulation.offered_load import pool_work
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.arrivals import Poisson
@@ -63,21 +64,17 @@ class CapacityTask(Task):
         """The reward of a window."""
         return float(self._reward(window, self.scale))
 
-    def info(self, window: Any, settings: Settings) -> dict[str, Any]:
+    def info(self, window: Any, setting: SettingNumbers) -> dict[str, Any]:
         """As of every task, with the queries a second that completed within the target, and the reference."""
         carried = {"carried_qps": carried_qps(window), "reference_qps": self.scale_qps}
-        return super().info(window, settings) | carried
+        return super().info(window, setting) | carried
 
 
 def reference_qps(scenario: Scenario) -> float:
     """The scenario's capacity; without one, the highest rate that some setting of its ladders could keep up with."""
     if scenario.capacity is not None:
         return scenario.capacity.qps
-    return max(
-        min(work.largest_qps for work in pool_work(scenario, size, threshold))
-        for size in scenario.control.batch_sizes
-        for threshold in scenario.thresholds
-    )
+    return max(min(work.largest_qps for work in pool_work(scenario, setting)) for setting in scenario.settings())
 
 
 class ClimbingLoad(Episode):
@@ -124,18 +121,14 @@ class ClimbingLoad(Episode):
                 break
             more = self._stream.draw(_BLOCK)
             self._drawn += _BLOCK
-            self._points = Traffic(
-                np.concatenate([self._points.arrival_s, more.arrival_s]),
-                np.concatenate([self._points.items, more.items]),
-                more.noise_key,
-            )
+            self._points = Traffic.joined([self._points, more])
         count = int(np.searchsorted(arrival_s, end_s))
-        items = self._points.items[:count]
+        ahead = self._points.at(arrival_s).part(0, count)
         self._points = self._points.part(count, len(arrival_s))
         self._reached += qps * self._interval_s
-        return Traffic(arrival_s[:count], items, self._points.noise_key)
+        return ahead
 
-    def follow(self, window: Window) -> None:
+    def on_window(self, window: Window) -> None:
         """A step up while p95 is well within the target, a step down above it; none without anything to judge by."""
         if not window.sample:
             return
@@ -144,7 +137,7 @@ class ClimbingLoad(Episode):
         elif window.p95_s < self._sla_s / (1.0 + STABLE_REGION):
             self._position = min(self._position + 1, len(self._grid_qps) - 1)
 
-    def seen(self, step: int) -> tuple[float, ...]:
+    def context_features(self, step: int) -> tuple[float, ...]:
         """The place of the rate to come on the grid, 0 to 1."""
         return (self._position / (len(self._grid_qps) - 1),)
 

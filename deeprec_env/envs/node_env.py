@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.rendering import RENDER_MODES, Frame, Picture, describe
-from deeprec_env.envs.task import Episode, Settings, Task, split_of
+from deeprec_env.envs.task import Episode, Task, split_of
 from deeprec_env.errors import InputError
-from deeprec_env.simulation.arrays import as_float
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.engine import Engine
+from deeprec_env.simulation.engines import engine_kind, make_engine
 from deeprec_env.simulation.records import Records
-from deeprec_env.simulation.simulate import ENGINES, make_engine
 from deeprec_env.simulation.windows import Window
 
 Observation = NDArray[np.float32]
@@ -26,14 +26,13 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012  (gymnasium's own type)
 
     def __init__(self, task: Task, engine: str, render_mode: str | None) -> None:
-        if engine not in ENGINES:
-            raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
+        engine_kind(engine)
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise InputError("render_mode", render_mode, f"must be None or one of {', '.join(RENDER_MODES)}")
         self.render_mode = render_mode
         self._task = task
         self._picture = self._drawn() if render_mode == "rgb_array" else None
-        self._engine_name = engine
+        self.engine_name = engine
         self.scenario, self.interval_s = task.scenario, task.interval_s
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
         self.action_space, self.observation_space = task.action_space, task.observation_space
@@ -41,11 +40,12 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         self.windows = task.windows
         self._seed: int | None = None
         self._split, self._episode = "train", 0
-        self._actions: list[tuple[int, ...]] = []
+        self._actions: list[tuple[int, ...]] = []  # that have run
+        self._whole = True  # the engine has run these actions and nothing else, which an interrupt leaves open
         self._frames: list[Frame] = []  # of the windows so far, where they are to be drawn
         self._engine: Engine | None = None
         self._opened: Episode | None = None
-        self._settings: Settings = task.start  # in force
+        self._setting: Setting = task.start  # in force
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -53,21 +53,31 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         """Start the next episode; see the class for `seed` and `options`."""
         super().reset(seed=seed)
         split = split_of(options)
+        self._whole, self._actions = False, []
         if seed is not None or self._seed is None:
             self._seed, self._episode = int(self.np_random_seed) if seed is None else seed, 0
         else:
             self._episode += 1
-        self._split, self._actions = split, []
-        self._start()
+        self._split = split
+        self._restore()
         return self._result(self._task.nothing)
 
     def step(self, action: NDArray[np.int64]) -> tuple[Observation, float, bool, bool, dict[str, float]]:
-        """Put an action in force for one window and return what it brought."""
+        """Put an action in force for one window and return what it brought.
+
+        A step that is interrupted has not happened: the next one begins where it did.
+        """
         if self._engine is None:
             raise RuntimeError("call reset before step")
         if len(self._actions) >= self.windows:
             raise RuntimeError("the episode is over: call reset")
-        window = self._advance(self._checked(action))
+        chosen = self._checked(action)
+        if not self._whole:
+            self._restore()
+        self._whole = False
+        window = self._run(len(self._actions), chosen)
+        self._actions.append(chosen)
+        self._whole = True
         observation, info = self._result(window)
         reward = self._task.reward(window)
         return observation, reward, False, len(self._actions) >= self.windows, info
@@ -76,8 +86,11 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         """Let the queries still in flight at the episode's end complete, and return the records of all its queries."""
         if self._engine is None or len(self._actions) < self.windows:
             raise RuntimeError("the episode is not over: step until it is truncated")
-        self._engine.drain()
-        return self._engine.records()
+        engine = self.engine
+        self._whole = False
+        engine.drain()
+        self._whole = True
+        return engine.records()
 
     def render(self) -> Any:
         """The windows so far: a few lines ("ansi"), or a picture (height, width, 3) uint8 ("rgb_array")."""
@@ -86,6 +99,8 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
             return None
         if self._engine is None:
             raise RuntimeError("call reset before render")
+        if not self._whole:
+            self._restore()
         if self.render_mode == "ansi":
             return describe(self.scenario, self._frames, self.windows)
         if self._picture is None:  # of a copy
@@ -103,6 +118,8 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         """The node itself, in mid-episode, for references that know more than an observation holds."""
         if self._engine is None:
             raise RuntimeError("call reset first")
+        if not self._whole:
+            self._restore()
         return self._engine
 
     def _drawn(self) -> Picture:
@@ -123,47 +140,48 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
             raise RuntimeError("call reset first")
         return self._seed, self._split, self._episode
 
+    def _restore(self) -> None:
+        """Start the episode and run its actions so far: all of it follows from scenario, seed and actions."""
+        self._whole = False
+        self._start()
+        for index, chosen in enumerate(self._actions):
+            self._run(index, chosen)
+        self._whole = True
+
     def _start(self) -> None:
         self.close()
         self._frames = []
-        self._settings = self._task.start
+        self._setting = self._task.start
         self._opened = self._task.open(*self._episode_key(), self.windows)
-        self._engine = make_engine(self.scenario, self._opened.start(), self._engine_name)
+        self._engine = make_engine(self.scenario, self._opened.start(), self.engine_name)
 
-    def _advance(self, chosen: tuple[int, ...]) -> Window:
+    def _run(self, index: int, chosen: tuple[int, ...]) -> Window:
         assert self._engine is not None
         assert self._opened is not None
-        index = len(self._actions)
-        self._actions.append(chosen)
-        self._settings = settings = self._task.chosen(chosen)
+        self._setting = setting = self._task.decode_action(chosen)
         ahead = self._opened.ahead(index)
         if ahead is not None:
             self._engine.expect(ahead)
         begin_s, end_s = index * self.interval_s, (index + 1) * self.interval_s
-        window = self._engine.run_window(settings.batch_size, settings.threshold, begin_s, end_s, settings.plan)
-        self._opened.follow(window)
+        window = self._engine.run_window(setting, begin_s, end_s)
+        self._opened.on_window(window)
         if self.render_mode is not None:
-            self._frames.append(Frame(window, *settings))
+            self._frames.append(Frame(window, setting))
         return window
 
     def _result(self, window: Window) -> tuple[Observation, dict[str, float]]:
         assert self._opened is not None
-        settings = self._settings
-        places, seen = self._task.places(settings), self._opened.seen(len(self._actions))
-        in_force = settings._replace(threshold=as_float(settings.threshold))
-        info = self._task.info(window, in_force) | self._opened.facts()
+        places, seen = self._task.normalised(self._setting), self._opened.context_features(len(self._actions))
+        info = self._task.info(window, self._setting.numbers) | self._opened.facts()
         return self._task.observe(window, places, seen), {name: float(value) for name, value in info.items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the engine, which `__setstate__` rebuilds: it follows from scenario, seed and actions."""
+        """Everything but the engine, which `__setstate__` rebuilds."""
         without: dict[str, Any] = {"_engine": None, "_opened": None, "_picture": None, "_frames": []}
         return self.__dict__ | without | {"_started": self._engine is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         started = state.pop("_started")
         self.__dict__.update(state)
-        actions, self._actions = self._actions, []
         if started:
-            self._start()
-            for action in actions:
-                self._advance(action)
+            self._restore()

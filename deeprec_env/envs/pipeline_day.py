@@ -38,9 +38,8 @@ def best_quality(scenario: Scenario) -> float:
 def largest_qps(scenario: Scenario, plan: int) -> float:
     """The highest rate that some batch size and threshold of the ladders keep up with under a plan."""
     return max(
-        min(work.largest_qps for work in pool_work(scenario, batch_size, threshold, plan))
-        for batch_size in scenario.control.batch_sizes
-        for threshold in scenario.thresholds
+        min(work.largest_qps for work in pool_work(scenario, setting.replace(plan=plan)))
+        for setting in scenario.settings()
     )
 
 

@@ -12,15 +12,19 @@ from deeprec_env.envs.observation import PIPELINE_MEASURED
 from deeprec_env.envs.pipeline_day import best_quality, rated_plans, with_pipeline_day
 from deeprec_env.envs.rewards import PIPELINE_REWARDS, Scale, mean_quality
 from deeprec_env.envs.serving_task import ServingTask
-from deeprec_env.envs.task import AnyScenario, Settings
+from deeprec_env.envs.task import AnyScenario, Normalised
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.pools import KINDS
+from deeprec_env.scenario.setting import SettingNumbers
+
+PIPELINE_CONTROLS = ("plan", "batch_size", "threshold")
+"""What an action of `PipelineEnv` chooses, in its order."""
 
 
 class PipelineTask(ServingTask):
     """Rank as well as the target allows."""
 
-    controls = ("plan", "batch_size", "threshold")
+    controls = PIPELINE_CONTROLS
     rewards = PIPELINE_REWARDS
 
     def __init__(self, scenario: AnyScenario, reward: str) -> None:
@@ -43,7 +47,7 @@ class PipelineTask(ServingTask):
         """What rewards measure a window by, the qualities of the plans among it."""
         return super().scale._replace(qualities=self.qualities)
 
-    def observe(self, window: Any, places: Settings, seen: Any) -> NDArray[np.float32]:
+    def observe(self, window: Any, places: Normalised, seen: Any) -> NDArray[np.float32]:
         """As of every task, with stages, plan and quality before the episode's entries."""
         unit = self.scale_qps * self.scenario.sla_s
         own = [
@@ -55,7 +59,7 @@ class PipelineTask(ServingTask):
         before = np.stack([np.asarray(values, dtype=np.float64) for values in own], axis=-1)
         return super().observe(window, places, np.concatenate([before, np.asarray(seen)], axis=-1))
 
-    def info(self, window: Any, settings: Settings) -> dict[str, Any]:
+    def info(self, window: Any, setting: SettingNumbers) -> dict[str, Any]:
         """As of every task, with the plan's index and the mean quality of the sample's queries."""
         quality = self.best_quality * mean_quality(window, self.qualities)
-        return super().info(window, settings) | {"plan": settings.plan, "quality": quality}
+        return super().info(window, setting) | {"plan": setting.plan, "quality": quality}

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.windows import Window
 
 RENDER_MODES = ("ansi", "rgb_array")
@@ -22,22 +22,20 @@ _TITLES = {"batch_size": "batch size", "threshold": "threshold (items)", "plan":
 
 
 class Frame(NamedTuple):
-    """A window and the settings that were in force in it."""
+    """A window and the setting that was in force in it."""
 
     window: Window
-    batch_size: int
-    threshold: Threshold
-    plan: int
+    setting: Setting
 
 
 def describe(scenario: Scenario, frames: Sequence[Frame], windows: int) -> str:
     """The last of the windows in four lines; `windows` is how many an episode has."""
     if not frames:
         return f"window 0/{windows}: nothing has happened yet\n"
-    window, batch_size, threshold, plan = frames[-1]
-    settings = f"batch size {batch_size}, threshold {_name(threshold)}"
+    window, setting = frames[-1]
+    settings = f"batch size {setting.batch_size}, threshold {_name(setting.threshold)}"
     if scenario.plans:
-        settings += f", plan {scenario.plan_names[plan]}"
+        settings += f", plan {scenario.plan_names[setting.plan]}"
     verdict = "within" if window.p95_s <= scenario.sla_s else "over"
     percentiles = ", ".join(f"{value * 1e3:.3g}" for value in (window.p50_s, window.p95_s, window.p99_s))
     busy = f"CPU {window.cpu_utilisation:.0%}"
@@ -142,7 +140,7 @@ class Picture:
             "cpu": [frame.window.cpu_utilisation * 100 for frame in frames],
         }
         for name, rungs in self._ladders.items():
-            curves[name] = [rungs.index(getattr(frame, name)) for frame in frames]
+            curves[name] = [rungs.index(getattr(frame.setting, name)) for frame in frames]
         if "accelerator" in self._lines:
             curves["accelerator"] = [frame.window.accelerator_utilisation * 100 for frame in frames]
         return curves

@@ -70,7 +70,7 @@ class GivenTraffic(Episode):
         """All of it."""
         return self._traffic
 
-    def seen(self, step: int) -> tuple[float, ...]:
+    def context_features(self, step: int) -> tuple[float, ...]:
         """Sine and cosine of the time of day, both 0 without one."""
         if self._day_windows is None:
             return 0.0, 0.0

@@ -18,15 +18,15 @@ from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.arrays import as_float
+from deeprec_env.scenario.setting import Setting, SettingNumbers, threshold_number
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import SPLITS, Traffic, episode_seed
 
 AnyScenario = str | Path | Mapping[str, Any] | Scenario
 
 
-class Settings(NamedTuple):
-    """What is in force: batch size, offload threshold, and the index of the plan; of several nodes, arrays."""
+class Normalised(NamedTuple):
+    """Where settings stand on their ladders, 0 to 1 (the plan: its index); of several nodes, arrays."""
 
     batch_size: Any
     threshold: Any
@@ -44,11 +44,11 @@ class Episode(ABC):
         """The arrivals of a window that is about to begin; None where the start's hold them."""
         return None
 
-    def follow(self, window: Window) -> None:  # noqa: B027  (most traffic does not answer)
+    def on_window(self, window: Window) -> None:  # noqa: B027  (most traffic does not answer)
         """Let the traffic answer to a window that has been measured."""
 
     @abstractmethod
-    def seen(self, step: int) -> tuple[float, ...]:
+    def context_features(self, step: int) -> tuple[float, ...]:
         """The last entries of the observation, behind so many windows."""
 
     def facts(self) -> dict[str, float]:
@@ -74,11 +74,7 @@ class Task(ABC):
         self.interval_s = self.scenario.control.interval_s
         self.batch_sizes: tuple[int, ...] = self.scenario.control.batch_sizes
         self.thresholds: tuple[Threshold, ...] = self.scenario.thresholds
-        self.ladders: dict[str, tuple[Any, ...]] = {
-            "batch_size": self.batch_sizes,
-            "threshold": self.thresholds,
-            "plan": tuple(range(len(self.scenario.planned_stages))),
-        }
+        self.ladders = self.scenario.ladders
         pools = [pool for stage in self.scenario.stages for pool in stage.pools().values()]
         self.full_w = sum(pool.busy_w for pool in pools)
         self.action_space = gym.spaces.MultiDiscrete([len(self.ladders[name]) for name in self.controls])
@@ -99,28 +95,26 @@ class Task(ABC):
         """The reward of a window."""
 
     @cached_property
-    def start(self) -> Settings:
-        """The settings at an episode's start."""
-        return Settings(self.scenario.control.batch_size, self.scenario.control.threshold, self.scenario.plan)
+    def start(self) -> Setting:
+        """The setting at an episode's start."""
+        return self.scenario.setting
 
     @property
     def nothing(self) -> Window:
         """The window before the first."""
         return Window.empty(len(self.scenario.stages), len(self.scenario.planned_stages))
 
-    def chosen(self, action: Sequence[int]) -> Settings:
-        """The settings of an action, given by its indices."""
+    def decode_action(self, action: Sequence[int]) -> Setting:
+        """The setting of an action, given by its indices."""
         named = zip(self.controls, action, strict=True)
-        return self.start._replace(**{name: self.ladders[name][index] for name, index in named})
+        return self.start.replace(**{name: self.ladders[name][index] for name, index in named})
 
-    def places(self, settings: Settings) -> Settings:
+    def normalised(self, setting: Setting) -> Normalised:
         """Where batch size and threshold stand on the ladders, 0 to 1; plans have no order, theirs is the index."""
-        batch_size, threshold = (
-            _place(value, ladder) for value, ladder in zip(settings, (self.batch_sizes, self.thresholds), strict=False)
-        )
-        return Settings(batch_size, threshold, settings.plan)
+        batch_size = _normalised(setting.batch_size, self.batch_sizes)
+        return Normalised(batch_size, _normalised(setting.threshold, self.thresholds), setting.plan)
 
-    def observe(self, window: Any, places: Settings, seen: Any) -> NDArray[np.float32]:
+    def observe(self, window: Any, places: Normalised, seen: Any) -> NDArray[np.float32]:
         """The observation after a `Window`; of arrays for several nodes, one row for each. `seen`: the episode's."""
         return observe(
             window,
@@ -131,8 +125,8 @@ class Task(ABC):
             mean_items=self._mean_items,
         )
 
-    def info(self, window: Any, settings: Settings) -> dict[str, Any]:
-        """`info` of a `Window` and its settings, threshold infinite for never; of arrays for several nodes, arrays."""
+    def info(self, window: Any, setting: SettingNumbers) -> dict[str, Any]:
+        """`info` of a `Window` and its setting; of arrays for several nodes, arrays."""
         return {
             "p50_ms": window.p50_s * 1e3,
             "p95_ms": window.p95_s * 1e3,
@@ -140,8 +134,8 @@ class Task(ABC):
             "offered_qps": window.offered_qps,
             "completed_qps": window.completed_qps,
             "violation_rate": window.violation_rate,
-            "batch_size": settings.batch_size,
-            "threshold": settings.threshold,
+            "batch_size": setting.batch_size,
+            "threshold": setting.threshold,
             "cpu_utilisation": window.cpu_utilisation,
             "accelerator_utilisation": window.accelerator_utilisation,
             "backlog": window.backlog,
@@ -174,11 +168,11 @@ def reward_named(rewards: Mapping[str, Any], name: str) -> Any:
     return rewards[name]
 
 
-def _place(value: Any, ladder: tuple[Any, ...]) -> float:
-    """Where a setting stands on its ladder, 0 to 1; between its neighbours' places if it is off the ladder."""
+def _normalised(value: Any, ladder: tuple[Any, ...]) -> float:
+    """Where a setting stands on its ladder, 0 to 1; between its neighbours if it is off the ladder."""
     if len(ladder) == 1:
         return 0.0
     if value in ladder:
         return ladder.index(value) / (len(ladder) - 1)
-    below = sum(as_float(rung) < as_float(value) for rung in ladder)
+    below = sum(threshold_number(level) < threshold_number(value) for level in ladder)
     return below / len(ladder)

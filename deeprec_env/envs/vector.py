@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -13,14 +12,16 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from deeprec_env.cores import usable_cores
 from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
-from deeprec_env.envs.task import AnyScenario, Episode, Settings, Task, split_of
+from deeprec_env.envs.task import AnyScenario, Episode, Normalised, Task, split_of
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.simulation.arrays import as_float
-from deeprec_env.simulation.batched_nodes import NodeStack
+from deeprec_env.scenario.setting import SettingNumbers
+from deeprec_env.simulation.batched_nodes import BatchedNodes
+from deeprec_env.simulation.engines import BATCH, engine_kind
 from deeprec_env.simulation.windows import Window, width
 
 Observations = NDArray[np.float32]
@@ -44,8 +45,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         for name, value in (("num_envs", num_envs), ("threads", 1 if threads is None else threads)):
             if value < 1:
                 raise InputError(name, value, "must be at least 1")
-        if engine != "compiled":
-            raise InputError("engine", engine, "must be compiled, or use vectorization_mode='sync'")
+        engine_kind(engine, BATCH)
         if render_mode is not None:
             raise InputError("render_mode", render_mode, "must be None")
         self.render_mode = None
@@ -56,17 +56,19 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self.observation_space = batch_space(task.observation_space, num_envs)
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
         self.windows = task.windows
-        # By index on the ladders: the settings, and their places for the observation.
-        self._rungs, self._places = {}, {}
+        # By index on the ladders: the levels as numbers, and normalised for the observation.
+        self._levels, self._normalised = {}, {}
         for name in task.controls:
-            settings = [task.start._replace(**{name: rung}) for rung in task.ladders[name]]
-            self._rungs[name] = np.array([getattr(_as_numbers(each), name) for each in settings])
-            self._places[name] = np.array([getattr(task.places(each), name) for each in settings])
+            settings = [task.start.replace(**{name: level}) for level in task.ladders[name]]
+            self._levels[name] = np.array([getattr(each.numbers, name) for each in settings])
+            self._normalised[name] = np.array([getattr(task.normalised(each), name) for each in settings])
         self._seeds: list[int] | None = None
         self._split, self._episode, self._step = "train", 0, -1
         self._opened: list[Episode] = []
-        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or len(os.sched_getaffinity(0))))
-        self._parts = [(slice(int(part[0]), int(part[-1]) + 1), NodeStack(self.scenario, len(part))) for part in parts]
+        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
+        self._parts = [
+            (slice(int(part[0]), int(part[-1]) + 1), BatchedNodes(self.scenario, len(part))) for part in parts
+        ]
         self._workers: ThreadPoolExecutor | None = None
 
     def reset(
@@ -92,34 +94,36 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     ) -> tuple[Observations, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Put an action (num_envs, controls) in force everywhere for one window and return what it brought."""
         if self._step < 0:
-            raise RuntimeError("call reset before step")
-        if not self.action_space.contains(np.asarray(actions, dtype=np.int64)):
+            raise RuntimeError("call reset before step, and after one that was interrupted")
+        given = np.asarray(actions)
+        if given.dtype.kind not in "iu" or not self.action_space.contains(given.astype(np.int64)):
             raise InputError("action", actions, f"must be in {self.action_space}")
         task = self._task
-        chosen = dict(zip(task.controls, np.asarray(actions).T, strict=True))
-        settings = self._everywhere(_as_numbers(task.start))
-        settings = settings._replace(**{name: self._rungs[name][index] for name, index in chosen.items()})
-        begin_s, end_s = self._step * task.interval_s, (self._step + 1) * task.interval_s
+        chosen = dict(zip(task.controls, given.T, strict=True))
+        settings = self._start_settings()
+        for name, index in chosen.items():
+            settings[:, SettingNumbers._fields.index(name)] = self._levels[name][index]
+        step, self._step = self._step, -1  # an interrupt leaves the nodes at different times
+        begin_s, end_s = step * task.interval_s, (step + 1) * task.interval_s
 
-        def run(part: slice, nodes: NodeStack) -> Floats:
-            ahead = [episode.ahead(self._step) for episode in self._opened[part]]
+        def run(part: slice, nodes: BatchedNodes) -> Floats:
+            ahead = [episode.ahead(step) for episode in self._opened[part]]
             known = [traffic for traffic in ahead if traffic is not None]
             if known:
                 nodes.expect(known)
-            batch_size, threshold, plan = (of_all[part] for of_all in settings)
-            return nodes.run_window(batch_size, threshold, begin_s, end_s, plan)
+            return nodes.run_window(settings[part], begin_s, end_s)
 
         windows = np.concatenate(self._spread(run))
-        self._step += 1
         stages = len(self.scenario.stages)
         each = [Window.of(row, stages) for row in windows.tolist()]
         for episode, window in zip(self._opened, each, strict=True):
-            episode.follow(window)
+            episode.on_window(window)
+        self._step = step + 1
         rewards = np.array([task.reward(window) for window in each])
         columns = Window.of(windows.T.copy(), stages)
-        places = self._everywhere(task.places(task.start))
-        places = places._replace(**{name: self._places[name][index] for name, index in chosen.items()})
-        observations = task.observe(columns, places, self._seen())
+        places = self._everywhere(task.normalised(task.start))
+        places = places._replace(**{name: self._normalised[name][index] for name, index in chosen.items()})
+        observations = task.observe(columns, places, self._context_features())
         infos = self._infos(columns, settings)
         over = self._step >= self.windows
         if over:
@@ -142,9 +146,10 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     def _start(self) -> tuple[Observations, dict[str, Any]]:
         """The next episode of every environment, an idle node with the scenario's settings."""
         assert self._seeds is not None
+        self._step = -1  # until all have started
         seeds, task = self._seeds, self._task
 
-        def start(part: slice, nodes: NodeStack) -> list[Episode]:
+        def start(part: slice, nodes: BatchedNodes) -> list[Episode]:
             opened = [task.open(seed, self._split, self._episode, self.windows) for seed in seeds[part]]
             nodes.start([episode.start() for episode in opened])
             return opened
@@ -153,30 +158,38 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._step = 0
         stages, plans = len(self.scenario.stages), len(self.scenario.planned_stages)
         columns = Window.of(np.zeros((width(stages, plans), self.num_envs)), stages)
-        observations = task.observe(columns, self._everywhere(task.places(task.start)), self._seen())
-        return observations, self._infos(columns, self._everywhere(_as_numbers(task.start)))
+        places = self._everywhere(task.normalised(task.start))
+        observations = task.observe(columns, places, self._context_features())
+        return observations, self._infos(columns, self._start_settings())
 
-    def _everywhere(self, settings: Settings) -> Settings:
+    def _start_settings(self) -> Floats:
+        """The setting at an episode's start, once for every environment, (num_envs, controls)."""
+        return np.tile(np.array(self._task.start.numbers), (self.num_envs, 1))
+
+    def _everywhere(self, normalised: Normalised) -> Normalised:
         """The same in every environment, arrays (num_envs,)."""
-        return Settings(*(np.full(self.num_envs, value) for value in settings))
+        return Normalised(*(np.full(self.num_envs, value) for value in normalised))
 
-    def _infos(self, columns: Window, settings: Settings) -> dict[str, Any]:
-        infos = self._task.info(columns, Settings(*(of_all.astype(np.float64) for of_all in settings)))
+    def _infos(self, columns: Window, settings: Floats) -> dict[str, Any]:
+        infos = self._task.info(columns, SettingNumbers(*settings.T))
         facts = [episode.facts() for episode in self._opened]
         infos |= {name: np.array([of_one[name] for of_one in facts]) for name in facts[0]}
         infos = {name: value if np.ndim(value) else np.full(self.num_envs, value) for name, value in infos.items()}
         return infos | {f"_{name}": np.ones(self.num_envs, dtype=np.bool_) for name in infos}
 
-    def _seen(self) -> Floats:
+    def _context_features(self) -> Floats:
         """The episodes' entries of the observations."""
-        return np.array([episode.seen(self._step) for episode in self._opened])
+        return np.array([episode.context_features(self._step) for episode in self._opened])
 
-    def _spread(self, work: Callable[[slice, NodeStack], T]) -> list[T]:
+    def _spread(self, work: Callable[[slice, BatchedNodes], T]) -> list[T]:
         """Results of `work` on each part of the environments, all at the same time."""
         if self._workers is None and len(self._parts) > 1:
             self._workers = ThreadPoolExecutor(len(self._parts) - 1)
         others = [self._workers.submit(work, *part) for part in self._parts[1:]] if self._workers else []
-        return [work(*self._parts[0]), *(other.result() for other in others)]
+        try:
+            return [work(*self._parts[0]), *(other.result() for other in others)]
+        finally:
+            wait(others)  # after an interrupt too: nothing works on the nodes behind our back
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the threads."""
@@ -226,11 +239,6 @@ class PipelineVectorEnv(NodeVectorEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(num_envs, PipelineTask(scenario, reward), engine, threads, render_mode)
-
-
-def _as_numbers(settings: Settings) -> Settings:
-    """Settings with their threshold as a number, infinite for never."""
-    return settings._replace(threshold=as_float(settings.threshold))
 
 
 def _one_by_one(observations: Observations) -> NDArray[Any]:

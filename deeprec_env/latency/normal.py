@@ -6,13 +6,12 @@ Source: M. J. Wichura, Algorithm AS 241 (PPND16), Applied Statistics 37 (1988), 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from deeprec_env.jit import compiled
 
 
 @compiled
-def normal_quantile(u: Any) -> Any:
+def normal_quantile(u: float) -> float:
     """z with P(Z <= z) = `u`, for `u` in (0, 1)."""
     q = u - 0.5
     if abs(q) <= 0.425:

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from deeprec_env.latency.kinds import AFFINE, CONSTANT, EXPONENTIAL
+from deeprec_env.latency.row_kinds import AFFINE, CONSTANT, EXPONENTIAL
 from deeprec_env.latency.rows import RowModel
 from deeprec_env.scenario.parts import LATENCIES, Floats, Ints
 

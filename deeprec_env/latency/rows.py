@@ -1,4 +1,7 @@
-"""Latency models that a row of numbers describes, for compiled code: a kind of `latency.kinds` and its parameters."""
+"""Latency models that are a row of numbers: (kind, parameters of the kind ...), which compiled code evaluates.
+
+`row_kinds` says what they hold.
+"""
 
 from __future__ import annotations
 

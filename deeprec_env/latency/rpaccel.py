@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import PrivateAttr, model_validator
 
 from deeprec_env.errors import InputError
-from deeprec_env.latency.kinds import CLOCK_S, RPACCEL
+from deeprec_env.latency.row_kinds import CLOCK_S, RPACCEL
 from deeprec_env.latency.rows import RowModel
 from deeprec_env.scenario.parts import LATENCIES, Floats, Ints
 

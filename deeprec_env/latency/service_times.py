@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from deeprec_env.jit import compiled
-from deeprec_env.latency.kinds import AFFINE, CLOCK_S, CONSTANT, EXPONENTIAL, RPACCEL
 from deeprec_env.latency.normal import normal_quantile
+from deeprec_env.latency.row_kinds import AFFINE, CLOCK_S, CONSTANT, EXPONENTIAL, RPACCEL
 from deeprec_env.latency.table import LEVELS
+from deeprec_env.scenario.parts import Floats, Ints
 
 _INNER = LEVELS[1:-1]
 
 
 @compiled
-def _profile_s(row: Any, items: Any, u: Any) -> Any:
+def _profile_s(row: Floats, items: int, u: float) -> float:
     """Linear in the batch, constant before the first, by the last slope behind the last; then linear in the level.
 
     Places are counted rather than searched, the levels known when this is compiled: without branches that depend on
@@ -36,11 +36,11 @@ def _profile_s(row: Any, items: Any, u: Any) -> Any:
     next_ = here + len(LEVELS)
     low = row[here] + weight * (row[next_] - row[here])
     high = row[here + 1] + weight * (row[next_ + 1] - row[here + 1])
-    return low + along * (high - low)
+    return float(low + along * (high - low))
 
 
 @compiled
-def write_s(row: Any, items: Any, u: Any, seconds: Any) -> None:
+def write_s(row: Floats, items: Ints, u: Floats, seconds: Floats) -> None:
     """Write the seconds of requests of `items` items at noise `u` (rule 9), elementwise."""
     kind = row[0]
     if kind == CONSTANT:
@@ -67,7 +67,7 @@ def write_s(row: Any, items: Any, u: Any, seconds: Any) -> None:
 
 
 @compiled
-def requests_s(row: Any, items: Any, u: Any) -> Any:
+def requests_s(row: Floats, items: Ints, u: Floats) -> Floats:
     """What `write_s` writes, as a new array."""
     seconds = np.empty(len(items))
     write_s(row, items, u, seconds)

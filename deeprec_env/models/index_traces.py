@@ -138,7 +138,8 @@ class LruStack:
         if self._next + len(distances) > len(self._at):
             self._make_room(len(distances))
         out = np.empty(len(distances), dtype=np.int64)
-        self.size = _follow(distances, out, self._at, self._used, self._tree, self._next, self.size, self.rows, _HASH)
+        arrays = distances, out, self._at, self._used, self._tree
+        self.size = _follow(*arrays, self._next, self.size, self.rows, int(_HASH))
         self._next += len(distances)
         return out
 
@@ -159,7 +160,7 @@ def stack_distances(trace: Ints) -> Ints:
 
 
 @compiled
-def _plant(tree: Any, marks: Any) -> None:
+def _plant(tree: Ints, marks: NDArray[np.bool_]) -> None:
     """Build the Fenwick tree (from 1) of the marks (from 0)."""
     for place in range(1, len(tree)):
         tree[place] += marks[place - 1]
@@ -170,7 +171,15 @@ def _plant(tree: Any, marks: Any) -> None:
 
 @compiled
 def _follow(
-    distances: Any, out: Any, at: Any, used: Any, tree: Any, free: int, size: int, rows: int, factor: int
+    distances: Ints,
+    out: Ints,
+    at: Ints,
+    used: NDArray[np.bool_],
+    tree: Ints,
+    free: int,
+    size: int,
+    rows: int,
+    factor: int,
 ) -> int:
     top = 1
     while 2 * top < len(tree):
@@ -205,7 +214,7 @@ def _follow(
 
 
 @compiled
-def _distances(trace: Any, rows: int) -> Any:
+def _distances(trace: Ints, rows: int) -> Ints:
     out = np.empty(len(trace), dtype=np.int64)
     tree = np.zeros(len(trace) + 1, dtype=np.int64)
     last = np.full(rows, -1, dtype=np.int64)

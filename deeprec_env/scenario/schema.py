@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -15,6 +16,7 @@ from deeprec_env.scenario.parts import AnyArrivals, AnySizes, LatencyModel
 from deeprec_env.scenario.plans import Plan, check_plan, rated, with_latencies
 from deeprec_env.scenario.pools import Node, Stage
 from deeprec_env.scenario.quality import quality_path
+from deeprec_env.scenario.setting import Setting
 
 BATCH_SIZES = (8, 16, 25, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1000)
 THRESHOLDS = (1, 64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 900, None)
@@ -174,9 +176,35 @@ class Scenario(Sparse):
         return [plan.name for plan in self.plans or ()]
 
     @cached_property
-    def plan(self) -> int:
-        """Index of the plan in force at the start; 0 without plans."""
-        return self.plan_index(self.control.plan)
+    def setting(self) -> Setting:
+        """The setting in force at the start."""
+        return Setting(self.control.batch_size, self.control.threshold, self.plan_index(self.control.plan))
+
+    @cached_property
+    def ladders(self) -> dict[str, tuple[Any, ...]]:
+        """What a controller chooses from, by the name of the control."""
+        return {
+            "batch_size": self.control.batch_sizes,
+            "threshold": self.thresholds,
+            "plan": tuple(range(len(self.planned_stages))),
+        }
+
+    def action(self, setting: Setting, controls: Sequence[str] = ("batch_size", "threshold")) -> tuple[int, ...]:
+        """A setting as indices on the ladders of some controls; `ValueError` for one that is on none."""
+        return tuple(self.ladders[control].index(getattr(setting, control)) for control in controls)
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The controls that the scenario uses, which its records show."""
+        return ("batch_size", "threshold", *(("plan",) if self.plans else ()))
+
+    def settings(self) -> list[Setting]:
+        """Every batch size of its ladder with every threshold of its, under the plan in force at the start."""
+        return [
+            self.setting.replace(batch_size=batch_size, threshold=threshold)
+            for batch_size in self.control.batch_sizes
+            for threshold in self.thresholds
+        ]
 
     def plan_index(self, plan: int | str, field: str = "plan") -> int:
         """The index of a plan, given by its name or index; `InputError` if there is none."""
@@ -214,7 +242,8 @@ class Scenario(Sparse):
         """A copy with another arrival process (a component or a mapping with its kind)."""
         return self.replace(workload=Workload(arrivals=arrivals, sizes=self.workload.sizes))
 
-    def with_settings(self, batch_size: int, threshold: Threshold, plan: int | str | None = None) -> Scenario:
-        """A copy with other settings at the start; the plan stays without a `plan`."""
-        changes = {"batch_size": batch_size, "threshold": threshold} | ({} if plan is None else {"plan": plan})
+    def with_setting(self, setting: Setting) -> Scenario:
+        """A copy with another setting at the start."""
+        named = self.control.plan if setting.plan == self.setting.plan else setting.plan
+        changes = {"batch_size": setting.batch_size, "threshold": setting.threshold, "plan": named}
         return self.replace(control=self.control.model_dump() | changes)

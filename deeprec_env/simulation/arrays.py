@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.latency.rows import row_of
-from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.pools import KINDS
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import SettingNumbers
+
+CPU, ACCELERATOR = 0, 1
+"""Of stage s, pool 2 s + 1 of these."""
 
 ADMITTED, HELD, OPEN, BEFORE, WAITING = 0, 1, 2, 3, 4
 """Entries of `NodeState.counts`: queries admitted so far, how many of them are held, how many of the first of these had
@@ -49,9 +52,8 @@ class NodeState(NamedTuple):
     free_s: Floats  # (pools, most servers): when each server comes free, a binary heap
     arrival_s: Floats  # (queries,)
     items: Ints  # (queries,)
-    batch_size: Ints  # (queries,)
-    threshold: Floats  # (queries,) infinite: never
-    plan: Ints  # (queries,)
+    query: Ints  # (queries,) the numbers by which they meet their noise
+    setting: Floats  # (queries, controls) in force at their arrival: `SettingNumbers` as rows
     entry_s: Floats  # (stages, sub-batches)
     leave_s: Floats  # (stages, sub-batches)
     offloaded: NDArray[np.bool_]  # (stages, sub-batches)
@@ -62,7 +64,7 @@ class NodeState(NamedTuple):
     end_s: Floats  # (stages, requests)
 
 
-_OF_QUERIES = ("arrival_s", "items", "batch_size", "threshold", "plan")
+_OF_QUERIES = ("arrival_s", "items", "query", "setting")
 _OF_SUB_BATCHES = ("entry_s", "leave_s", "offloaded")
 _OF_REQUESTS = ("base_s", "start_s", "end_s")
 
@@ -102,16 +104,6 @@ def node_arrays(scenario: Scenario) -> NodeArrays:
     )
 
 
-def as_float(threshold: Threshold) -> float:
-    """A threshold as a float; never to offload is infinite."""
-    return math.inf if threshold is None else float(threshold)
-
-
-def compiled_setting(batch_size: int, threshold: Threshold, plan: int) -> tuple[int, float, int]:
-    """A setting as compiled code takes it."""
-    return batch_size, as_float(threshold), plan
-
-
 def all_rows(scenario: Scenario) -> bool:
     """Whether every latency of the node is a row of numbers, so that compiled code can plan requests alone."""
     return all(row_of(latency) is not None for latency in scenario.latencies)
@@ -126,9 +118,8 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
         free_s=np.full((*nodes, 2 * stages, servers), -math.inf),
         arrival_s=np.empty((*nodes, queries)),
         items=np.empty((*nodes, queries), dtype=np.int64),
-        batch_size=np.empty((*nodes, queries), dtype=np.int64),
-        threshold=np.empty((*nodes, queries)),
-        plan=np.empty((*nodes, queries), dtype=np.int64),
+        query=np.empty((*nodes, queries), dtype=np.int64),
+        setting=np.empty((*nodes, queries, len(SettingNumbers._fields))),
         entry_s=np.empty(by_sub_batch),
         leave_s=np.empty(by_sub_batch),
         offloaded=np.empty(by_sub_batch, dtype=np.bool_),
@@ -176,5 +167,8 @@ def with_room(node: NodeArrays, state: NodeState, queries: int, requests: int) -
             more = (max(wanted, 2 * room) - room) * each
             for name in names:
                 array = getattr(state, name)
-                changes[name] = np.concatenate([array, np.zeros((*array.shape[:-1], more), array.dtype)], axis=-1)
+                axis = array.ndim - 1 - (name == "setting")
+                shape = list(array.shape)
+                shape[axis] = more
+                changes[name] = np.concatenate([array, np.zeros(shape, array.dtype)], axis=axis)
     return state._replace(**changes) if changes else state

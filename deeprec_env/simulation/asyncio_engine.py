@@ -15,10 +15,12 @@ from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.pools import KINDS, PoolKind
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.loop import ARRIVAL, ENTRY, Event, VirtualTimeLoop
+from deeprec_env.scenario.setting import Setting, SettingNumbers
+from deeprec_env.simulation.checks import check_ahead, check_setting
+from deeprec_env.simulation.loop import ARRIVAL, ENTRY, VirtualTimeLoop
 from deeprec_env.simulation.pool import Pool, StageLog
 from deeprec_env.simulation.records import Records, StageRecords
-from deeprec_env.simulation.settings import check_ahead, check_settings
+from deeprec_env.simulation.simulated_servers import simulated_servers
 from deeprec_env.simulation.windows import Window, WindowMeter
 from deeprec_env.workload.stream import Traffic
 
@@ -30,7 +32,7 @@ class AsyncioEngine:
     """A node in virtual time: the reference for every other engine.
 
     It is also what a coroutine of the user's is given: it may read `now_s`, `arrived`, `completed`, `in_flight`,
-    `batch_size`, `threshold`, `plan`, `waiting` and `busy`, set the first three of these, and
+    `setting`, `batch_size`, `threshold`, `plan`, `waiting` and `busy`, set the first four of these, and
     `await anyio.sleep(...)`.
     """
 
@@ -42,8 +44,7 @@ class AsyncioEngine:
     ) -> None:
         self._scenario = scenario
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
-        self._batch_size, self._threshold = scenario.control.batch_size, scenario.control.threshold
-        self._plan = scenario.plan
+        self._setting = scenario.setting
         self._sub_batches = scenario.sub_batches
         self._loop = VirtualTimeLoop()
         self._meter = WindowMeter(scenario)
@@ -55,16 +56,19 @@ class AsyncioEngine:
                 self._leave(position, part)
 
             pools: dict[PoolKind, Pool] = {}
-            for kind, pool in stage.pools().items():
-                number = 2 * position + KINDS.index(kind)
-                pools[kind] = Pool(number, self._loop, pool, stage.overhead_s, log, leave)
+            for kind, spec in stage.pools().items():
+                pool = Pool(2 * position + KINDS.index(kind), self._loop, spec.servers, log, leave)
+                pool.serve_by(simulated_servers(self._loop, spec, stage.overhead_s, log, pool.complete))
+                pools[kind] = pool
             self._pools.append(pools)
+        # By stage, for CPU and accelerator, what lets a query enter the pool; and by stage which queries are offloaded.
+        self._queues = [[pools[kind].enter if kind in pools else _no_pool for kind in KINDS] for pools in self._pools]
+        self._offloaded = [log.offloaded for log in self._logs]
         self._transfer_s = [stage.transfer_s for stage in scenario.stages]
-        self._arrival_s: list[float] = []  # of dispatched queries; so are the next five
+        self._arrival_s: list[float] = []  # of dispatched queries; so are the next four
         self._items: list[int] = []
-        self._batch_sizes: list[int] = []
-        self._thresholds: list[float] = []
-        self._plans: list[int] = []
+        self._query: list[int] = []
+        self._in_force: list[SettingNumbers] = []
         self._completion_s: list[float] = []
         self._left: list[int] = []  # sub-batches of each that have not completed
         self.arrived = 0
@@ -102,45 +106,52 @@ class AsyncioEngine:
         return self._pool(pool, stage).busy
 
     @property
+    def setting(self) -> Setting:
+        """What is in force; settable."""
+        return self._setting
+
+    @setting.setter
+    def setting(self, setting: Setting) -> None:
+        self.control(setting)
+
+    @property
     def batch_size(self) -> int:
         """Batch size in force; settable."""
-        return self._batch_size
+        return self._setting.batch_size
 
     @batch_size.setter
     def batch_size(self, batch_size: int) -> None:
-        self.control(batch_size, self._threshold, self._plan)
+        self.control(self._setting.replace(batch_size=batch_size))
 
     @property
     def threshold(self) -> Threshold:
         """Offload threshold in force; settable."""
-        return self._threshold
+        return self._setting.threshold
 
     @threshold.setter
     def threshold(self, threshold: Threshold) -> None:
-        self.control(self._batch_size, threshold, self._plan)
+        self.control(self._setting.replace(threshold=threshold))
 
     @property
     def plan(self) -> int:
         """Index of the plan in force; settable, by its name too."""
-        return self._plan
+        return self._setting.plan
 
     @plan.setter
     def plan(self, plan: int | str) -> None:
-        self.control(self._batch_size, self._threshold, self._scenario.plan_index(plan))
+        self.control(self._setting.replace(plan=self._scenario.plan_index(plan)))
 
-    def control(self, batch_size: int, threshold: Threshold, plan: int | None = None) -> None:
-        """Put settings in force for the queries that arrive from now on; `plan` is an index, None the scenario's."""
-        plan = self._scenario.plan if plan is None else plan
-        check_settings(self._scenario, batch_size, threshold, plan)
-        if (batch_size, threshold, plan) != (self._batch_size, self._threshold, self._plan):
-            self._batch_size, self._threshold, self._plan = batch_size, threshold, plan
+    def control(self, setting: Setting) -> None:
+        """Put a setting in force for the queries that arrive from now on."""
+        if setting != self._setting:
+            check_setting(self._scenario, setting)
+            self._setting = setting
             self._forget_dispatched()
 
     def stretch_gaps(self, factor: float) -> None:
         """Make every gap of the arrivals still to come `factor` times as long."""
         ahead = self._traffic.part(self.arrived - self._before, len(self._traffic.items))
-        arrival_s = self.now_s + (ahead.arrival_s - self.now_s) * factor
-        self.expect(Traffic(arrival_s, ahead.items, ahead.noise_key))
+        self.expect(ahead.at(self.now_s + (ahead.arrival_s - self.now_s) * factor))
 
     def expect(self, ahead: Traffic) -> None:
         """Let `ahead` be the arrivals still to come, instead of those before."""
@@ -156,11 +167,9 @@ class AsyncioEngine:
         """Run up to a time; what happens at it is still to come."""
         self._run(until_s, None)
 
-    def run_window(
-        self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float, plan: int | None = None
-    ) -> Window:
-        """Run from `begin_s`, the present, to `end_s` under these settings and measure the window; in turn, no gaps."""
-        self.control(batch_size, threshold, plan)
+    def run_window(self, setting: Setting, begin_s: float, end_s: float) -> Window:
+        """Run from `begin_s`, the present, to `end_s` under a setting and measure the window; in turn, no gaps."""
+        self.control(setting)
         self.advance(end_s)
         return self._meter.close_window(self.records, begin_s, end_s)
 
@@ -185,42 +194,50 @@ class AsyncioEngine:
             self._task.result()  # an error of a user's coroutine is the caller's
 
     def close(self) -> None:
-        """End the user's coroutines and close the loop; a second call does nothing."""
+        """End the user's coroutines and close the loop; a second call does nothing.
+
+        Raises what a coroutine raises when it is ended.
+        """
         if self._loop.is_closed():
             return
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            self._loop.run_before(self._loop.now)
-        self._loop.close()
+        ended = self._task if self._task is not None and not self._task.done() else None
+        try:
+            if ended is not None:
+                ended.cancel()
+                self._loop.run_before(self._loop.now)
+        finally:
+            self._loop.close()
+        if ended is not None and ended.done() and not ended.cancelled():
+            ended.result()
 
     def finished_latency_s(self, begin: int, end: int) -> list[float]:
         """Latencies of the queries that completed `begin`-th to before `end`-th, in that order."""
         return [self._completion_s[query] - self._arrival_s[query] for query in self.finished[begin:end]]
 
-    def records(self, first_query: int = 0) -> Records:
-        """What is known of the queries that have arrived, from `first_query` on."""
-        queries, each = slice(first_query, self.arrived), self._sub_batches
+    def records(self, first: int = 0) -> Records:
+        """What is known of the queries that have arrived, from the `first`-th on."""
+        queries, each = slice(first, self.arrived), self._sub_batches
         stages = []
         for log in self._logs:
-            first = np.array(log.first[first_query * each : self.arrived * each + 1 : each], dtype=np.int64)
-            requests = slice(int(first[0]), int(first[-1]))
+            begins = np.array(log.first[first * each : self.arrived * each + 1 : each], dtype=np.int64)
+            requests = slice(int(begins[0]), int(begins[-1]))
             stages.append(
                 StageRecords(
-                    np.array(log.offloaded[first_query * each : self.arrived * each : each], dtype=np.bool_),
-                    first - first[0],
+                    np.array(log.offloaded[first * each : self.arrived * each : each], dtype=np.bool_),
+                    begins - begins[0],
                     np.array(log.start_s[requests], dtype=np.float64),
                     np.array(log.end_s[requests], dtype=np.float64),
                 )
             )
         return Records(
-            first_query,
+            first,
+            np.array(self._query[queries], dtype=np.int64),
             np.array(self._arrival_s[queries], dtype=np.float64),
             np.array(self._items[queries], dtype=np.int64),
-            np.array(self._batch_sizes[queries], dtype=np.int64),
-            np.array(self._thresholds[queries], dtype=np.float64),
+            np.array(self._in_force[queries], dtype=np.float64).reshape(-1, len(SettingNumbers._fields)),
             np.array(self._completion_s[queries], dtype=np.float64),
             tuple(stages),
-            np.array(self._plans[queries], dtype=np.int64) if self._scenario.plans else None,
+            self._scenario.controls,
         )
 
     # The life of a query
@@ -233,10 +250,9 @@ class AsyncioEngine:
             self._dispatch()
         heappush(self._loop.events, (self._arrival_s[query], ARRIVAL, query, self._generation, self._arrive))
 
-    def _arrive(self, event: Event) -> None:
-        if event[3] != self._generation:
+    def _arrive(self, query: int, generation: int) -> None:
+        if generation != self._generation:
             return
-        query = event[2]
         if query == len(self._arrival_s):  # the settings have changed since it was pushed
             self._dispatch()
         self.arrived += 1
@@ -254,13 +270,10 @@ class AsyncioEngine:
             due_s = self._loop.now + self._transfer_s[position]
             heappush(self._loop.events, (due_s, ENTRY, part, position, self._entry_due))
         else:
-            self._queue(position, part)
+            self._queues[position][self._offloaded[position][part]](part)
 
-    def _entry_due(self, event: Event) -> None:
-        self._queue(event[3], event[2])
-
-    def _queue(self, position: int, part: int) -> None:
-        self._pools[position]["accelerator" if self._logs[position].offloaded[part] else "cpu"].enter(part)
+    def _entry_due(self, part: int, position: int) -> None:
+        self._queues[position][self._offloaded[position][part]](part)
 
     def _next_stage(self, position: int, part: int) -> int:
         """The first stage from `position` on that there is work for: plans skip the others."""
@@ -294,9 +307,7 @@ class AsyncioEngine:
         ahead = self._traffic.part(begin - self._before, end - self._before)
         from deeprec_env.simulation.dispatch import dispatch  # Numba is loaded when the first query arrives
 
-        setting = (self._batch_size, self._threshold, self._plan)
-        dispatched = dispatch(self._scenario, ahead.noise_key, begin, ahead.items, *setting)
-        for log, stage in zip(self._logs, dispatched, strict=True):
+        for log, stage in zip(self._logs, dispatch(self._scenario, ahead, self._setting), strict=True):
             requests = len(stage.base_s)
             log.offloaded += stage.offloaded.tolist()
             log.first += (stage.first[1:] + log.first[-1]).tolist()
@@ -306,11 +317,10 @@ class AsyncioEngine:
             log.end_s += [math.inf] * requests
         self._arrival_s += ahead.arrival_s.tolist()
         self._items += ahead.items.tolist()
-        self._batch_sizes += [self._batch_size] * (end - begin)
-        self._thresholds += [math.inf if self._threshold is None else float(self._threshold)] * (end - begin)
-        self._plans += [self._plan] * (end - begin)
+        self._query += ahead.query.tolist()
+        self._in_force += [self._setting.numbers] * (end - begin)
         self._completion_s += [math.inf] * (end - begin)
-        most = min(self._sub_batches, self._scenario.fewest_items[self._plan])
+        most = min(self._sub_batches, self._scenario.fewest_items[self._setting.plan])
         self._left += np.minimum(ahead.items, most).tolist()
 
     def _forget_dispatched(self) -> None:
@@ -320,8 +330,7 @@ class AsyncioEngine:
             requests = log.first[parts]
             del log.first[parts + 1 :], log.offloaded[parts:], log.left[parts:]
             del log.base_s[requests:], log.start_s[requests:], log.end_s[requests:]
-        for of_queries in (self._arrival_s, self._items, self._batch_sizes, self._thresholds, self._plans):
-            del of_queries[keep:]
+        del self._arrival_s[keep:], self._items[keep:], self._query[keep:], self._in_force[keep:]
         del self._completion_s[keep:], self._left[keep:]
 
     # Coroutines
@@ -341,3 +350,7 @@ class AsyncioEngine:
         if found is None:
             raise InputError("pool", pool, f"must be one of {', '.join(pools)}")
         return found
+
+
+def _no_pool(query: int) -> None:
+    raise AssertionError(f"query {query} was dispatched to a pool that is not there")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,20 +11,22 @@ from deeprec_env.errors import InputError
 from deeprec_env.jit import compiled
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting, SettingNumbers
 from deeprec_env.simulation.arrays import (
     ADMITTED,
     BEFORE,
     HELD,
+    NodeArrays,
     NodeState,
     all_rows,
     empty_state,
     node_arrays,
     with_room,
 )
-from deeprec_env.simulation.node import completion_s, forget
-from deeprec_env.simulation.settings import warn_beyond
-from deeprec_env.simulation.window_metrics import run_window
+from deeprec_env.simulation.checks import warn_beyond
+from deeprec_env.simulation.node import completion_s, forget, run_window
 from deeprec_env.simulation.windows import Window, width
+from deeprec_env.workload.noise import Keys
 from deeprec_env.workload.stream import Traffic
 
 _QUERIES, _REQUESTS = 1024, 8192
@@ -35,21 +36,26 @@ _BACKLOG = Window._fields.index("backlog")
 
 
 @compiled
+def setting_numbers(row: Floats) -> SettingNumbers:
+    """A setting that is a row of an array."""
+    return SettingNumbers(row[0], row[1], row[2])
+
+
+@compiled
 def _run_windows(
-    node: Any,
-    states: Any,
-    noise_keys: Any,
-    arrival_s: Any,
-    items: Any,
-    batch_size: Any,
-    threshold: Any,
-    plan: Any,
-    begin_s: Any,
-    end_s: Any,
-    sla_s: Any,
-    windows: Any,
-    position: Any,
-) -> Any:
+    node: NodeArrays,
+    states: NodeState,
+    noise_keys: Keys,
+    arrival_s: Floats,
+    items: Ints,
+    query: Ints,
+    settings: Floats,
+    begin_s: float,
+    end_s: float,
+    sla_s: float,
+    windows: Floats,
+    position: int,
+) -> tuple[int, int, int]:
     """`run_window` of every node from `position` on, up to one without room: which, and what it needs."""
     for i in range(position, len(noise_keys)):
         state = NodeState(
@@ -57,9 +63,8 @@ def _run_windows(
             states.free_s[i],
             states.arrival_s[i],
             states.items[i],
-            states.batch_size[i],
-            states.threshold[i],
-            states.plan[i],
+            states.query[i],
+            states.setting[i],
             states.entry_s[i],
             states.leave_s[i],
             states.offloaded[i],
@@ -75,7 +80,8 @@ def _run_windows(
             noise_keys[i],
             arrival_s[i],
             items[i],
-            (batch_size[i], threshold[i], plan[i]),
+            query[i],
+            setting_numbers(settings[i]),
             begin_s,
             end_s,
             sla_s,
@@ -88,19 +94,19 @@ def _run_windows(
     return len(noise_keys), 0, 0
 
 
-class NodeStack:
+class BatchedNodes:
     """`count` nodes of a scenario. Raises `InputError` if a latency of theirs has to be asked in Python."""
 
     def __init__(self, scenario: Scenario, count: int) -> None:
         if not all_rows(scenario):
-            raise InputError("latency", "of its own base_s", "can't be stacked; use vectorization_mode='sync'")
+            raise InputError("latency", "of its own base_s", "can't be batched; use vectorization_mode='sync'")
         self._scenario, self._count = scenario, count
         self._node = node_arrays(scenario)
         self._states = empty_state(self._node, _QUERIES, _REQUESTS, (count,))
         self._noise_keys = np.zeros(count, dtype=np.uint64)
-        self._plan: Ints = np.full(count, scenario.plan)
         self._arrival_s: Floats = np.empty((count, 0))
         self._items: Ints = np.empty((count, 0), dtype=np.int64)
+        self._query: Ints = np.empty((count, 0), dtype=np.int64)
         self._windows = np.zeros((count, width(len(scenario.stages), len(scenario.planned_items))))
 
     def start(self, traffic: Sequence[Traffic]) -> None:
@@ -117,25 +123,23 @@ class NodeStack:
         longest = max(len(each.arrival_s) for each in traffic)
         if longest > self._arrival_s.shape[1]:
             self._arrival_s = np.empty((self._count, longest))
-            self._items = np.empty((self._count, longest), dtype=np.int64)
+            self._items, self._query = (np.empty((self._count, longest), dtype=np.int64) for _ in range(2))
         for i, each in enumerate(traffic):
             count = len(each.arrival_s)
             self._arrival_s[i, :count], self._items[i, :count] = each.arrival_s, each.items
+            self._query[i, :count] = each.query
             self._arrival_s[i, count:] = math.inf
         largest = max(int(each.items.max(initial=0)) for each in traffic)
         threshold = 1 if self._scenario.has_accelerator else None
         for plan in range(len(self._scenario.planned_stages)):
-            warn_beyond(self._scenario, largest, largest, threshold, plan)
+            warn_beyond(self._scenario, largest, Setting(max(largest, 1), threshold, plan))
 
-    def run_window(
-        self, batch_size: Ints, threshold: Floats, begin_s: float, end_s: float, plan: Ints | None = None
-    ) -> Floats:
-        """Run from `begin_s`, the present, to `end_s`, each node under its own settings (count,), infinite for never.
+    def run_window(self, settings: Floats, begin_s: float, end_s: float) -> Floats:
+        """Run from `begin_s`, the present, to `end_s`, each node under its own setting.
 
-        `plan` holds indices of plans (default: the scenario's plan). Returns every node's `Window` as a row, (count,
+        `settings` holds `SettingNumbers` as rows, (count, controls). Returns every node's `Window` as a row, (count,
         width), valid until the next call.
         """
-        plan = self._plan if plan is None else plan
         position = 0
         while True:
             position, queries, requests = _run_windows(
@@ -144,9 +148,8 @@ class NodeStack:
                 self._noise_keys,
                 self._arrival_s,
                 self._items,
-                batch_size,
-                threshold,
-                plan,
+                self._query,
+                settings,
                 begin_s,
                 end_s,
                 self._scenario.sla_s,

@@ -7,30 +7,28 @@ from __future__ import annotations
 
 import math
 from copy import copy
-from typing import Any
 
 import numpy as np
 
-from deeprec_env.errors import InputError
-from deeprec_env.scenario.bounds import Threshold
-from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting, SettingNumbers
 from deeprec_env.simulation.admission import admit_in_python
 from deeprec_env.simulation.arrays import (
     ADMITTED,
     BEFORE,
     HELD,
+    NodeArrays,
+    NodeState,
     all_rows,
-    compiled_setting,
     empty_state,
     node_arrays,
     tail,
     with_room,
 )
-from deeprec_env.simulation.node import advance, completion_s, due, requests_needed
+from deeprec_env.simulation.checks import check_ahead, check_setting, warn_beyond
+from deeprec_env.simulation.node import advance, completion_s, due, requests_needed, run_window
 from deeprec_env.simulation.records import Records, StageRecords
-from deeprec_env.simulation.settings import check_ahead, check_settings, warn_beyond
-from deeprec_env.simulation.window_metrics import run_window
 from deeprec_env.simulation.windows import Window, width
 from deeprec_env.workload.stream import Traffic
 
@@ -39,7 +37,7 @@ _REQUESTS = 4
 
 
 class CompiledEngine:
-    """A node by the compiled recursion. What it cannot do is run coroutines beside the node: asyncio does that."""
+    """A node by the compiled recursion: it steps through windows and can be forked, but runs no coroutines."""
 
     def __init__(self, scenario: Scenario, traffic: Traffic) -> None:
         self._scenario, self._traffic = scenario, traffic
@@ -47,15 +45,14 @@ class CompiledEngine:
         self._largest = int(traffic.items.max(initial=0))
         self._node = node_arrays(scenario)
         self._all_rows = all_rows(scenario)
-        queries, start = len(traffic.arrival_s), scenario.control
         idle = empty_state(self._node, 0, 0)
-        in_force = compiled_setting(start.batch_size, start.threshold, scenario.plan)
-        requests = requests_needed(self._node, idle, traffic.items, in_force)
-        self._state = empty_state(self._node, queries, requests)  # what all queries need under the first settings
+        requests = requests_needed(self._node, idle, traffic.items, scenario.setting.numbers)
+        self._state = empty_state(self._node, len(traffic.items), requests)  # what all need under the first setting
         self._window = np.empty(width(len(scenario.stages), len(scenario.planned_items)))
         self._now_s = 0.0
         self._drained = False
-        self._set(start.batch_size, start.threshold, scenario.plan)
+        self._warned: set[Setting] = set()
+        self._set(scenario.setting)
 
     @property
     def now_s(self) -> float:
@@ -68,26 +65,26 @@ class CompiledEngine:
         return int(self._state.counts[ADMITTED])
 
     @property
-    def first_query(self) -> int:
-        """The first query that is still known: of a fork the oldest that was in flight."""
+    def first_known(self) -> int:
+        """How many queries have come before the first that is still known: of a fork the oldest that was in flight."""
         return int(self._state.counts[ADMITTED] - self._state.counts[HELD])
 
     @property
     def completed(self) -> int:
         """Queries that have completed."""
-        return self.first_query + int(np.count_nonzero(self._leave_s() < math.inf))
+        return self.first_known + int(np.count_nonzero(self._leave_s() < math.inf))
 
-    def control(self, batch_size: int, threshold: Threshold, plan: int | None = None) -> None:
-        """Put settings in force for the queries that arrive from now on; `plan` is an index, None the scenario's."""
-        plan = self._scenario.plan if plan is None else plan
-        if (batch_size, threshold, plan) != self._setting:
-            check_settings(self._scenario, batch_size, threshold, plan)
-            self._set(batch_size, threshold, plan)
+    def control(self, setting: Setting) -> None:
+        """Put a setting in force for the queries that arrive from now on."""
+        if setting != self._setting:
+            check_setting(self._scenario, setting)
+            self._set(setting)
 
-    def _set(self, batch_size: int, threshold: Threshold, plan: int) -> None:
-        self._setting = (batch_size, threshold, plan)
-        self._in_force = compiled_setting(batch_size, threshold, plan)
-        warn_beyond(self._scenario, self._largest, batch_size, threshold, plan)
+    def _set(self, setting: Setting) -> None:
+        self._setting, self._in_force = setting, setting.numbers
+        if setting not in self._warned:
+            self._warned.add(setting)
+            warn_beyond(self._scenario, self._largest, setting)
 
     def expect(self, ahead: Traffic) -> None:
         """Let `ahead` be the arrivals still to come, instead of those before."""
@@ -97,8 +94,8 @@ class CompiledEngine:
         self._drained = False
         largest = int(ahead.items.max(initial=0))
         if largest > self._largest:
-            self._largest = largest
-            warn_beyond(self._scenario, largest, *self._setting)
+            self._largest, self._warned = largest, set()
+            self._set(self._setting)
 
     def advance(self, until_s: float) -> None:
         """Run up to a time; what happens at it is still to come."""
@@ -108,11 +105,9 @@ class CompiledEngine:
             pass
         self._now_s = until_s
 
-    def run_window(
-        self, batch_size: int, threshold: Threshold, begin_s: float, end_s: float, plan: int | None = None
-    ) -> Window:
-        """Run from `begin_s`, the present, to `end_s` under these settings and measure the window; in turn, no gaps."""
-        self.control(batch_size, threshold, plan)
+    def run_window(self, setting: Setting, begin_s: float, end_s: float) -> Window:
+        """Run from `begin_s`, the present, to `end_s` under a setting and measure the window; in turn, no gaps."""
+        self.control(setting)
         if not self._all_rows:
             self._admit_in_python(end_s)
         while self._grow(run_window(*self._arguments(), begin_s, end_s, self._scenario.sla_s, self._window)):
@@ -120,9 +115,9 @@ class CompiledEngine:
         self._now_s = end_s
         return Window.of(self._window.tolist(), len(self._scenario.stages))
 
-    def _arguments(self) -> tuple[Any, ...]:
-        traffic = self._traffic
-        return self._node, self._state, self._noise_key, traffic.arrival_s, traffic.items, self._in_force
+    def _arguments(self) -> tuple[NodeArrays, NodeState, np.uint64, Floats, Ints, Ints, SettingNumbers]:
+        ahead = self._traffic
+        return self._node, self._state, self._noise_key, ahead.arrival_s, ahead.items, ahead.query, self._in_force
 
     def _grow(self, needed: tuple[int, int]) -> bool:
         """Make room for queries and requests, where there is too little of it."""
@@ -135,10 +130,6 @@ class CompiledEngine:
         self.advance(math.inf)
         self._drained = True
         self._now_s = max(before_s, float(self._leave_s().max(initial=-math.inf)))
-
-    def run_until_completed(self, queries: int) -> None:
-        """Refused: this engine runs from time to time."""
-        raise InputError("engine", "compiled", "can't stop at a number of completions; use asyncio")
 
     def close(self) -> None:
         """There is nothing to release."""
@@ -159,18 +150,18 @@ class CompiledEngine:
         fork.expect(future)
         return fork
 
-    def records(self, first_query: int = 0) -> Records:
-        """What is known of the queries that have arrived, from `first_query` on (a fork: from its first, at least).
+    def records(self, first: int = 0) -> Records:
+        """What is known of the queries that have arrived, from the `first`-th on (a fork: from its first, at least).
 
         The arrays may be the engine's own: they are not to be written.
         """
-        state, first_query = self._state, max(first_query, self.first_query)
-        queries = slice(first_query - self.first_query, int(state.counts[HELD]))
+        state, first = self._state, max(first, self.first_known)
+        queries = slice(first - self.first_known, int(state.counts[HELD]))
         each = self._node.sub_batches
         stages = []
         for stage in range(len(self._scenario.stages)):
-            first = state.first[stage, queries.start * each : queries.stop * each + 1 : each]
-            requests = slice(int(first[0]), int(first[-1]))
+            begins = state.first[stage, queries.start * each : queries.stop * each + 1 : each]
+            requests = slice(int(begins[0]), int(begins[-1]))
             start_s, end_s = state.start_s[stage, requests], state.end_s[stage, requests]
             if not self._drained:
                 begun = start_s < self._now_s
@@ -178,20 +169,20 @@ class CompiledEngine:
             stages.append(
                 StageRecords(
                     state.offloaded[stage, queries.start * each : queries.stop * each : each],
-                    first - first[0],
+                    begins - begins[0],
                     start_s,
                     end_s,
                 )
             )
         return Records(
-            first_query,
+            first,
+            state.query[queries],
             state.arrival_s[queries],
             state.items[queries],
-            state.batch_size[queries],
-            state.threshold[queries],
+            state.setting[queries],
             self._visible(completion_s(self._node, state, queries.start, queries.stop)),
             tuple(stages),
-            state.plan[queries] if self._scenario.plans else None,
+            self._scenario.controls,
         )
 
     def _leave_s(self) -> Floats:
@@ -207,4 +198,4 @@ class CompiledEngine:
         ahead = self._traffic.part(begin, end)
         requests = requests_needed(self._node, self._state, ahead.items, self._in_force)
         self._state = with_room(self._node, self._state, int(self._state.counts[HELD]) + end - begin, requests)
-        admit_in_python(self._scenario, self._node, self._state, ahead, *self._setting)
+        admit_in_python(self._scenario, self._node, self._state, ahead, self._setting)

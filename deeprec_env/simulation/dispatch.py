@@ -1,7 +1,6 @@
-"""Dispatch: which requests a query becomes under a setting, and how long each takes alone (rules 3, 4, 7 and 9).
+"""Dispatch for engines that hold queries in Python: which requests they become, and how long each takes alone.
 
-Decided for many queries at once, before they arrive: nothing here depends on the state of the node. Every engine takes
-its requests from here.
+Decided for many queries at once, before they arrive (rules 3, 4, 7 and 9): nothing here depends on the node's state.
 """
 
 from __future__ import annotations
@@ -11,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.scenario.bounds import MOST_ITEMS, Threshold
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.pools import Stage
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.kernels import split
+from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.splitting import split, stage_rule
 from deeprec_env.workload.noise import query_keys
+from deeprec_env.workload.stream import Traffic
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,12 @@ class StageRequests:
     base_s: Floats
 
 
-def dispatch(
-    scenario: Scenario,
-    noise_key: int,
-    first_query: int,
-    items: Ints,
-    batch_size: int,
-    threshold: Threshold,
-    plan: int = 0,
-) -> list[StageRequests]:
-    """The requests at every stage of the queries `first_query`, `first_query + 1`, ... of `items` items each."""
-    queries = np.arange(first_query, first_query + len(items), dtype=np.int64)
+def dispatch(scenario: Scenario, traffic: Traffic, setting: Setting) -> list[StageRequests]:
+    """The requests of a traffic's queries at every stage."""
     dispatched = []
-    for position, (stage, most) in enumerate(
-        zip(scenario.planned_stages[plan], scenario.planned_items[plan], strict=True)
-    ):
-        largest = MOST_ITEMS if stage.whole else batch_size
-        limit = 0 if stage.accelerator is None or threshold is None else threshold
-        limit = 1 if stage.cpu is None else limit
-        keys = query_keys(noise_key, position, queries)
-        parts = split(np.minimum(items, most), keys, largest, limit, scenario.sub_batches, scenario.fewest_items[plan])
+    for position, stage in enumerate(scenario.planned_stages[setting.plan]):
+        keys = query_keys(traffic.noise_key, position, traffic.query)
+        parts = split(stage_rule(scenario, position, setting), traffic.items, keys, scenario.sub_batches)
         dispatched.append(_timed(stage, *parts))
     return dispatched
 

@@ -1,88 +1,44 @@
-"""Inner loops, compiled: splitting (rule 4), the FCFS recursion (rules 5, 6 and 8), busy time (rule 11)."""
+"""Inner loops, compiled: the FCFS recursion (rules 5, 6 and 8), busy time (rule 11)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeprec_env.jit import compiled
-from deeprec_env.workload.noise import uniform
+from deeprec_env.scenario.parts import Floats, Ints
 
 
-@compiled
-def share(items: Any, shares: Any, position: Any) -> Any:
-    """Items of a query's sub-batch at a position: `shares` of them divide the items, the first ones take what is over.
+class ServerHeap(NamedTuple):
+    """A pool's servers: when each comes free, as a binary heap, and the slow-down by busy servers.
 
-    Behind these sub-batches are empty; so are all where a query has no items.
+    `contended`: whether any slow-down differs from 1.
     """
-    if position >= shares:
-        return np.int64(0)
-    if shares == 1:
-        return np.int64(items)
-    return np.int64(items // shares + (1 if position < items % shares else 0))
 
-
-@compiled
-def requests_of(items: Any, batch_size: Any, offloaded: Any) -> Any:
-    """How many requests so many items are."""
-    return (items + batch_size - 1) // batch_size if not offloaded else min(items, 1)
-
-
-@compiled
-def split(items: Any, keys: Any, batch_size: Any, threshold: Any, sub_batches: Any, fewest: Any) -> Any:
-    """Requests of queries of `items` items with noise hashes `keys`; a `threshold` of 0 is never.
-
-    `fewest`: the fewest items of a large query at any stage, which bounds how many of its `sub_batches` are not empty.
-    Returns by sub-batch whether it is offloaded and where its requests begin (one more entry: the end), and by request
-    its items and its U.
-    """
-    count = len(items)
-    offloaded = np.empty(count * sub_batches, dtype=np.bool_)
-    first = np.empty(count * sub_batches + 1, dtype=np.int64)
-    first[0] = 0
-    for query in range(count):
-        n = items[query]
-        away = threshold > 0 and n >= threshold
-        for position in range(sub_batches):
-            at = query * sub_batches + position
-            offloaded[at] = away
-            held = share(n, min(sub_batches, n, fewest), position)
-            first[at + 1] = first[at] + requests_of(held, batch_size, away)
-    request_items = np.empty(first[-1], dtype=np.int64)
-    u = np.empty(first[-1])
-    for query in range(count):
-        n = items[query]
-        begin = first[query * sub_batches]
-        for position in range(sub_batches):
-            at = query * sub_batches + position
-            left = share(n, min(sub_batches, n, fewest), position)
-            for request in range(first[at], first[at + 1]):
-                size = left if offloaded[at] else min(batch_size, left)
-                request_items[request] = size
-                u[request] = uniform(keys[query], request - begin)
-                left -= size
-    return offloaded, first, request_items, u
+    free_s: Floats
+    slowdown: Floats
+    contended: bool
 
 
 @compiled
 def serve(
-    order: Any,
-    entry_s: Any,
-    offloaded: Any,
-    first: Any,
-    base_s: Any,
-    cpu: Any,
-    accelerator: Any,
-    overhead_s: Any,
-    start_s: Any,
-    end_s: Any,
-    leave_s: Any,
+    order: Ints,
+    entry_s: Floats,
+    offloaded: NDArray[np.bool_],
+    first: Ints,
+    base_s: Floats,
+    cpu: ServerHeap,
+    accelerator: ServerHeap,
+    overhead_s: float,
+    start_s: Floats,
+    end_s: Floats,
+    leave_s: Floats,
 ) -> None:
     """Serve the queries (or their sub-batches) `order`, given in the order of their entry, which enter at `entry_s`.
 
-    A request starts at the later of its entry and the earliest free time of its pool. `cpu` and `accelerator` are each
-    (free times as a binary heap, slow-down by busy servers, whether any differs from 1). Writes start and end of every
+    A request starts at the later of its entry and the earliest free time of its pool. Writes start and end of every
     request, and the time at which each query leaves.
     """
     for position in range(len(order)):
@@ -122,11 +78,17 @@ def serve(
 
 @compiled
 def busy_seconds(
-    offloaded: Any, first: Any, start_s: Any, end_s: Any, begin_s: Any, until_s: Any, in_order: Any
-) -> Any:
+    offloaded: NDArray[np.bool_],
+    first: Ints,
+    start_s: Floats,
+    end_s: Floats,
+    begin_s: float,
+    until_s: float,
+    in_order: bool,
+) -> tuple[float, float]:
     """Server-seconds inside [begin_s, until_s) on the CPU and on the accelerator, added in (query, part) order.
 
-    Of queries or of their sub-batches. `in_order`: they entered in this order, as they do the first stage. Then, behind
+    Of queries or of their sub-batches. `in_order`: they entered in this order, as they do the first stage. Then, after
     one that starts too late to count, no other of its pool counts, which spares a look at a long queue.
     """
     cpu_s = accelerator_s = 0.0
@@ -148,3 +110,14 @@ def busy_seconds(
                 else:
                     cpu_s += overlap_s
     return cpu_s, accelerator_s
+
+
+@compiled
+def last_leave_s(leave_s: Floats, sub_batches: int, begin: int, end: int) -> Floats:
+    """When queries leave a stage with the last of their sub-batches, from the times of these; infinite: unknown."""
+    if sub_batches == 1:
+        return leave_s[begin:end]
+    last_s = np.empty(end - begin)
+    for query in range(begin, end):
+        last_s[query - begin] = leave_s[query * sub_batches : (query + 1) * sub_batches].max()
+    return last_s

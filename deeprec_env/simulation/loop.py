@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import Any
 
-Event = tuple[float, int, int, Any, Callable[[Any], None]]
-"""(time, kind, query, request, handler): a total order, by time, then kind, then query, then request."""
+Event = tuple[float, int, int, Any, Callable[[int, Any], None]]
+"""(time, kind, query, request, handler): a total order, by time, then kind, then query, then request.
+
+The handler is called with query and request, or whatever stands in their places."""
 
 TIMER, COMPLETION, ENTRY, ARRIVAL, START = -1, 0, 1, 2, 3
 """Kinds of event, in the order in which those of one instant happen. Timers are the coroutines' (sleeps, time-outs)."""
@@ -37,6 +39,14 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         """Simulated seconds since the loop was made."""
         return self.now
 
+    def settled(self) -> bool:
+        """Whether nothing else is left to happen at the present instant."""
+        return not self.events or self.events[0][0] != self.now
+
+    def when_settled(self, pool: int, callback: Callable[[int, int], None]) -> None:
+        """Call back with (0, pool) after everything else of this instant, pools in the order of their numbers."""
+        heapq.heappush(self.events, (self.now, START, 0, pool, callback))
+
     def halt(self) -> None:
         """Make `run_before` return behind the current event."""
         self._halted = True
@@ -58,7 +68,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
                     break
                 event = pop(events)
                 self.now = event[0]
-                event[4](event)
+                event[4](event[2], event[3])
         if not self._halted and until_s < math.inf:
             self.now = until_s
 
@@ -80,8 +90,8 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         """Refused: a thread takes real time, which virtual time can't wait for."""
         raise RuntimeError("threads and blocking calls have no place in virtual time: call the function directly")
 
-    def _fire(self, event: Event) -> None:
-        self._ready.append(event[3])  # type: ignore[attr-defined]
+    def _fire(self, number: int, handle: asyncio.TimerHandle) -> None:
+        self._ready.append(handle)  # type: ignore[attr-defined]
 
     def _run_once(self) -> None:
         """One turn of `run_forever` and `run_until_complete`, which BaseEventLoop drives."""
@@ -91,7 +101,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
                 raise RuntimeError("nothing is left to happen, yet a task still waits")
             event = heapq.heappop(self.events)
             self.now = event[0]
-            event[4](event)
+            event[4](event[2], event[3])
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle.cancelled():

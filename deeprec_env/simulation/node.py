@@ -6,62 +6,56 @@ FCFS needs no event heap: when a query enters a stage, all that happens to it th
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeprec_env.jit import compiled
 from deeprec_env.latency.service_times import write_s
-from deeprec_env.scenario.bounds import MOST_ITEMS
-from deeprec_env.simulation.arrays import ADMITTED, BEFORE, HELD, OPEN, WAITING
-from deeprec_env.simulation.kernels import requests_of, serve, share, split
+from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.scenario.setting import SettingNumbers
+from deeprec_env.simulation.arrays import (
+    ACCELERATOR,
+    ADMITTED,
+    BEFORE,
+    CPU,
+    HELD,
+    OPEN,
+    WAITING,
+    NodeArrays,
+    NodeState,
+)
+from deeprec_env.simulation.kernels import ServerHeap, last_leave_s, serve
+from deeprec_env.simulation.splitting import requests_at, rule_at, split
+from deeprec_env.simulation.window_metrics import close_window
 from deeprec_env.workload.noise import keys_of
 
 
 @compiled
-def limits(node: Any, stage: Any, setting: Any) -> Any:
-    """Most items of a request at a stage under a setting, and the threshold as `split` takes it: 0 for never.
-
-    A setting is (batch size, threshold, plan). Without an accelerator the threshold is never, without a CPU always.
-    """
-    batch_size = np.int64(MOST_ITEMS) if node.whole[stage] else np.int64(setting[0])
-    if node.servers[2 * stage] == 0:
-        return batch_size, np.int64(1)
-    if setting[1] == math.inf or node.servers[2 * stage + 1] == 0:
-        return batch_size, np.int64(0)
-    return batch_size, np.int64(setting[1])
-
-
-@compiled
-def requests_needed(node: Any, state: Any, items: Any, setting: Any) -> Any:
+def requests_needed(node: NodeArrays, state: NodeState, items: Ints, setting: SettingNumbers) -> int:
     """Room for requests (of the stage with most) that the state needs to take queries of `items` items more."""
-    held, fewest = state.counts[HELD], node.fewest[setting[2]]
     most = 0
     for stage in range(len(node.overhead_s)):
-        total = state.first[stage, held * node.sub_batches]
-        entering = node.entering[setting[2], stage]
-        batch_size, offload_from = limits(node, stage, setting)
-        for n in items:
-            n = min(n, entering)
-            away = offload_from > 0 and n >= offload_from
-            for position in range(node.sub_batches):
-                total += requests_of(share(n, min(node.sub_batches, n, fewest), position), batch_size, away)
-        most = max(most, total)
+        held = state.first[stage, state.counts[HELD] * node.sub_batches]
+        most = max(most, held + requests_at(rule_at(node, stage, setting), items, node.sub_batches))
     return most
 
 
 @compiled
-def admit(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, setting: Any) -> None:
+def admit(
+    node: NodeArrays,
+    state: NodeState,
+    noise_key: np.uint64,
+    arrival_s: Floats,
+    items: Ints,
+    query: Ints,
+    setting: SettingNumbers,
+) -> None:
     """Take queries in: split them at every stage (rule 4) and know their requests' base service times (rules 3, 9)."""
     begins, count = state.counts[HELD] * node.sub_batches, len(items) * node.sub_batches
-    numbers = np.arange(len(items)) + state.counts[ADMITTED]
     for stage in range(len(node.overhead_s)):
-        keys = keys_of(noise_key, np.uint64(stage), numbers)
-        batch_size, offload_from = limits(node, stage, setting)
-        entering = np.minimum(items, node.entering[setting[2], stage])
-        offloaded, first, request_items, u = split(
-            entering, keys, batch_size, offload_from, node.sub_batches, node.fewest[setting[2]]
-        )
+        keys = keys_of(noise_key, np.uint64(stage), query)
+        offloaded, first, request_items, u = split(rule_at(node, stage, setting), items, keys, node.sub_batches)
         begin = state.first[stage, begins]
         base_s = state.base_s[stage, begin : begin + first[count]]
         part = 0
@@ -69,16 +63,16 @@ def admit(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, set
             last = part + 1
             while last < count and offloaded[last] == offloaded[part]:
                 last += 1
-            row = node.latency[setting[2], 2 * stage + (1 if offloaded[part] else 0)]
+            row = node.latency[np.int64(setting.plan), 2 * stage + (ACCELERATOR if offloaded[part] else CPU)]
             requests = slice(first[part], first[last])
             write_s(row, request_items[requests], u[requests], base_s[requests])
             part = last
         take(node, state, stage, offloaded, first)
-    enter(node, state, arrival_s, items, setting)
+    enter(node, state, arrival_s, items, query, setting)
 
 
 @compiled
-def take(node: Any, state: Any, stage: Any, offloaded: Any, first: Any) -> None:
+def take(node: NodeArrays, state: NodeState, stage: int, offloaded: NDArray[np.bool_], first: Ints) -> None:
     """Hold the requests of new queries at a stage, whose base service times are there already."""
     begins, count = state.counts[HELD] * node.sub_batches, len(offloaded)
     begin = state.first[stage, begins]
@@ -97,41 +91,39 @@ def take(node: Any, state: Any, stage: Any, offloaded: Any, first: Any) -> None:
 
 
 @compiled
-def enter(node: Any, state: Any, arrival_s: Any, items: Any, setting: Any) -> None:
+def enter(
+    node: NodeArrays, state: NodeState, arrival_s: Floats, items: Ints, query: Ints, setting: SettingNumbers
+) -> None:
     """Let new queries, taken at every stage, arrive under the settings in force."""
     held = state.counts[HELD]
-    for query in range(len(items)):
-        at = held + query
-        state.arrival_s[at] = arrival_s[query]
-        state.items[at] = items[query]
-        state.batch_size[at], state.threshold[at], state.plan[at] = setting
+    for i in range(len(items)):
+        at = held + i
+        state.arrival_s[at] = arrival_s[i]
+        state.items[at] = items[i]
+        state.query[at] = query[i]
+        for control in range(len(setting)):
+            state.setting[at, control] = setting[control]
         for part in range(at * node.sub_batches, (at + 1) * node.sub_batches):
-            state.entry_s[0, part] = entry_s(node, state, 0, part, arrival_s[query])
+            state.entry_s[0, part] = entry_s(node, state, 0, part, arrival_s[i])
     state.counts[HELD] += len(items)
     state.counts[ADMITTED] += len(items)
 
 
 @compiled
-def entry_s(node: Any, state: Any, stage: Any, part: Any, left_s: Any) -> Any:
+def entry_s(node: NodeArrays, state: NodeState, stage: int, part: int, left_s: float) -> float:
     """When a sub-batch enters a stage that left the one before, or arrived, at `left_s`: at once if it has no work."""
     works = state.first[stage, part + 1] > state.first[stage, part]
     return left_s + node.transfer_s[stage] if works else left_s
 
 
 @compiled
-def completion_s(node: Any, state: Any, begin: Any, end: Any) -> Any:
-    """When the queries held from `begin` to before `end` complete, with their last sub-batch; infinite: unknown."""
-    leave_s, sub_batches = state.leave_s[-1], node.sub_batches
-    if sub_batches == 1:
-        return leave_s[begin:end]
-    last_s = np.empty(end - begin)
-    for query in range(begin, end):
-        last_s[query - begin] = leave_s[query * sub_batches : (query + 1) * sub_batches].max()
-    return last_s
+def completion_s(node: NodeArrays, state: NodeState, begin: int, end: int) -> Floats:
+    """When the queries held from `begin` to before `end` complete; infinite: unknown."""
+    return last_leave_s(state.leave_s[-1], node.sub_batches, begin, end)
 
 
 @compiled
-def restart(node: Any, state: Any, arrival_s: Any) -> None:
+def restart(node: NodeArrays, state: NodeState, arrival_s: Floats) -> None:
     """Make a node idle again, with all queries that it holds ahead, at other arrival times."""
     state.free_s[:] = -math.inf
     for query in range(len(arrival_s)):
@@ -146,7 +138,12 @@ def restart(node: Any, state: Any, arrival_s: Any) -> None:
 
 
 @compiled
-def serve_until(node: Any, state: Any, until_s: Any) -> None:
+def _servers(node: NodeArrays, state: NodeState, pool: int) -> ServerHeap:
+    return ServerHeap(state.free_s[pool, : node.servers[pool]], node.slowdown[pool], node.contended[pool])
+
+
+@compiled
+def serve_until(node: NodeArrays, state: NodeState, until_s: float) -> None:
     """Serve, stage by stage, what enters before `until_s`, in the order of its entry (rules 5 to 8)."""
     for stage in range(len(node.overhead_s)):
         waiting, enters_s = state.waiting[stage], state.entry_s[stage]
@@ -169,19 +166,14 @@ def serve_until(node: Any, state: Any, until_s: Any) -> None:
         order = order[:due]
         if not sorted_already:  # `waiting` ascends and the sort is stable, so that ties go by query
             order = order[np.argsort(enters_s[order], kind="mergesort")]
-        cpu, accelerator = 2 * stage, 2 * stage + 1
         serve(
             order,
             enters_s,
             state.offloaded[stage],
             state.first[stage],
             state.base_s[stage],
-            (state.free_s[cpu, : node.servers[cpu]], node.slowdown[cpu], node.contended[cpu]),
-            (
-                state.free_s[accelerator, : node.servers[accelerator]],
-                node.slowdown[accelerator],
-                node.contended[accelerator],
-            ),
+            _servers(node, state, 2 * stage + CPU),
+            _servers(node, state, 2 * stage + ACCELERATOR),
             node.overhead_s[stage],
             state.start_s[stage],
             state.end_s[stage],
@@ -190,7 +182,7 @@ def serve_until(node: Any, state: Any, until_s: Any) -> None:
 
 
 @compiled
-def forget(node: Any, state: Any, keep: Any) -> None:
+def forget(node: NodeArrays, state: NodeState, keep: NDArray[np.bool_]) -> None:
     """Drop the queries held that are not to be kept; they have completed."""
     held, sub_batches = state.counts[HELD], node.sub_batches
     place = np.full(held, -1)
@@ -223,14 +215,13 @@ def forget(node: Any, state: Any, keep: Any) -> None:
         if at >= 0:
             state.arrival_s[at] = state.arrival_s[query]
             state.items[at] = state.items[query]
-            state.batch_size[at] = state.batch_size[query]
-            state.threshold[at] = state.threshold[query]
-            state.plan[at] = state.plan[query]
+            state.query[at] = state.query[query]
+            state.setting[at] = state.setting[query]
     state.counts[HELD], state.counts[OPEN] = kept, 0
 
 
 @compiled
-def due(state: Any, arrival_s: Any, until_s: Any) -> Any:
+def due(state: NodeState, arrival_s: Floats, until_s: float) -> tuple[int, int]:
     """Which queries of the traffic at hand arrive before `until_s` and have not been admitted: from, to."""
     begin = state.counts[ADMITTED] - state.counts[BEFORE]
     end = begin
@@ -240,10 +231,19 @@ def due(state: Any, arrival_s: Any, until_s: Any) -> Any:
 
 
 @compiled
-def advance(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, setting: Any, until_s: Any) -> Any:
+def advance(
+    node: NodeArrays,
+    state: NodeState,
+    noise_key: np.uint64,
+    arrival_s: Floats,
+    items: Ints,
+    query: Ints,
+    setting: SettingNumbers,
+    until_s: float,
+) -> tuple[int, int]:
     """Run up to `until_s`; or, if there is no room for that, do nothing and return the queries and requests it needs.
 
-    `arrival_s` and `items` are the traffic at hand. Returns (0, 0) when it has run.
+    `arrival_s`, `items` and `query` are the traffic at hand. Returns (0, 0) when it has run.
     """
     begin, end = due(state, arrival_s, until_s)
     if end > begin:
@@ -251,6 +251,27 @@ def advance(node: Any, state: Any, noise_key: Any, arrival_s: Any, items: Any, s
         requests = requests_needed(node, state, items[begin:end], setting)
         if queries > state.arrival_s.shape[0] or requests > state.base_s.shape[1]:
             return queries, requests
-        admit(node, state, noise_key, arrival_s[begin:end], items[begin:end], setting)
+        admit(node, state, noise_key, arrival_s[begin:end], items[begin:end], query[begin:end], setting)
     serve_until(node, state, until_s)
     return 0, 0
+
+
+@compiled
+def run_window(
+    node: NodeArrays,
+    state: NodeState,
+    noise_key: np.uint64,
+    arrival_s: Floats,
+    items: Ints,
+    query: Ints,
+    setting: SettingNumbers,
+    begin_s: float,
+    end_s: float,
+    sla_s: float,
+    window: Floats,
+) -> tuple[int, int]:
+    """`advance` up to `end_s` under a setting, then `close_window`; returns what `advance` does."""
+    needed = advance(node, state, noise_key, arrival_s, items, query, setting, end_s)
+    if needed[0] == 0:
+        close_window(node, state, begin_s, end_s, sla_s, window)
+    return needed

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.scenario.bounds import MOST_ITEMS, Threshold
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.pools import Pool, PoolKind, Stage
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,23 @@ class PoolWork:
         return self.servers / self.seconds_per_query if self.seconds_per_query > 0.0 else np.inf
 
 
-def pool_work(scenario: Scenario, batch_size: int, threshold: Threshold, plan: int | None = None) -> list[PoolWork]:
-    """The work that a mean query brings to every pool under fixed settings (`plan`: an index; None: the scenario's)."""
+def pool_work(scenario: Scenario, setting: Setting) -> list[PoolWork]:
+    """The work that a mean query brings to every pool under a fixed setting."""
+    from deeprec_env.simulation.splitting import offloads, stage_rule  # Numba is loaded when it is needed
+
     sizes, probability = scenario.workload.sizes.probabilities()
-    index = scenario.plan if plan is None else plan
     work = []
-    for stage, most in zip(scenario.planned_stages[index], scenario.planned_items[index], strict=True):
-        items = np.minimum(sizes, most)
-        offloaded = np.full(len(items), stage.cpu is None)
-        if stage.accelerator is not None and threshold is not None:
-            offloaded |= items >= threshold
-        offloaded &= items > 0
+    for position, stage in enumerate(scenario.planned_stages[setting.plan]):
+        rule = stage_rule(scenario, position, setting)
+        items = np.minimum(sizes, rule.most_items)
+        offloaded = offloads(rule, items)
         # A query has this many sub-batches, so many of them with one item more than the others.
-        shares = np.maximum(np.minimum(items, min(scenario.sub_batches, scenario.fewest_items[index])), 1)
+        shares = np.maximum(np.minimum(items, rule.most_parts), 1)
         small, larger = np.divmod(items, shares)
         large = small + (larger > 0)
         if stage.cpu is not None:
-            largest = MOST_ITEMS if stage.whole else batch_size
-            seconds = (shares - larger) * _split_s(stage, stage.cpu, small, largest)
-            seconds += larger * _split_s(stage, stage.cpu, large, largest)
+            seconds = (shares - larger) * _split_s(stage, stage.cpu, small, rule.largest)
+            seconds += larger * _split_s(stage, stage.cpu, large, rule.largest)
             work.append(_work(stage, "cpu", probability, ~offloaded & (items > 0), seconds))
         if stage.accelerator is not None:
             seconds = (shares - larger) * _busy_s(stage, stage.accelerator, np.maximum(small, 1))
@@ -68,12 +66,10 @@ def pool_work(scenario: Scenario, batch_size: int, threshold: Threshold, plan: i
     return work
 
 
-def offered_load(
-    scenario: Scenario, qps: float, batch_size: int, threshold: Threshold, plan: int | None = None
-) -> dict[str, float | None]:
+def offered_load(scenario: Scenario, qps: float, setting: Setting) -> dict[str, float | None]:
     """Load of the busiest pool of each kind at a rate (None without one)."""
     loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
-    for work in pool_work(scenario, batch_size, threshold, plan):
+    for work in pool_work(scenario, setting):
         loads[work.kind] = max(loads[work.kind] or 0.0, work.load(qps))
     return loads
 

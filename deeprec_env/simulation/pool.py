@@ -1,13 +1,10 @@
-"""A pool of identical servers behind one FCFS queue (rules 5, 6 and 8), as callbacks on the virtual-time loop."""
+"""A pool of identical servers behind one FCFS queue (rules 5, 6 and 8), on whatever clock and servers it is given."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heappush
-
-from deeprec_env.scenario import pools
-from deeprec_env.simulation.loop import COMPLETION, START, Event, VirtualTimeLoop
+from typing import Protocol
 
 
 class StageLog:
@@ -22,68 +19,90 @@ class StageLog:
         self.end_s: list[float] = []
 
 
-class Pool:
-    """Servers that take the queued requests in order. Work-conserving, without preemption."""
+class Clock(Protocol):
+    """The present, and the end of the present instant."""
 
-    def __init__(
-        self,
-        number: int,
-        loop: VirtualTimeLoop,
-        spec: pools.Pool,
-        overhead_s: float,
-        log: StageLog,
-        leave: Callable[[int], None],
-    ) -> None:
+    now: float
+
+    def settled(self) -> bool:
+        """Whether nothing else is left to happen at the present instant."""
+
+    def when_settled(self, pool: int, callback: Callable[[int, int], None]) -> None:
+        """Call back with (0, pool) after everything else of this instant, pools in the order of their numbers."""
+
+
+Serve = Callable[[int, int, int], None]
+"""Servers of one pool, simulated or worker processes: begin (query, request) on a free server, now.
+
+The last argument is how many servers are busy, this one included. They write start and, as soon as it is known, end of
+the request to the log, and call the pool's `complete` when it has ended, not before they return. Queues and rules are
+no matter of theirs.
+"""
+
+
+class Pool:
+    """A queue and the rules by which requests leave it: in order of entry, work-conserving, without preemption."""
+
+    def __init__(self, number: int, clock: Clock, servers: int, log: StageLog, leave: Callable[[int], None]) -> None:
         self.number = number
-        self.servers = spec.servers
+        self.servers = servers
         self.busy = 0
         self.waiting: deque[int] = deque()  # queries with requests not yet started, the first of them perhaps in part
         self._next: int | None = None  # the first waiting query's next request, once it has started in part
-        self._slowdown = [spec.slowdown(busy) for busy in range(spec.servers + 1)]
-        self._overhead_s = overhead_s
-        self._loop, self._log, self._leave = loop, log, leave
+        self._clock, self._settled, self._leave = clock, clock.settled, leave
+        self._first, self._left = log.first, log.left  # lists that grow
         self._start_due = False
+        self._serve: Serve
+
+    def serve_by(self, serve: Serve) -> None:
+        """Let these servers take what leaves the queue; they are as many as the pool was told."""
+        self._serve = serve
 
     def enter(self, query: int) -> None:
         """Queue all requests of a query at the present instant."""
         self.waiting.append(query)
         if self.busy < self.servers:
-            self._start_when_settled()
+            if self._settled():
+                self._start()
+            else:
+                self._defer()
+
+    def complete(self, query: int, request: int) -> None:
+        """A request of a query has ended."""
+        self.busy -= 1
+        left = self._left[query] = self._left[query] - 1
+        if not left:
+            self._leave(query)
+        if self.waiting:
+            if self._settled():
+                self._start()
+            else:
+                self._defer()
 
     def waiting_requests(self) -> int:
         """Requests in the queue, not started."""
-        first = self._log.first
+        first = self._first
         total = sum(first[query + 1] - first[query] for query in self.waiting)
         return total - (0 if self._next is None else self._next - first[self.waiting[0]])
 
-    def _start_when_settled(self) -> None:
-        """Starts come behind all other events of an instant; with none left they are now."""
-        loop = self._loop
-        if loop.events and loop.events[0][0] == loop.now:
-            if not self._start_due:
-                self._start_due = True
-                heappush(loop.events, (loop.now, START, 0, self.number, self._start_due_now))
-        else:
-            self._start()
+    def _defer(self) -> None:
+        """Starts come after all other events of an instant; with none left they are now."""
+        if not self._start_due:
+            self._start_due = True
+            self._clock.when_settled(self.number, self._start_due_now)
 
-    def _start_due_now(self, event: Event) -> None:
+    def _start_due_now(self, query: int, pool: int) -> None:
         self._start_due = False
         self._start()
 
     def _start(self) -> None:
-        log, waiting, servers, slowdown = self._log, self.waiting, self.servers, self._slowdown
-        loop, complete, overhead_s = self._loop, self._complete, self._overhead_s
-        now, events, busy = loop.now, loop.events, self.busy
+        waiting, first, serve, servers, busy = self.waiting, self._first, self._serve, self.servers, self.busy
         while busy < servers and waiting:
             query = waiting[0]
-            request = log.first[query] if self._next is None else self._next
-            end = log.first[query + 1]
+            request, end = first[query] if self._next is None else self._next, first[query + 1]
             while request < end and busy < servers:
                 busy += 1
-                ends_s = now + (log.base_s[request] * slowdown[busy] + overhead_s)
-                log.start_s[request] = now
-                log.end_s[request] = ends_s
-                heappush(events, (ends_s, COMPLETION, query, request, complete))
+                serve(query, request, busy)
                 request += 1
             if request == end:
                 waiting.popleft()
@@ -91,12 +110,3 @@ class Pool:
             else:
                 self._next = request
         self.busy = busy
-
-    def _complete(self, event: Event) -> None:
-        self.busy -= 1
-        query, left = event[2], self._log.left
-        left[query] -= 1
-        if not left[query]:
-            self._leave(query)
-        if self.waiting:
-            self._start_when_settled()

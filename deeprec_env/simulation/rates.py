@@ -7,7 +7,6 @@ Sizes, splits, noise and service times of a query are the same at every rate, an
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from deeprec_env.jit import compiled
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.admission import admit_all
-from deeprec_env.simulation.arrays import empty_state, node_arrays
+from deeprec_env.simulation.arrays import NodeArrays, NodeState, empty_state, node_arrays
 from deeprec_env.simulation.node import completion_s, restart, serve_until
 from deeprec_env.simulation.offered_load import PoolWork
 from deeprec_env.simulation.simulate import run
@@ -45,7 +44,7 @@ class PlannedRun:
         """Latency of every query, in seconds, drained; `arrival_s` ascends; all are (queries,)."""
         if engine == "compiled":
             return self._serve(arrival_s) - arrival_s
-        return run(self._scenario, Traffic(arrival_s, self.unit.items, self.unit.noise_key), engine=engine).latency_s
+        return run(self._scenario, self.unit.at(arrival_s), engine=engine).latency_s
 
     def tails(self, rates_qps: Floats, warmup: int) -> Floats:
         """Mean, p50, p95 and p99 in seconds at each rate of the unit traffic, (rates, 4), but for the first `warmup`.
@@ -102,7 +101,7 @@ class PlannedRun:
 
 
 @compiled
-def _tails(node: Any, state: Any, unit_s: Any, rates_qps: Any, warmup: Any) -> Any:
+def _tails(node: NodeArrays, state: NodeState, unit_s: Floats, rates_qps: Floats, warmup: int) -> Floats:
     found = np.empty((len(rates_qps), 1 + len(_SHARES)))
     for row in range(len(rates_qps)):
         arrival_s = unit_s / rates_qps[row]
@@ -116,7 +115,7 @@ def _tails(node: Any, state: Any, unit_s: Any, rates_qps: Any, warmup: Any) -> A
 
 
 @compiled
-def _quantile(values: Any, share: Any) -> Any:
+def _quantile(values: Floats, share: float) -> float:
     """NumPy's linear quantile, in its order of operations."""
     place = share * (len(values) - 1)
     below = math.floor(place)
@@ -126,11 +125,13 @@ def _quantile(values: Any, share: Any) -> Any:
     if below + 1 < len(values):
         high = ordered[below + 1 :].min()
     step = high - low
-    return high - step * (1.0 - part) if part >= 0.5 else low + step * part
+    return float(high - step * (1.0 - part) if part >= 0.5 else low + step * part)
 
 
 @compiled
-def _pool_seconds(visits: Any, first: Any, base_s: Any, slowdown: Any, overhead_s: Any) -> Any:
+def _pool_seconds(
+    visits: NDArray[np.bool_], first: Ints, base_s: Floats, slowdown: float, overhead_s: float
+) -> tuple[Floats, float]:
     query_s = np.zeros(len(visits))
     squares = 0.0
     for query in range(len(visits)):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing, replacing_path
 from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.scenario.setting import BATCH_SIZE, PLAN, THRESHOLD
 
 RECORD_COLUMNS = (
     "query", "arrival_s", "items", "batch_size", "threshold", "offloaded", "completion_s", "latency_s", "warmup",
@@ -41,20 +42,36 @@ class StageRecords:
 
 @dataclass(frozen=True)
 class Records:
-    """Consecutive queries that have arrived, each array (queries,), and their requests stage by stage.
+    """Consecutive queries that a node has met, each array (queries,), and their requests stage by stage.
 
-    `threshold` is infinite for null; `completion_s` is infinite while a query is in flight. `plan` holds the index of
-    the plan in force, where the scenario has plans.
+    `first` is how many the node had met before, `query` holds their numbers in the whole traffic. `setting`, (queries,
+    controls), holds what was in force for each as `SettingNumbers`, of which `controls` names those that the scenario
+    uses. `completion_s` is infinite while a query is in flight.
     """
 
-    first_query: int
+    first: int
+    query: Ints
     arrival_s: Floats
     items: Ints
-    batch_size: Ints
-    threshold: Floats
+    setting: Floats
     completion_s: Floats
     stages: tuple[StageRecords, ...]
-    plan: Ints | None = None
+    controls: tuple[str, ...] = ("batch_size", "threshold")
+
+    @property
+    def batch_size(self) -> Ints:
+        """Batch sizes in force."""
+        return self.setting[:, BATCH_SIZE].astype(np.int64)
+
+    @property
+    def threshold(self) -> Floats:
+        """Offload thresholds in force, infinite for never."""
+        return self.setting[:, THRESHOLD]
+
+    @property
+    def plan(self) -> Ints | None:
+        """Indices of the plans in force; None without plans."""
+        return self.setting[:, PLAN].astype(np.int64) if "plan" in self.controls else None
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -85,9 +102,8 @@ def write_records(records: Records, warmup: int, path: Path) -> None:
     `warmup` is true for the first `warmup` queries, which summaries leave out.
     """
     check_records_path(path)
-    query = records.first_query + np.arange(len(records))
     columns: list[NDArray[Any]] = [
-        query,
+        records.query,
         records.arrival_s,
         records.items,
         records.batch_size,
@@ -95,7 +111,7 @@ def write_records(records: Records, warmup: int, path: Path) -> None:
         records.offloaded,
         records.completion_s,
         records.latency_s,
-        query < warmup,
+        records.first + np.arange(len(records)) < warmup,
     ]
     names = list(RECORD_COLUMNS)
     if records.plan is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +15,12 @@ from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Ints
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.asyncio_engine import AsyncioEngine
-from deeprec_env.simulation.engine import Engine
+from deeprec_env.scenario.setting import PLAN, Setting
+from deeprec_env.simulation.checks import check_setting
+from deeprec_env.simulation.engines import Coroutines, make_engine
+from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.offered_load import PoolWork, offered_load, pool_work
 from deeprec_env.simulation.records import Records, check_records_path, write_records
-from deeprec_env.simulation.settings import check_settings
 from deeprec_env.simulation.summary import (
     Interval,
     Tail,
@@ -29,12 +30,9 @@ from deeprec_env.simulation.summary import (
     summarise_usage,
     warmup_queries,
 )
-from deeprec_env.version import __version__
 from deeprec_env.workload.arrivals import Poisson
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
-ENGINES = ("asyncio", "compiled")
-SCHEMA_VERSION = 1
 QUERIES = 20_000
 
 MOST_KEPT = 1_000_000
@@ -44,8 +42,6 @@ FromScenario = Literal["scenario"]
 
 ARRIVALS = ("poisson", "scenario")
 """Whose traffic a rate is: true Poisson, or the scenario's own process at that rate."""
-
-Coroutines = Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]]
 
 
 @dataclass(frozen=True)
@@ -80,8 +76,7 @@ class Result:
 
     def overloaded_pools(self) -> list[PoolWork]:
         """The pools whose offered load under the scenario's settings is at least 1."""
-        control = self.scenario.control
-        works = pool_work(self.scenario, control.batch_size, control.threshold, self.scenario.plan)
+        works = pool_work(self.scenario, self.scenario.setting)
         return [work for work in works if work.load(self.qps_offered) >= 1.0]
 
     def to_json(self) -> dict[str, Any]:
@@ -121,20 +116,6 @@ class Result:
 
 def _interval_ms(interval: Interval) -> list[float | None]:
     return [end * 1e3 if math.isfinite(end) else None for end in interval]
-
-
-def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    return {"deeprec_env": __version__, "numpy": np.__version__}
-
-
-def devices(scenario: Scenario) -> dict[str, list[str]]:
-    """Where the latencies of each kind of pool come from, stage by stage; an estimated profile says so in its name."""
-    named: dict[str, list[str]] = {}
-    for stage in scenario.planned_stages[scenario.plan]:
-        for kind, pool in stage.pools().items():
-            named.setdefault(kind, []).append(pool.latency.label)
-    return named
 
 
 def simulate(
@@ -191,19 +172,22 @@ def with_options(
     threshold: Threshold | FromScenario = "scenario",
     plan: int | str | None = None,
 ) -> Scenario:
-    """A scenario with stationary arrivals of `qps` (Poisson or its own) and other settings, where they are given."""
+    """A scenario with stationary arrivals of `qps` (Poisson or its own) and another setting, where they are given."""
     if arrivals not in ARRIVALS:
         raise InputError("arrivals", arrivals, f"must be one of {', '.join(ARRIVALS)}")
     if qps is not None:
         process = Poisson(kind="poisson", qps=1.0) if arrivals == "poisson" else scenario.workload.arrivals
         scenario = scenario.with_arrivals(process.at_rate(qps))
-    if batch_size is not None or threshold != "scenario" or plan is not None:
-        size = scenario.control.batch_size if batch_size is None else batch_size
-        limit = scenario.control.threshold if threshold == "scenario" else threshold
-        way = scenario.plan if plan is None else scenario.plan_index(plan)
-        check_settings(scenario, size, limit, way)
-        scenario = scenario.with_settings(size, limit, way)
-    return scenario
+    before = scenario.setting
+    setting = Setting(
+        before.batch_size if batch_size is None else batch_size,
+        before.threshold if threshold == "scenario" else threshold,
+        before.plan if plan is None else scenario.plan_index(plan),
+    )
+    if setting == before:
+        return scenario
+    check_setting(scenario, setting)
+    return scenario.with_setting(setting)
 
 
 def run(scenario: Scenario, traffic: Traffic, *, engine: str = "compiled", coroutines: Coroutines = ()) -> Records:
@@ -216,25 +200,12 @@ def run(scenario: Scenario, traffic: Traffic, *, engine: str = "compiled", corou
         node.close()
 
 
-def make_engine(scenario: Scenario, traffic: Traffic, engine: str = "compiled", coroutines: Coroutines = ()) -> Engine:
-    """An engine of that name, at time 0. They give the same bytes; coroutines need the asyncio engine."""
-    if engine not in ENGINES:
-        raise InputError("engine", engine, f"must be one of {', '.join(ENGINES)}")
-    if engine == "compiled":
-        if coroutines:
-            raise InputError("engine", engine, "can't run coroutines beside the node; use asyncio")
-        from deeprec_env.simulation.compiled_engine import CompiledEngine
-
-        return CompiledEngine(scenario, traffic)
-    return AsyncioEngine(scenario, traffic, coroutines)
-
-
 def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
     """The summary of a drained run."""
     warmup = warmup_queries(len(records))
     loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
-    plans = np.zeros(len(records), dtype=np.int64) if records.plan is None else records.plan
-    if all((setting == setting[0]).all() for setting in (records.batch_size, records.threshold, plans)):
+    plans = records.setting[:, PLAN].astype(np.int64)
+    if (records.setting == records.setting[0]).all():
         loads = _offered_load(scenario)
         overloaded = _is_over(loads)
     else:
@@ -275,8 +246,8 @@ def _streamed(
         offered_load=loads,
         overloaded=_is_over(loads),
         streams_sha256=run.streams_sha256,
-        plan=_plan_name(scenario, np.array([scenario.plan])),
-        quality=_quality(scenario, np.array([scenario.plan])),
+        plan=_plan_name(scenario, np.array([scenario.setting.plan])),
+        quality=_quality(scenario, np.array([scenario.setting.plan])),
     )
 
 
@@ -296,8 +267,7 @@ def _quality(scenario: Scenario, plans: Ints) -> float | None:
 
 
 def _offered_load(scenario: Scenario) -> dict[str, float | None]:
-    control = scenario.control
-    return offered_load(scenario, scenario.workload.arrivals.mean_qps, control.batch_size, control.threshold)
+    return offered_load(scenario, scenario.workload.arrivals.mean_qps, scenario.setting)
 
 
 def _is_over(loads: dict[str, float | None]) -> bool:

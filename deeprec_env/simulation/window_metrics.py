@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeprec_env.jit import compiled
-from deeprec_env.simulation.arrays import HELD, OPEN
-from deeprec_env.simulation.kernels import busy_seconds
-from deeprec_env.simulation.node import advance, completion_s
+from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.scenario.setting import PLAN
+from deeprec_env.simulation.arrays import ACCELERATOR, CPU, HELD, OPEN, NodeArrays, NodeState
+from deeprec_env.simulation.kernels import busy_seconds, last_leave_s
+from deeprec_env.simulation.windows import AT, BACKLOG, PER_STAGE, stage_place
+
+_FIRST_STAGE = stage_place(0)
+
+
+class Sample(NamedTuple):
+    """A window's sample and counts: percentiles in seconds, 0 of an empty sample, and the mean items of arrivals."""
+
+    p50_s: float
+    p95_s: float
+    p99_s: float
+    violation_rate: float
+    size: int
+    arrived: int
+    completed: int
+    mean_items: float
+    backlog: int
 
 
 @compiled
-def percentile(ascending: Any, level: Any) -> Any:
+def percentile(ascending: Floats, level: float) -> float:
     """Percentile of a sorted array that is not empty, `level` 0 to 1, by linear interpolation: NumPy's to the bit."""
     place = level * (len(ascending) - 1)
     below = math.floor(place)
     low, high = ascending[below], ascending[min(below + 1, len(ascending) - 1)]
     along = place - below
     if along >= 0.5:
-        return high - (high - low) * (1.0 - along)
-    return low + (high - low) * along
+        return float(high - (high - low) * (1.0 - along))
+    return float(low + (high - low) * along)
 
 
 @compiled
-def measure_sample(arrival_s: Any, items: Any, completion_s: Any, begin_s: Any, end_s: Any, sla_s: Any) -> Any:
-    """p50, p95, p99, violation rate, sample size, arrivals, completions, mean items of the arrivals, and backlog.
+def measure_sample(
+    arrival_s: Floats, items: Ints, completion_s: Floats, begin_s: float, end_s: float, sla_s: float
+) -> Sample:
+    """The sample of [begin_s, end_s), from queries that hold every one in flight during it.
 
-    Of [begin_s, end_s), from queries that hold every one in flight during it. The sample is the latency of every query
-    that completed in the window and the age of every query in flight at its end that is older than `sla_s`.
+    It is the latency of every query that completed in the window, and the age of every query in flight at its end that
+    is older than `sla_s`.
     """
     latency_s, age_s = np.empty(len(arrival_s)), np.empty(len(arrival_s))
     arrived = arrived_items = completed = backlog = old = 0
@@ -48,30 +69,33 @@ def measure_sample(arrival_s: Any, items: Any, completion_s: Any, begin_s: Any, 
     mean_items = arrived_items / arrived if arrived else 0.0
     size = completed + old
     if size == 0:
-        return 0.0, 0.0, 0.0, 0.0, size, arrived, completed, mean_items, backlog
+        return Sample(0.0, 0.0, 0.0, 0.0, size, arrived, completed, mean_items, backlog)
     ascending = merge(np.sort(latency_s[:completed]), age_s[:old])
     late = size - np.searchsorted(ascending, sla_s, side="right")
     p50_s, p95_s, p99_s = percentile(ascending, 0.5), percentile(ascending, 0.95), percentile(ascending, 0.99)
-    return p50_s, p95_s, p99_s, late / size, size, arrived, completed, mean_items, backlog
+    return Sample(p50_s, p95_s, p99_s, late / size, size, arrived, completed, mean_items, backlog)
 
 
 @compiled
 def sample_by_plan(
-    arrival_s: Any, completion_s: Any, plan: Any, plans: Any, begin_s: Any, end_s: Any, sla_s: Any
-) -> Any:
-    """By plan, how many queries of it `measure_sample`'s sample has, and how many within `sla_s`: (plans, 2)."""
+    arrival_s: Floats, completion_s: Floats, plan: Floats, plans: int, begin_s: float, end_s: float, sla_s: float
+) -> Ints:
+    """How many queries of `measure_sample`'s sample had each plan, and how many of these were within `sla_s`.
+
+    `plan` holds indices; returns (plans, 2).
+    """
     found = np.zeros((plans, 2), dtype=np.int64)
     for query in range(len(arrival_s)):
         if completion_s[query] >= end_s:
-            found[plan[query], 0] += end_s - arrival_s[query] > sla_s
+            found[np.int64(plan[query]), 0] += end_s - arrival_s[query] > sla_s
         elif completion_s[query] >= begin_s:
-            found[plan[query], 0] += 1
-            found[plan[query], 1] += completion_s[query] - arrival_s[query] <= sla_s
+            found[np.int64(plan[query]), 0] += 1
+            found[np.int64(plan[query]), 1] += completion_s[query] - arrival_s[query] <= sla_s
     return found
 
 
 @compiled
-def count_at_stage(ahead: Any, first: Any, request_end_s: Any, sub_batches: Any, end_s: Any) -> Any:
+def count_at_stage(ahead: NDArray[np.bool_], first: Ints, request_end_s: Floats, sub_batches: int, end_s: float) -> int:
     """How many of the queries that are `ahead` have work at a stage that is not done at `end_s`.
 
     They are struck off, so that the next stage is asked for the others alone.
@@ -89,7 +113,7 @@ def count_at_stage(ahead: Any, first: Any, request_end_s: Any, sub_batches: Any,
 
 
 @compiled
-def merge(one: Any, other: Any) -> Any:
+def merge(one: Floats, other: Floats) -> Floats:
     """Two ascending arrays as one."""
     merged = np.empty(len(one) + len(other))
     i = j = 0
@@ -104,27 +128,30 @@ def merge(one: Any, other: Any) -> Any:
 
 
 @compiled
-def energy_j(idle_w: Any, busy_w: Any, servers: Any, busy_s: Any, length_s: Any) -> Any:
+def energy_j(idle_w: float, busy_w: float, servers: int, busy_s: float, length_s: float) -> float:
     """Energy of a pool at power idle_w + (busy_w - idle_w) * busy / servers, the busy servers integrated over time."""
     return idle_w * length_s + (busy_w - idle_w) * busy_s / servers
 
 
 @compiled
-def close_window(node: Any, state: Any, begin_s: Any, end_s: Any, sla_s: Any, window: Any) -> None:
+def close_window(
+    node: NodeArrays, state: NodeState, begin_s: float, end_s: float, sla_s: float, window: Floats
+) -> None:
     """Write the window [begin_s, end_s) of a compiled node, whose state stands at `end_s`: a `Window` as a row."""
     open_, held = state.counts[OPEN], state.counts[HELD]
-    completed_s = completion_s(node, state, open_, held)
-    found = measure_sample(state.arrival_s[open_:held], state.items[open_:held], completed_s, begin_s, end_s, sla_s)
+    arrival_s, completed_s = state.arrival_s[open_:held], last_leave_s(state.leave_s[-1], node.sub_batches, open_, held)
+    sample = measure_sample(arrival_s, state.items[open_:held], completed_s, begin_s, end_s, sla_s)
     begins, ends = open_ * node.sub_batches, held * node.sub_batches
     length_s = end_s - begin_s
     shares = np.zeros(2)
     joules = 0.0
     ahead = completed_s >= end_s
-    at = 14
     for stage in range(len(node.overhead_s)):
+        at = _FIRST_STAGE + PER_STAGE * stage
+        first = state.first[stage, begins : ends + 1]
         busy = busy_seconds(
             state.offloaded[stage, begins:ends],
-            state.first[stage, begins : ends + 1],
+            first,
             state.start_s[stage],
             state.end_s[stage],
             begin_s,
@@ -138,37 +165,18 @@ def close_window(node: Any, state: Any, begin_s: Any, end_s: Any, sla_s: Any, wi
                 window[at + kind] = busy[kind] / (node.servers[pool] * length_s)
                 shares[kind] = max(shares[kind], window[at + kind])
                 joules += energy_j(node.idle_w[pool], node.busy_w[pool], node.servers[pool], busy[kind], length_s)
-        first = state.first[stage, begins : ends + 1]
-        window[at + 2] = count_at_stage(ahead, first, state.end_s[stage], node.sub_batches, end_s)
-        at += 3
-    plan = state.plan[open_:held]
-    by_plan = sample_by_plan(state.arrival_s[open_:held], completed_s, plan, len(node.fewest), begin_s, end_s, sla_s)
-    window[at:] = by_plan.ravel()
-    window[0], window[1] = begin_s, end_s
-    window[2], window[3], window[4], window[5], window[6] = found[0], found[1], found[2], found[3], found[4]
-    window[7], window[8], window[9] = found[5] / length_s, found[6] / length_s, found[7]
-    window[10], window[11], window[12], window[13] = shares[0], shares[1], found[8], joules
+        window[at + BACKLOG] = count_at_stage(ahead, first, state.end_s[stage], node.sub_batches, end_s)
+    plans = len(node.fewest)
+    by_plan = sample_by_plan(arrival_s, completed_s, state.setting[open_:held, PLAN], plans, begin_s, end_s, sla_s)
+    window[_FIRST_STAGE + PER_STAGE * len(node.overhead_s) :] = by_plan.ravel()
+    window[AT.begin_s], window[AT.end_s] = begin_s, end_s
+    window[AT.p50_s], window[AT.p95_s], window[AT.p99_s] = sample.p50_s, sample.p95_s, sample.p99_s
+    window[AT.violation_rate], window[AT.sample] = sample.violation_rate, sample.size
+    window[AT.offered_qps], window[AT.completed_qps] = sample.arrived / length_s, sample.completed / length_s
+    window[AT.mean_items], window[AT.backlog] = sample.mean_items, sample.backlog
+    window[AT.cpu_utilisation], window[AT.accelerator_utilisation] = shares[CPU], shares[ACCELERATOR]
+    window[AT.energy_j] = joules
     query = 0
     while query < held - open_ and completed_s[query] < end_s:
         query += 1
     state.counts[OPEN] += query
-
-
-@compiled
-def run_window(
-    node: Any,
-    state: Any,
-    noise_key: Any,
-    arrival_s: Any,
-    items: Any,
-    setting: Any,
-    begin_s: Any,
-    end_s: Any,
-    sla_s: Any,
-    window: Any,
-) -> Any:
-    """`advance` up to `end_s` under a setting, then `close_window`; returns what `advance` does."""
-    needed = advance(node, state, noise_key, arrival_s, items, setting, end_s)
-    if needed[0] == 0:
-        close_window(node, state, begin_s, end_s, sla_s, window)
-    return needed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from deeprec_env.scenario.pools import KINDS
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import PLAN
 from deeprec_env.simulation.records import Records
 
 
@@ -44,8 +46,8 @@ class Window(NamedTuple):
     @classmethod
     def of(cls, row: Any, stages: int) -> Window:
         """The window of a row of `width`, of numbers or of arrays, one entry for each of several nodes."""
-        plans = _SINGLE + 3 * stages
-        by_stage = tuple((row[at], row[at + 1], row[at + 2]) for at in range(_SINGLE, plans, 3))
+        plans = stage_place(stages)
+        by_stage = tuple((row[at], row[at + 1], row[at + 2]) for at in range(_SINGLE, plans, PER_STAGE))
         by_plan = tuple((row[at], row[at + 1]) for at in range(plans, len(row), 2))
         fields: list[Any] = [*row[:_SINGLE], by_stage, by_plan]
         return cls(*fields)
@@ -58,10 +60,21 @@ class Window(NamedTuple):
 
 _SINGLE = len(Window._fields) - 2
 
+AT: Any = namedtuple("AT", Window._fields[:_SINGLE])(*range(_SINGLE))
+"""Where a `Window`'s single numbers stand in its row, by name."""
+
+CPU_BUSY, ACCELERATOR_BUSY, BACKLOG, PER_STAGE = 0, 1, 2, 3
+"""Where a stage's numbers stand in its part of the row, and the length of that."""
+
+
+def stage_place(stage: int) -> int:
+    """Where a stage's part of the row begins; with the number of stages, where the plans' begins."""
+    return _SINGLE + PER_STAGE * stage
+
 
 def width(stages: int, plans: int) -> int:
     """Length of a window as a row: its single numbers, three for each stage, two for each plan."""
-    return _SINGLE + 3 * stages + 2 * plans
+    return stage_place(stages) + 2 * plans
 
 
 class WindowMeter:
@@ -85,9 +98,7 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
     # Numba is loaded when there is something to measure.
     from deeprec_env.simulation.window_metrics import count_at_stage, measure_sample, sample_by_plan
 
-    p50_s, p95_s, p99_s, violation_rate, sample, arrived, completed, mean_items, backlog = measure_sample(
-        records.arrival_s, records.items, records.completion_s, begin_s, end_s, scenario.sla_s
-    )
+    sample = measure_sample(records.arrival_s, records.items, records.completion_s, begin_s, end_s, scenario.sla_s)
     length_s = end_s - begin_s
     busy_s = _busy_seconds(records, begin_s, end_s)
     utilisation, energy_j = usage_of(scenario, busy_s, length_s)
@@ -98,26 +109,27 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
             for kind, busy in zip(KINDS, by_kind, strict=True)
         )
         stages.append((cpu, accelerator, float(count_at_stage(ahead, log.first, log.end_s, 1, end_s))))
-    plan = np.zeros(len(records), dtype=np.int64) if records.plan is None else records.plan
     count = len(scenario.planned_items)
-    by_plan = sample_by_plan(records.arrival_s, records.completion_s, plan, count, begin_s, end_s, scenario.sla_s)
+    by_plan = sample_by_plan(
+        records.arrival_s, records.completion_s, records.setting[:, PLAN], count, begin_s, end_s, scenario.sla_s
+    )
     return Window(
         begin_s=begin_s,
         end_s=end_s,
-        p50_s=p50_s,
-        p95_s=p95_s,
-        p99_s=p99_s,
-        violation_rate=violation_rate,
-        sample=float(sample),
-        offered_qps=arrived / length_s,
-        completed_qps=completed / length_s,
-        mean_items=mean_items,
+        p50_s=sample.p50_s,
+        p95_s=sample.p95_s,
+        p99_s=sample.p99_s,
+        violation_rate=sample.violation_rate,
+        sample=float(sample.size),
+        offered_qps=sample.arrived / length_s,
+        completed_qps=sample.completed / length_s,
+        mean_items=sample.mean_items,
         cpu_utilisation=utilisation["cpu"] or 0.0,
         accelerator_utilisation=utilisation["accelerator"] or 0.0,
-        backlog=float(backlog),
+        backlog=float(sample.backlog),
         energy_j=energy_j,
         stages=tuple(stages),
-        plans=tuple((float(sample), float(within)) for sample, within in by_plan),
+        plans=tuple((float(size), float(within)) for size, within in by_plan),
     )
 
 

@@ -5,8 +5,6 @@ U(seed, stage, query, part) depends on nothing that a policy does, so that two p
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +20,7 @@ _BELOW_ONE = 1.0 - 2.0**-53
 
 
 @compiled
-def mix(z: Any) -> Any:
+def mix(z: np.uint64) -> np.uint64:
     """Finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) of a 64-bit word."""
     z = (z ^ (z >> np.uint64(30))) * _FIRST
     z = (z ^ (z >> np.uint64(27))) * _SECOND
@@ -30,7 +28,7 @@ def mix(z: Any) -> Any:
 
 
 @compiled
-def uniform(key: Any, part: Any) -> Any:
+def uniform(key: np.uint64, part: int) -> float:
     """U in (0, 1) for request `part` of the query with hash `key`: (53 high bits + 0.5) * 2^-53.
 
     The largest of these rounds to 1 in double precision, where quantile functions are infinite: it is held below.
@@ -40,7 +38,7 @@ def uniform(key: Any, part: Any) -> Any:
 
 
 @compiled
-def keys_of(noise_key: Any, stage: Any, queries: Any) -> Any:
+def keys_of(noise_key: np.uint64, stage: np.uint64, queries: Ints) -> Keys:
     """One hash for each query number at a stage; `noise_key` and `stage` as 64-bit words."""
     stage_key = mix(noise_key + (stage + _ONE) * _GOLDEN)
     keys = np.empty(len(queries), dtype=np.uint64)
@@ -50,7 +48,7 @@ def keys_of(noise_key: Any, stage: Any, queries: Any) -> Any:
 
 
 @compiled
-def _uniforms(keys: Any, parts: Any) -> Any:
+def _uniforms(keys: Keys, parts: Ints) -> Floats:
     drawn = np.empty(len(keys))
     for i in range(len(keys)):
         drawn[i] = uniform(keys[i], parts[i])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats, Ints
@@ -21,19 +23,53 @@ _BLOCK = 4096
 class Traffic:
     """A run's queries and the key of its service noise: all that is random in it.
 
-    `arrival_s` float64 ascending and `items` int64, both (queries,).
+    `arrival_s` float64 ascending, `items` int64 and `query` int64, all (queries,). `query` is each one's number in the
+    whole traffic, by which it meets its noise on whatever node it lands; None: 0, 1, ...
     """
 
     arrival_s: Floats
     items: Ints
     noise_key: int
+    query: Ints = None  # type: ignore[assignment]  # an array from here on
+
+    def __post_init__(self) -> None:
+        if self.query is None:
+            object.__setattr__(self, "query", np.arange(len(self.items), dtype=np.int64))
+
+    @classmethod
+    def nothing(cls) -> Traffic:
+        """No queries."""
+        return cls(np.empty(0), np.empty(0, dtype=np.int64), 0)
 
     def part(self, begin: int, end: int) -> Traffic:
         """The queries from `begin` to before `end`."""
-        return Traffic(self.arrival_s[begin:end], self.items[begin:end], self.noise_key)
+        return self.chosen(slice(begin, end))
+
+    def chosen(self, queries: slice | NDArray[np.bool_] | Ints) -> Traffic:
+        """Some of the queries, which keep their numbers."""
+        return Traffic(self.arrival_s[queries], self.items[queries], self.noise_key, self.query[queries])
+
+    def at(self, arrival_s: Floats) -> Traffic:
+        """The same queries at other times."""
+        return Traffic(arrival_s, self.items, self.noise_key, self.query)
+
+    def numbered_from(self, first: int) -> Traffic:
+        """The queries with the numbers `first`, `first + 1`, ..."""
+        numbers = np.arange(first, first + len(self.items), dtype=np.int64)
+        return Traffic(self.arrival_s, self.items, self.noise_key, numbers)
+
+    @staticmethod
+    def joined(parts: Sequence[Traffic]) -> Traffic:
+        """Parts of one traffic, one after the other."""
+        return Traffic(
+            np.concatenate([part.arrival_s for part in parts]),
+            np.concatenate([part.items for part in parts]),
+            parts[-1].noise_key,
+            np.concatenate([part.query for part in parts]),
+        )
 
     def sha256(self) -> str:
-        """Fingerprint of arrivals, sizes and noise key."""
+        """Fingerprint of arrivals, sizes and noise key; which numbers the queries have is no part of it."""
         seen = Fingerprint()
         seen.add(self.arrival_s)
         seen.add(self.items)
@@ -75,10 +111,13 @@ class QueryStream:
         self._times = workload.arrivals.open(np.random.default_rng(arrivals), np.random.default_rng(bursts))
         self._sizes = workload.sizes.open(np.random.default_rng(sizes))
         self._rate = workload.arrivals.rate(np.random.default_rng(bursts))
+        self._drawn = 0
 
     def draw(self, count: int) -> Traffic:
         """The next `count` queries."""
-        return Traffic(self._times(count), self._sizes(count), self.noise_key)
+        drawn = Traffic(self._times(count), self._sizes(count), self.noise_key)
+        self._drawn += count
+        return drawn.numbered_from(self._drawn - count) if self._drawn > count else drawn
 
     def rate_qps(self, times_s: Floats) -> Floats:
         """The true rate in queries a second at some times, the bursts drawn for this stream included."""
@@ -93,7 +132,5 @@ class QueryStream:
         blocks = [self.draw(_BLOCK)]
         while blocks[-1].arrival_s[-1] < end_s:
             blocks.append(self.draw(_BLOCK))
-        arrival_s = np.concatenate([block.arrival_s for block in blocks])
-        items = np.concatenate([block.items for block in blocks])
-        count = int(np.searchsorted(arrival_s, end_s, side="left"))
-        return Traffic(arrival_s[:count], items[:count], self.noise_key)
+        drawn = Traffic.joined(blocks)
+        return drawn.part(0, int(np.searchsorted(drawn.arrival_s, end_s, side="left")))

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from deeprec_env.envs.capacity_task import HIGHEST, LOWEST, STEP
 from deeprec_env.envs.observation import CAPACITY_FIELDS
-from deeprec_env.policies.base import Setting
 from deeprec_env.policies.fixed.deeprecsched import ClimbOptions, deeprecsched
 from deeprec_env.policies.fixed.deeprecsched_repository import RepositoryOptions, deeprecsched_repository
-from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 
 SCHED_TIMEOUT = 64
 """Windows that a setting is tried for: enough for the load to cross its grid."""
@@ -35,8 +34,7 @@ _P95, _LOAD = CAPACITY_FIELDS.index("p95"), CAPACITY_FIELDS.index("load")
 class Tried:
     """A setting and the median load of its last windows, in the reference."""
 
-    batch_size: int
-    threshold: Threshold
+    setting: Setting
     qps: float
 
 
@@ -59,22 +57,22 @@ class _Untried(Exception):
 
 
 class _Notebook:
-    """The results so far, as the searches ask for them: by values that need not be rungs of the ladders."""
+    """The results so far, as the searches ask for them: by values that need not be levels of the ladders."""
 
     def __init__(self, scenario: Scenario, results: tuple[Tried, ...]) -> None:
         self._scenario, self._results = scenario, results
 
-    def capacity(self, batch_size: int, threshold: Threshold) -> Tried:
-        """The result of the rungs nearest to a setting."""
-        setting = nearest(self._scenario, (batch_size, threshold))
+    def capacity(self, setting: Setting) -> Tried:
+        """The result of the levels nearest to a setting."""
+        near = nearest(self._scenario, setting)
         for tried in self._results:
-            if (tried.batch_size, tried.threshold) == setting:
+            if tried.setting == near:
                 return tried
-        raise _Untried(setting)
+        raise _Untried(near)
 
-    def median_gap_s(self, batch_size: int, threshold: Threshold) -> float:
+    def median_gap_s(self, setting: Setting) -> float:
         """The same as a gap, in gaps at the reference."""
-        return 1.0 / self.capacity(batch_size, threshold).qps
+        return 1.0 / self.capacity(setting).qps
 
 
 Search = Callable[[Scenario, _Notebook], Setting]
@@ -93,7 +91,7 @@ class LiveSearch:
 
     They count from the first window behind one whose p95 met the target, or behind `LONGEST_WAIT` others. The result of
     a setting is the median load of its last `ARR_STEPS` windows, which the observation tells. Values off the ladders
-    stand for their nearest rungs. The search starts anew from its results at every window, so that what is remembered
+    stand for their nearest levels. The search starts anew from its results at every window, so that what is remembered
     between windows are results alone.
     """
 
@@ -113,12 +111,8 @@ class LiveSearch:
         starts = np.broadcast_to(False if episode_start is None else episode_start, len(seen))
         before = [Progressing() if first else each for each, first in zip(before, starts, strict=True)]
         pairs = [self._next(each, *measured) for each, measured in zip(before, seen, strict=True)]
-        control = self._scenario.control
-        actions = [
-            (control.batch_sizes.index(size), self._scenario.thresholds.index(limit)) for (size, limit), _ in pairs
-        ]
-        chosen = np.array(actions, dtype=np.int64)
-        return (chosen if np.ndim(observation) == 2 else chosen[0]), [after for _, after in pairs]
+        actions = np.array([self._scenario.action(setting) for setting, _ in pairs], dtype=np.int64)
+        return (actions if np.ndim(observation) == 2 else actions[0]), [after for _, after in pairs]
 
     def found(self, progressing: Progressing) -> Setting | None:
         """The setting that the search has settled on; None while it is still trying."""
@@ -130,7 +124,7 @@ class LiveSearch:
         setting, settled = self._asked(before.results)
         if not settled and len(before.loads) == SCHED_TIMEOUT:
             qps = STEP ** (LOWEST + float(np.median(before.loads[-ARR_STEPS:])) * (HIGHEST - LOWEST))
-            before = Progressing((*before.results, Tried(*setting, qps)))
+            before = Progressing((*before.results, Tried(setting, qps)))
             setting, settled = self._asked(before.results)
         if settled:
             return setting, before
@@ -148,10 +142,11 @@ class LiveSearch:
 
 
 def nearest(scenario: Scenario, setting: Setting) -> Setting:
-    """The rungs of the ladders nearest to a setting, by ratio."""
-    batch_size, threshold = setting
-    size = min(scenario.control.batch_sizes, key=lambda rung: abs(math.log(rung / batch_size)))
-    rungs = [rung for rung in scenario.thresholds if rung is not None]
-    if threshold is None or not rungs:
-        return size, scenario.thresholds[-1] if None not in scenario.thresholds else None
-    return size, min(rungs, key=lambda rung: abs(math.log(rung / threshold)))
+    """The levels of the ladders nearest to a setting, by ratio."""
+    batch_size = min(scenario.control.batch_sizes, key=lambda level: abs(math.log(level / setting.batch_size)))
+    levels = [level for level in scenario.thresholds if level is not None]
+    threshold = scenario.thresholds[-1] if None not in scenario.thresholds else None
+    if setting.threshold is not None and levels:
+        wanted = setting.threshold
+        threshold = min(levels, key=lambda level: abs(math.log(level / wanted)))
+    return setting.replace(batch_size=batch_size, threshold=threshold)

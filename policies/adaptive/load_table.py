@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from deeprec_env.analysis.capacity import find_capacity
 from deeprec_env.envs.observation import FIELDS
-from deeprec_env.policies.base import Setting
 from deeprec_env.policies.fixed.refine import largest_rates, leaders
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Capacity, Scenario
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.simulation.summary import warmup_queries
 from deeprec_env.workload.stream import QueryStream, episode_seed
@@ -75,7 +75,7 @@ def _find(scenario: Scenario, queries: int, seed: int, engine: str) -> LoadTable
     def p95_s(setting: Setting, count: int) -> float:
         nonlocal used
         used += count
-        chosen = at_level.with_settings(*setting)
+        chosen = at_level.with_setting(setting)
         latency_s = run(chosen, QueryStream(chosen.workload, child).draw(count), engine=engine).latency_s
         return float(np.percentile(latency_s[warmup_queries(count) :], 95))
 
@@ -113,11 +113,8 @@ class LoadTablePolicy:
     """
 
     def __init__(self, table: LoadTable) -> None:
-        batch_sizes, thresholds = table.scenario.control.batch_sizes, table.scenario.thresholds
         self._table = table
-        self._actions = np.array(
-            [(batch_sizes.index(best[0][0]), thresholds.index(best[0][1])) for best in table.ranking], dtype=np.int64
-        )
+        self._actions = np.array([table.scenario.action(best[0]) for best in table.ranking], dtype=np.int64)
 
     def predict(
         self,

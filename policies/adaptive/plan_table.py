@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.pipeline_day import rated_plans
-from deeprec_env.policies.base import PlanSetting
-from deeprec_env.policies.evaluation.plan_metrics import action_of
+from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.simulation.summary import warmup_queries
 from deeprec_env.workload.stream import QueryStream, episode_seed
@@ -28,8 +28,8 @@ _OFFERED = FIELDS.index("offered")
 
 
 def best_by_load(
-    scenario: Scenario, settings: Sequence[PlanSetting], *, highest: float, queries: int, seed: int, engine: str
-) -> tuple[list[PlanSetting], int]:
+    scenario: Scenario, settings: Sequence[Setting], *, highest: float, queries: int, seed: int, engine: str
+) -> tuple[list[Setting], int]:
     """The setting of highest goodput at each stationary rate `STEP`, 2 `STEP`, ... up to `highest`; and the cost.
 
     Rates are in the reference. Each run has `queries` queries of the validation stream of `seed`, stretched; what comes
@@ -43,8 +43,8 @@ def best_by_load(
         traffic = QueryStream(at_level.workload, episode_seed(seed, "validation")).draw(warmup + queries)
         values = []
         for setting in settings:
-            latency_s = run(at_level.with_settings(*setting), traffic, engine=engine).latency_s[warmup:]
-            quality = rated_plans(scenario)[setting[2]].quality or 0.0
+            latency_s = run(at_level.with_setting(setting), traffic, engine=engine).latency_s[warmup:]
+            quality = rated_plans(scenario)[setting.plan].quality or 0.0
             values.append(quality * float((latency_s <= scenario.sla_s).mean()))
             used += warmup + queries
         best.append(settings[int(np.argmax(values))])
@@ -57,9 +57,9 @@ class PlanTablePolicy:
     That rate is the observation's `offered`; headroom is for the bursts that may begin.
     """
 
-    def __init__(self, scenario: Scenario, by_load: Sequence[PlanSetting], headroom: float) -> None:
+    def __init__(self, scenario: Scenario, by_load: Sequence[Setting], headroom: float) -> None:
         self.headroom = headroom
-        self._actions = np.array([action_of(scenario, setting) for setting in by_load], dtype=np.int64)
+        self._actions = np.array([scenario.action(setting, PIPELINE_CONTROLS) for setting in by_load], dtype=np.int64)
 
     def at(self, loads: Floats) -> NDArray[np.int64]:
         """The actions for some loads, in the reference: (n, 3) for (n,)."""

@@ -12,13 +12,14 @@ from deeprec_env import console
 from deeprec_env.envs import CAPACITY, CapacityEnv
 from deeprec_env.errors import InputError
 from deeprec_env.policies.adaptive.live_search import SEARCHES, LiveSearch
-from deeprec_env.policies.base import Policy, Prepared, Progress, Setting
+from deeprec_env.policies.base import Policy, Prepared, Progress
 from deeprec_env.policies.evaluation import paired
 from deeprec_env.policies.evaluation.paired import Estimate
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.policies.registry import REFERENCES, check_name, policy_names, prepare
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions
+from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 
 SPLIT = "test"
 
@@ -108,7 +109,7 @@ class CapacityComparison:
         ratios = {other: self.versus(name, other) for other in self.policies if other != name}
         return entry | {
             "tuning_queries": result.prepared.tuning_queries,
-            "settings": result.settings,
+            "settings": [each and [each.batch_size, each.threshold] for each in result.settings],
             "vs": {other: found and found.as_ratio() for other, found in ratios.items()},
         }
 
@@ -202,6 +203,6 @@ def _versus_base(comparison: CapacityComparison, policy: str) -> str:
 
 def _in_words(settings: Sequence[Setting | None]) -> str:
     """Every setting once, with the number of episodes that ended with it."""
-    names = ["-" if each is None else f"B {each[0]}, T {each[1] or 'never'}" for each in settings]
+    names = ["-" if each is None else f"B {each.batch_size}, T {each.threshold or 'never'}" for each in settings]
     counted = {name: names.count(name) for name in names}
     return names[0] if len(counted) == 1 else "; ".join(f"{count}x {name}" for name, count in counted.items())

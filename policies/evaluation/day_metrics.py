@@ -11,8 +11,9 @@ import numpy as np
 
 from deeprec_env.envs.node_env import NodeEnv
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.policies.base import PlanSetting, Policy, Setting, Watcher
+from deeprec_env.policies.base import Policy, Watcher
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run
 from deeprec_env.simulation.windows import usage
@@ -108,15 +109,15 @@ class DayRuns(Generic[Day]):
             QueryStream(scenario.workload, episode_seed(seed, split)).draw_until(day_length_s(scenario))
             for seed in seeds
         ]
-        self._known: dict[Setting | PlanSetting, list[Day]] = {}
+        self._known: dict[Setting, list[Day]] = {}
         self.queries_used = 0
 
     def __len__(self) -> int:
         return len(self._traffic)
 
-    def fixed(self, setting: Setting | PlanSetting, count: int | None = None) -> list[Day]:
+    def fixed(self, setting: Setting, count: int | None = None) -> list[Day]:
         """The first `count` days (None: all) under one setting."""
-        scenario, days = self._scenario.with_settings(*setting), self._known.setdefault(setting, [])
+        scenario, days = self._scenario.with_setting(setting), self._known.setdefault(setting, [])
         for traffic in self._traffic[len(days) : count]:
             records = run(scenario, traffic, engine=self._engine)
             days.append(self._measure(records, scenario))

@@ -19,7 +19,7 @@ from deeprec_env.policies.evaluation.policy_capacity import SPLIT, capacity_quer
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.policies.registry import check_name, policy_names, prepare
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions
+from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
 TRAFFICS = ("day", "flash")
@@ -185,5 +185,5 @@ def describe(prepared: Prepared) -> str:
     """A policy's settings in words: the fixed ones, or "adaptive"; of a reference, "sees ahead"."""
     if prepared.setting is None:
         return "sees ahead" if isinstance(prepared.policy, Watcher) else "adaptive"
-    batch_size, threshold = prepared.setting
+    batch_size, threshold = prepared.setting.batch_size, prepared.setting.threshold
     return f"B {batch_size}, T {'never' if threshold is None else threshold}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from deeprec_env import console
@@ -21,9 +20,9 @@ from deeprec_env.policies.evaluation.pipeline_policies import POLICIES, Pipeline
 from deeprec_env.policies.evaluation.plan_metrics import PipelineDay, pipeline_day
 from deeprec_env.policies.fixed.best_plan import ISO_QUALITY
 from deeprec_env.policies.fixed.tune import TuneOptions
-from deeprec_env.policies.registry import is_users
+from deeprec_env.policies.registry import is_agent, is_users
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, devices, versions
+from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 
 SPLIT = "test"
 
@@ -49,9 +48,9 @@ class PipelineResult:
     def describe(self) -> str:
         """What the policy chooses, in words."""
         prepared, policy = self.prepared, self.prepared.policy
-        if prepared.setting is not None and prepared.plan is not None:
-            batch_size, threshold = prepared.setting
-            return f"{prepared.scenario.plan_names[prepared.plan]}, B {batch_size}, T {threshold or 'never'}"
+        if (setting := prepared.setting) is not None:
+            plan = prepared.scenario.plan_names[setting.plan]
+            return f"{plan}, B {setting.batch_size}, T {setting.threshold or 'never'}"
         if isinstance(policy, DegradePolicy):
             return f"p95 > {policy.rule.high:g}: -{policy.rule.down}, < {policy.rule.low:g}: +1"
         if isinstance(policy, PlanTablePolicy):
@@ -138,7 +137,7 @@ def compare(
     if not policies or len(set(policies)) < len(policies):
         raise InputError("policies", ",".join(policies), f"must name at least one of {', '.join(POLICIES)}, each once")
     for name in policies:
-        if name not in POLICIES and not is_users(name) and not Path(name).exists():
+        if name not in POLICIES and not is_users(name) and not is_agent(name):
             raise InputError("policy", name, f"must be one of {', '.join(POLICIES)}, or the path of a trained agent")
     scenario = with_pipeline_day(scenario)
     chosen, results = tuple(range(seed, seed + seeds)), {}

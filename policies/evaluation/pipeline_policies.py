@@ -8,19 +8,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from deeprec_env.envs import PIPELINE, PipelineEnv
-from deeprec_env.errors import InputError
+from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.policies.adaptive.degrade import RULES, DegradePolicy
 from deeprec_env.policies.adaptive.plan_table import HEADROOMS, PlanTablePolicy, best_by_load
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
-from deeprec_env.policies.base import FixedPolicy, PlanSetting, Policy, Prepared, Progress
+from deeprec_env.policies.base import FixedPolicy, Policy, Prepared, Progress
 from deeprec_env.policies.evaluation.day_metrics import DayRuns, run_policy
-from deeprec_env.policies.evaluation.plan_metrics import PipelineDay, action_of, front, mean_goodput, pipeline_day
+from deeprec_env.policies.evaluation.plan_metrics import PipelineDay, front, mean_goodput, pipeline_day
 from deeprec_env.policies.fixed.best_plan import ISO_QUALITY, best_of_plan, best_plan, plans_of_quality
 from deeprec_env.policies.fixed.refine import leaders
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.policies.privileged.plan_oracle import PlanOracle
-from deeprec_env.policies.registry import find_agent_loader, is_users, prepared_by_user
+from deeprec_env.policies.registry import is_users, load_agent, prepared_by_user
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.engines import FORK, engine_kind
 from deeprec_env.workload.diurnal import Diurnal
 
 KEPT = 12
@@ -54,7 +56,7 @@ class PipelineTuning:
         return DayRuns(self.scenario, pipeline_day, seeds=self.seeds, split="validation", engine=engine)
 
     @cached_property
-    def steps(self) -> tuple[list[PlanSetting], int]:
+    def steps(self) -> tuple[list[Setting], int]:
         """The setting of each plan worth choosing, from the best plan to the cheapest; and the queries that took."""
         days = self.new_days()
         return [best_of_plan(self.scenario, plan, days, self.progress) for plan in front(self.scenario)], (
@@ -65,14 +67,13 @@ class PipelineTuning:
 def _fixed(tuning: PipelineTuning, floor: float) -> Prepared:
     days = tuning.new_days()
     setting = best_plan(tuning.scenario, plans_of_quality(tuning.scenario, floor), days, tuning.progress)
-    batch_size, threshold, plan = setting
-    policy = FixedPolicy(*action_of(tuning.scenario, setting))
-    return Prepared(policy, tuning.scenario, days.queries_used, (batch_size, threshold), plan)
+    policy = FixedPolicy(*tuning.scenario.action(setting, PIPELINE_CONTROLS))
+    return Prepared(policy, tuning.scenario, days.queries_used, setting)
 
 
 def _degrade(tuning: PipelineTuning) -> Prepared:
     scenario, (steps, used) = tuning.scenario, tuning.steps
-    actions = [action_of(scenario, setting) for setting in steps]
+    actions = [scenario.action(setting, PIPELINE_CONTROLS) for setting in steps]
     return _best(tuning, [DegradePolicy(actions, rule) for rule in RULES], used)
 
 
@@ -110,10 +111,7 @@ def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> Prep
 
 
 def _rate_oracle(tuning: PipelineTuning) -> Prepared:
-    if tuning.options.engine != "compiled":
-        raise InputError(
-            "engine", tuning.options.engine, "can't be copied in mid-run, as rate-oracle needs; use compiled"
-        )
+    engine_kind(tuning.options.engine, FORK)
     steps, used = tuning.steps
     return Prepared(PlanOracle(tuning.scenario, steps, tuning.options.seed), tuning.scenario, used)
 
@@ -146,4 +144,4 @@ def prepare(name: str, tuning: PipelineTuning) -> Prepared:
         return POLICIES[name](tuning)
     if is_users(name):
         return prepared_by_user(name, tuning.scenario, tuning.options, tuning.progress)
-    return find_agent_loader(name, list(POLICIES))(name, tuning.scenario, PIPELINE)
+    return load_agent(name, tuning.scenario, PIPELINE, list(POLICIES))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeprec_env.envs.pipeline_day import best_quality, largest_qps, rated_plans
-from deeprec_env.policies.base import PlanSetting
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
 
@@ -62,9 +61,3 @@ def front(scenario: Scenario) -> list[int]:
         if not found or largest[index] > WORTHWHILE * largest[found[-1]]:
             found.append(index)
     return found
-
-
-def action_of(scenario: Scenario, setting: PlanSetting) -> tuple[int, int, int]:
-    """A setting of the ladders as the action that chooses it."""
-    batch_size, threshold, plan = setting
-    return plan, scenario.control.batch_sizes.index(batch_size), scenario.thresholds.index(threshold)

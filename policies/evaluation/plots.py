@@ -12,7 +12,7 @@ from deeprec_env.files import replacing_path
 from deeprec_env.policies.evaluation.day_metrics import HOURS, LATENCY_LEVELS
 from deeprec_env.policies.evaluation.days import Evaluation
 from deeprec_env.policies.evaluation.policy_capacity import RateMeter
-from deeprec_env.simulation.simulate import devices
+from deeprec_env.simulation.header import devices
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

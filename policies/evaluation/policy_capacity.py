@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeprec_env.envs.serving import ServingEnv
-from deeprec_env.policies.base import Prepared, Setting
+from deeprec_env.policies.base import Prepared
 from deeprec_env.policies.evaluation.day_metrics import day_length_s, run_policy
 from deeprec_env.policies.fixed.refine import largest_rates
+from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.offered_load import PoolWork, pool_work
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run, with_options
@@ -72,13 +74,13 @@ class RateMeter:
         scenario, fixed = self._prepared.scenario, self._prepared.setting
         if fixed is None or scenario.p99_factor is None:
             return False
-        return any(work.load(qps) >= 1.0 for work in pool_work(scenario, *fixed))
+        return any(work.load(qps) >= 1.0 for work in pool_work(scenario, fixed))
 
     def _run(self, at_rate: Scenario) -> Records:
         fixed = self._prepared.setting
         if fixed is not None:
             traffic = QueryStream(at_rate.workload, episode_seed(self._seed, self._split)).draw(self._queries)
-            return run(at_rate.with_settings(*fixed), traffic, engine=self._engine)
+            return run(at_rate.with_setting(fixed), traffic, engine=self._engine)
         env = ServingEnv(at_rate, engine=self._engine)
         # A few windows more than the queries need on average: a fixed setting's queries, and some behind them.
         expected = self._queries + 5 * math.sqrt(self._queries)
@@ -89,17 +91,16 @@ class RateMeter:
             env.close()
 
     def _load(self, records: Records, counted: slice, qps: float) -> float:
-        met = np.stack([records.batch_size[counted].astype(np.float64), records.threshold[counted]])
-        settings, counts = np.unique(met, axis=1, return_counts=True)
-        loads = np.zeros(len(self._pool_work(*settings[:, 0])))
-        for (batch_size, threshold), count in zip(settings.T, counts, strict=True):
-            loads += count * np.array([work.load(qps) for work in self._pool_work(batch_size, threshold)])
+        settings, counts = np.unique(records.setting[counted], axis=0, return_counts=True)
+        loads = np.zeros(len(self._pool_work(settings[0])))
+        for numbers, count in zip(settings, counts, strict=True):
+            loads += count * np.array([work.load(qps) for work in self._pool_work(numbers)])
         return float(loads.max() / counts.sum())
 
-    def _pool_work(self, batch_size: float, threshold: float) -> list[PoolWork]:
-        setting = (int(batch_size), None if math.isinf(threshold) else int(threshold))
+    def _pool_work(self, numbers: Floats) -> list[PoolWork]:
+        setting = Setting.of(numbers)
         if setting not in self._work:
-            self._work[setting] = pool_work(self._prepared.scenario, *setting)
+            self._work[setting] = pool_work(self._prepared.scenario, setting)
         return self._work[setting]
 
 

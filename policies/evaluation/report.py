@@ -5,7 +5,7 @@ from __future__ import annotations
 from deeprec_env import console
 from deeprec_env.policies.evaluation.days import Evaluation, describe
 from deeprec_env.policies.evaluation.paired import Estimate
-from deeprec_env.simulation.simulate import devices
+from deeprec_env.simulation.header import devices
 
 COLUMNS = (
     "policy", "setting", "hourly p95 ms", "day p95 ms", "day p99 ms", "violations %", "capacity qps",

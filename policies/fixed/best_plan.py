@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from deeprec_env.envs.pipeline_day import best_quality, rated_plans
 from deeprec_env.errors import InputError
-from deeprec_env.policies.base import PlanSetting, Progress
+from deeprec_env.policies.base import Progress
 from deeprec_env.policies.evaluation.day_metrics import DayRuns
 from deeprec_env.policies.evaluation.plan_metrics import PipelineDay, mean_goodput
 from deeprec_env.policies.fixed.refine import leaders
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 
 KEPT = 12
 """Settings of a plan that go on from the first round of days to the last."""
@@ -20,21 +21,22 @@ ISO_QUALITY = 0.99
 """Share of the best plan's quality from which plans count as equally good."""
 
 
-def best_of_plan(scenario: Scenario, plan: int, days: DayRuns[PipelineDay], progress: Progress) -> PlanSetting:
+def best_of_plan(scenario: Scenario, plan: int, days: DayRuns[PipelineDay], progress: Progress) -> Setting:
     """Batch size and threshold of highest goodput under a plan on validation days: all of them, exhaustively.
 
     All run an eighth of the days, the best `KEPT` of them all days.
     """
-    settings = [(size, limit, plan) for size in scenario.control.batch_sizes for limit in scenario.thresholds]
+    settings = [setting.replace(plan=plan) for setting in scenario.settings()]
 
-    def value(setting: PlanSetting, count: int) -> float:
-        progress(f"plan {scenario.plan_names[plan]}, batch size {setting[0]}, threshold {setting[1]}, {count} days")
+    def value(setting: Setting, count: int) -> float:
+        of_plan = f"batch size {setting.batch_size}, threshold {setting.threshold}"
+        progress(f"plan {scenario.plan_names[plan]}, {of_plan}, {count} days")
         return -mean_goodput(days.fixed(setting, count))
 
     return leaders(settings, value, [(math.ceil(len(days) / 8), KEPT), (len(days), 1)])[0]
 
 
-def best_plan(scenario: Scenario, plans: Sequence[int], days: DayRuns[PipelineDay], progress: Progress) -> PlanSetting:
+def best_plan(scenario: Scenario, plans: Sequence[int], days: DayRuns[PipelineDay], progress: Progress) -> Setting:
     """The setting of highest goodput, of the best ones of some plans."""
     settings = [best_of_plan(scenario, plan, days, progress) for plan in plans]
     return max(settings, key=lambda setting: mean_goodput(days.fixed(setting)))

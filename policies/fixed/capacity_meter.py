@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from deeprec_env.analysis.capacity import Capacity, find_capacity
-from deeprec_env.policies.base import Setting
-from deeprec_env.scenario.bounds import Threshold
+from deeprec_env.analysis.capacity import CapacityEstimate, find_capacity
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 
 
 class CapacityMeter:
@@ -14,23 +13,20 @@ class CapacityMeter:
     def __init__(self, scenario: Scenario, *, queries: int, seed: int, engine: str, arrivals: str = "poisson") -> None:
         self.scenario, self._queries, self._seed, self._engine = scenario, queries, seed, engine
         self._arrivals = arrivals
-        self._known: dict[Setting, Capacity] = {}
+        self._known: dict[Setting, CapacityEstimate] = {}
         self.queries_used = 0
 
-    def capacity(self, batch_size: int, threshold: Threshold) -> Capacity:
+    def capacity(self, setting: Setting) -> CapacityEstimate:
         """The capacity of a setting."""
-        setting = (batch_size, threshold)
         if setting not in self._known:
             self._known[setting] = self.find(setting)
         return self._known[setting]
 
-    def find(self, setting: Setting, *, effort: int = 1, at_least: float = 0.0) -> Capacity:
+    def find(self, setting: Setting, *, effort: int = 1, at_least: float = 0.0) -> CapacityEstimate:
         """The capacity of a setting with `effort` times the meter's queries a rate; 0 if below `at_least`."""
         found = find_capacity(
-            self.scenario,
+            self.scenario.with_setting(setting),
             arrivals=self._arrivals,
-            batch_size=setting[0],
-            threshold=setting[1],
             queries=effort * self._queries,
             seed=self._seed,
             engine=self._engine,

@@ -7,32 +7,25 @@ from typing import Annotated, Protocol
 
 from pydantic import Field
 
-from deeprec_env.policies.base import Progress, Setting
-from deeprec_env.scenario.bounds import Count, Threshold
+from deeprec_env.policies.base import Progress
+from deeprec_env.scenario.bounds import Count
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 
 
 class Carried(Protocol):
-    """A setting and the queries a second that it carries."""
+    """What a setting carries."""
 
     @property
     def qps(self) -> float:
         """Queries a second."""
 
-    @property
-    def batch_size(self) -> int | None:
-        """Batch size."""
-
-    @property
-    def threshold(self) -> Threshold:
-        """Offload threshold."""
-
 
 class Meter(Protocol):
     """Measures what settings carry."""
 
-    def capacity(self, batch_size: int, threshold: Threshold) -> Carried:
+    def capacity(self, setting: Setting) -> Carried:
         """What a setting carries."""
 
 
@@ -52,26 +45,22 @@ def deeprecsched(scenario: Scenario, meter: Meter, progress: Progress, options: 
     the best of them carries more than no offloading. Source: DeepRecSys (ISCA 2020), section 4.
     """
     largest = int(scenario.workload.sizes.probabilities()[0][-1])
-    by_batch = _climb(lambda size: meter.capacity(size, None), options, largest, progress, "batch size")
-    best = by_batch
+
+    def climb(setting_of: Callable[[int], Setting], what: str) -> tuple[Setting, float]:
+        value = options.start
+        best = setting_of(value), meter.capacity(setting_of(value)).qps
+        while value < largest:
+            value = min(value * options.growth, largest)
+            progress(f"{what} {value}")
+            found = setting_of(value), meter.capacity(setting_of(value)).qps
+            if found[1] < best[1] * (1.0 - options.tolerance):
+                break
+            best = max(best, found, key=lambda either: either[1])
+        return best
+
+    never = scenario.setting.replace(threshold=None)
+    best = climb(lambda size: never.replace(batch_size=size), "batch size")
     if scenario.has_accelerator:
-        assert by_batch.batch_size is not None
-        size = by_batch.batch_size
-        by_threshold = _climb(lambda limit: meter.capacity(size, limit), options, largest, progress, "threshold")
-        best = max(by_batch, by_threshold, key=lambda found: found.qps)
-    assert best.batch_size is not None
-    return best.batch_size, best.threshold
-
-
-def _climb(
-    capacity: Callable[[int], Carried], options: ClimbOptions, largest: int, progress: Progress, what: str
-) -> Carried:
-    best, value = capacity(options.start), options.start
-    while value < largest:
-        value = min(value * options.growth, largest)
-        progress(f"{what} {value}")
-        found = capacity(value)
-        if found.qps < best.qps * (1.0 - options.tolerance):
-            break
-        best = max(best, found, key=lambda either: either.qps)
-    return best
+        unmoved = best[0]
+        best = max(best, climb(lambda limit: unmoved.replace(threshold=limit), "threshold"), key=lambda found: found[1])
+    return best[0]

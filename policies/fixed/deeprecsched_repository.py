@@ -9,13 +9,14 @@ from typing import Annotated, Protocol
 import numpy as np
 from pydantic import Field
 
-from deeprec_env.policies.base import Progress, Setting
+from deeprec_env.policies.base import Progress
 from deeprec_env.policies.fixed.static import static_setting
-from deeprec_env.scenario.bounds import Count, NonNegative, Positive, Threshold
+from deeprec_env.scenario.bounds import Count, NonNegative, Positive
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.asyncio_engine import AsyncioEngine
+from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.engines import stoppable_engine
 from deeprec_env.simulation.offered_load import pool_work
 from deeprec_env.simulation.simulate import with_options
 from deeprec_env.workload.stream import QueryStream, episode_seed
@@ -43,35 +44,33 @@ class RepositoryOptions(Strict):
 class GapMeter(Protocol):
     """Measures how fast queries may follow each other under a setting."""
 
-    def median_gap_s(self, batch_size: int, threshold: Threshold) -> float:
+    def median_gap_s(self, setting: Setting) -> float:
         """Median mean gap of a configuration's last windows."""
 
 
 class LiveTuner:
     """Finds, for one configuration, the shortest mean gap at which a live server holds its p95; counts the queries.
 
-    On the asyncio engine, whatever the tuning's: it follows every completion and moves the load in mid-run.
+    On an engine that stops after completions, whatever the tuning's: it moves the load in mid-run.
     """
 
     def __init__(self, scenario: Scenario, options: RepositoryOptions, *, seed: int) -> None:
         self._scenario, self._options, self._seed = scenario, options, seed
-        busiest = min(pool_work(scenario, *static_setting(scenario)), key=lambda work: work.largest_qps)
+        busiest = min(pool_work(scenario, static_setting(scenario)), key=lambda work: work.largest_qps)
         unit_s = 1.0 / busiest.largest_qps
         self._gaps_s: Floats = unit_s * np.geomspace(options.shortest_gap, options.longest_gap, options.gap_steps)
         self._nominal = int(np.argmin(np.abs(np.log(self._gaps_s / (unit_s * options.nominal_gap)))))
         self._configurations = 0
         self.queries_used = 0
 
-    def median_gap_s(self, batch_size: int, threshold: Threshold) -> float:
+    def median_gap_s(self, setting: Setting) -> float:
         """Median mean gap of the last `arr_steps` windows of a configuration, each tried on fresh traffic."""
         options, position = self._options, self._nominal
-        scenario = with_options(
-            self._scenario, qps=1.0 / float(self._gaps_s[position]), batch_size=batch_size, threshold=threshold
-        )
+        scenario = with_options(self._scenario.with_setting(setting), qps=1.0 / float(self._gaps_s[position]))
         windows, size = options.sched_timeout, options.req_granularity
         seed = episode_seed(self._seed, "validation", self._configurations)
         self._configurations += 1
-        engine = AsyncioEngine(scenario, QueryStream(scenario.workload, seed).draw(2 * windows * size))
+        engine = stoppable_engine(scenario, QueryStream(scenario.workload, seed).draw(2 * windows * size))
         tried: list[float] = []
         try:
             for window in range(windows):
@@ -105,13 +104,17 @@ def deeprecsched_repository(
     """
     largest = int(scenario.workload.sizes.probabilities()[0][-1])
     sizes = [size for size in options.batch_sizes if size <= largest] or [largest]
-    batch_size, gap_s = _descend(sizes, lambda size: tuner.median_gap_s(size, None), progress, "batch size")
-    if not scenario.has_accelerator:
-        return batch_size, None
-    threshold, offloaded_gap_s = _descend(
-        options.thresholds, lambda limit: tuner.median_gap_s(batch_size, limit), progress, "threshold"
+    never = scenario.setting.replace(threshold=None)
+    batch_size, gap_s = _descend(
+        sizes, lambda size: tuner.median_gap_s(never.replace(batch_size=size)), progress, "batch size"
     )
-    return batch_size, threshold if offloaded_gap_s < gap_s else None
+    best = never.replace(batch_size=batch_size)
+    if not scenario.has_accelerator:
+        return best
+    threshold, offloaded_gap_s = _descend(
+        options.thresholds, lambda limit: tuner.median_gap_s(best.replace(threshold=limit)), progress, "threshold"
+    )
+    return best.replace(threshold=threshold) if offloaded_gap_s < gap_s else best
 
 
 def _descend(values: Sequence[int], gap_s: Callable[[int], float], progress: Progress, what: str) -> tuple[int, float]:

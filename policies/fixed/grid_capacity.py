@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from deeprec_env.analysis.capacity import Capacity, limiting_pool
-from deeprec_env.policies.base import Progress, Setting
+from deeprec_env.analysis.capacity import CapacityEstimate, limiting_pool
+from deeprec_env.policies.base import Progress
 from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
-from deeprec_env.policies.fixed.refine import ladder_settings
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.offered_load import pool_work
 
 MOST_EFFORT = 16
@@ -31,26 +31,26 @@ def grid_capacity(scenario: Scenario, meter: CapacityMeter, progress: Progress) 
         leaders = _overlapping(leaders)
         effort *= _GROWTH
         for setting in leaders:
-            progress(f"{len(leaders)} left: batch size {setting[0]}, threshold {setting[1]}")
+            progress(f"{len(leaders)} left: batch size {setting.batch_size}, threshold {setting.threshold}")
             leaders[setting] = meter.find(setting, effort=effort)
     return max(leaders, key=lambda setting: leaders[setting].qps)
 
 
-def _first_round(scenario: Scenario, meter: CapacityMeter, progress: Progress) -> dict[Setting, Capacity]:
+def _first_round(scenario: Scenario, meter: CapacityMeter, progress: Progress) -> dict[Setting, CapacityEstimate]:
     """Capacities of the settings that are not clearly worse than the best, in the order of the ladders."""
-    ladder = ladder_settings(scenario)
-    bounds = {setting: limiting_pool(scenario, pool_work(scenario, *setting)).largest_qps for setting in ladder}
+    ladder = scenario.settings()
+    bounds = {setting: limiting_pool(scenario, pool_work(scenario, setting)).largest_qps for setting in ladder}
     best, found = 0.0, {}
     for setting in sorted(ladder, key=lambda setting: -bounds[setting]):
         if bounds[setting] <= (1.0 - _MARGIN) * best:
             break
-        progress(f"batch size {setting[0]}, threshold {setting[1]}")
+        progress(f"batch size {setting.batch_size}, threshold {setting.threshold}")
         found[setting] = meter.find(setting, at_least=(1.0 - _MARGIN) * best)
         best = max(best, found[setting].qps)
     return {setting: found[setting] for setting in ladder if setting in found}
 
 
-def _overlapping(found: dict[Setting, Capacity]) -> dict[Setting, Capacity]:
+def _overlapping(found: dict[Setting, CapacityEstimate]) -> dict[Setting, CapacityEstimate]:
     leader = max(found.values(), key=lambda capacity: capacity.qps)
     lowest = leader.qps_ci[0] if leader.qps_ci else 0.0
     return {

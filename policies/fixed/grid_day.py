@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from deeprec_env.policies.base import Progress, Setting
+from deeprec_env.policies.base import Progress
 from deeprec_env.policies.evaluation.day_metrics import DayMetrics, DayRuns, geometric_mean
-from deeprec_env.policies.fixed.refine import ladder_settings, largest_rates, leaders
+from deeprec_env.policies.fixed.refine import largest_rates, leaders
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 
 KEPT = 12
 """Settings that go on from the first round of days to the last."""
@@ -23,8 +24,8 @@ def grid_day(scenario: Scenario, days: DayRuns[DayMetrics], progress: Progress) 
     able = [setting for setting, qps in largest_rates(scenario).items() if qps > mean_qps]
 
     def value(setting: Setting, count: int) -> float:
-        progress(f"batch size {setting[0]}, threshold {setting[1]}, {count} days")
+        progress(f"batch size {setting.batch_size}, threshold {setting.threshold}, {count} days")
         return geometric_mean([day.p95_hourly_s for day in days.fixed(setting, count)])
 
     rounds = [(math.ceil(len(days) / 8), KEPT), (len(days), 1)]
-    return leaders(able or ladder_settings(scenario), value, rounds)[0]
+    return leaders(able or scenario.settings(), value, rounds)[0]

@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
-from deeprec_env.policies.base import Setting
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.offered_load import pool_work
-
-
-def ladder_settings(scenario: Scenario) -> list[Setting]:
-    """Every batch size with every threshold."""
-    return [(size, threshold) for size in scenario.control.batch_sizes for threshold in scenario.thresholds]
 
 
 def largest_rates(scenario: Scenario) -> dict[Setting, float]:
     """For every setting of the ladders the rate in queries a second at which its busiest pool is fully loaded."""
-    return {
-        setting: min(work.largest_qps for work in pool_work(scenario, *setting))
-        for setting in ladder_settings(scenario)
-    }
+    return {setting: min(work.largest_qps for work in pool_work(scenario, setting)) for setting in scenario.settings()}
 
 
 T = TypeVar("T", bound=Hashable)

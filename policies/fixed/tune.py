@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from deeprec_env.analysis.capacity import TUNING_QUERIES, Capacity, find_capacity
+from deeprec_env.analysis.capacity import TUNING_QUERIES, CapacityEstimate, find_capacity
 from deeprec_env.analysis.day import with_day
 from deeprec_env.errors import InputError
-from deeprec_env.policies.base import Progress, Setting
+from deeprec_env.policies.base import Progress
 from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics
 from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
 from deeprec_env.policies.fixed.deeprecsched import ClimbOptions, deeprecsched
@@ -22,7 +22,9 @@ from deeprec_env.policies.fixed.static import static_setting
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.load import input_error
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions, with_options
+from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.checks import check_setting
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 from deeprec_env.simulation.summary import warmup_queries
 
 
@@ -142,7 +144,7 @@ class TuneResult:
 
     method: str
     tuned: Tuned
-    capacity: Capacity
+    capacity: CapacityEstimate
 
     def to_json(self) -> dict[str, Any]:
         """The contract's keys."""
@@ -150,8 +152,8 @@ class TuneResult:
             "schema_version": SCHEMA_VERSION,
             "method": self.method,
             "arrivals": self.capacity.arrivals,
-            "batch_size": self.tuned.setting[0],
-            "threshold": self.tuned.setting[1],
+            "batch_size": self.tuned.setting.batch_size,
+            "threshold": self.tuned.setting.threshold,
             "qps": self.capacity.qps,
             "qps_ci": self.capacity.to_json()["qps_ci"],
             "limited_by": self.capacity.limited_by,
@@ -167,10 +169,13 @@ class TuneResult:
 def tune(scenario: Scenario, method: str, options: TuneOptions, progress: Progress = lambda what: None) -> TuneResult:
     """Tune a scenario by a method, then measure what the setting carries."""
     tuned = find_setting(scenario, method, options, progress)
-    batch_size, threshold = tuned.setting
-    chosen = with_options(scenario, batch_size=batch_size, threshold=threshold)
+    check_setting(scenario, tuned.setting)
     queries = MOST_EFFORT * options.queries
     capacity = find_capacity(
-        chosen, arrivals=options.arrivals, queries=queries, seed=options.seed, engine=options.engine
+        scenario.with_setting(tuned.setting),
+        arrivals=options.arrivals,
+        queries=queries,
+        seed=options.seed,
+        engine=options.engine,
     )
     return TuneResult(ALIASES.get(method, method), tuned, capacity)

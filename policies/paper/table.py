@@ -10,7 +10,7 @@ from typing import Any
 from deeprec_env import console
 from deeprec_env.policies.evaluation.paired import Estimate, ratio
 from deeprec_env.policies.paper.gains import BASELINE, METHODS, NODES, PUBLISHED, RULES, TARGETS, Cell, Row
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 FIGURES = {"qps": "QPS", "qps_per_watt": "QPS per watt"}
 

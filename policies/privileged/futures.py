@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats, SizeDistribution
+from deeprec_env.simulation.engine import Engine, ForkableEngine
+from deeprec_env.simulation.engines import FORK, engine_kind
 from deeprec_env.workload.stream import Traffic
-
-if TYPE_CHECKING:
-    from deeprec_env.simulation.compiled_engine import CompiledEngine
 
 STEPS = 8
 """Steps of constant rate in a window, as in a day's rate."""
 
 
-def forkable_engine(env: TrafficEnv) -> CompiledEngine:
-    """The engine of `env`; `InputError` unless it is the compiled one, which can be forked."""
-    from deeprec_env.simulation.compiled_engine import CompiledEngine  # Numba is loaded when there is something to run
-
-    if not isinstance(env.engine, CompiledEngine):
-        raise InputError("engine", "asyncio", "can't be copied in mid-run, as looking ahead needs; use compiled")
+def forkable_engine(env: TrafficEnv) -> ForkableEngine:
+    """The engine of `env`; `InputError` unless it can be copied in mid-run."""
+    engine_kind(env.engine_name, FORK)
+    assert isinstance(env.engine, ForkableEngine)
     return env.engine
 
 
@@ -34,11 +28,15 @@ def true_rates_qps(env: TrafficEnv) -> Floats:
 
 
 def drawn_future(
-    rng: np.random.Generator, rates: Floats, sizes: SizeDistribution, window: int, interval_s: float, now_s: float
+    rng: np.random.Generator, rates: Floats, sizes: SizeDistribution, window: int, interval_s: float, engine: Engine
 ) -> Traffic:
-    """Traffic as it might come from a window on: Poisson at the rates (windows, `STEPS`), none of it before now."""
+    """Traffic as it might come to an engine from a window on: Poisson at the rates (windows, `STEPS`), none before now.
+
+    Its queries are numbered on from those that have arrived.
+    """
     step_s = interval_s / STEPS
     counts = rng.poisson(rates.ravel() * step_s)
     step = np.repeat(window * STEPS + np.arange(rates.size), counts)
     arrival_s = np.sort((step + rng.random(len(step))) * step_s)
-    return Traffic(np.maximum(arrival_s, now_s), sizes.draw(rng, len(step)), int(rng.integers(2**63)))
+    ahead = Traffic(np.maximum(arrival_s, engine.now_s), sizes.draw(rng, len(step)), int(rng.integers(2**63)))
+    return ahead.numbered_from(engine.arrived)

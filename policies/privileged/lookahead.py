@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.policies.adaptive.load_table import LoadTable
-from deeprec_env.policies.base import Setting
 from deeprec_env.policies.evaluation.day_metrics import HOURS, day_length_s
 from deeprec_env.policies.privileged.futures import forkable_engine, true_rates_qps
 from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.engine import ForkableEngine
 from deeprec_env.workload.stream import Traffic
-
-if TYPE_CHECKING:
-    from deeprec_env.simulation.compiled_engine import CompiledEngine
 
 HORIZON = 3
 """Windows ahead that a setting is tried for, held."""
@@ -45,7 +43,6 @@ class LookAhead(ABC):
 
     def __init__(self, table: LoadTable) -> None:
         self._table = table
-        self._batch_sizes, self._thresholds = table.scenario.control.batch_sizes, table.scenario.thresholds
 
     def watch(self, env: TrafficEnv) -> None:
         """Start an episode of `env`; needs the compiled engine, which can be forked."""
@@ -70,8 +67,7 @@ class LookAhead(ABC):
         """The best action for the watched environment, (2,); the observation adds nothing to what it sees there."""
         window = round(self._engine.now_s / self._interval_s)
         until = min(window + HORIZON, self._windows)
-        nothing = Traffic(np.empty(0), np.empty(0, dtype=np.int64), 0)
-        present = self._engine.fork(nothing)
+        present = self._engine.fork(Traffic.nothing())
         trial = _Trial(present, self._known_latencies(present), self._hour_s, until * self._interval_s)
         candidates, (first, more) = self._candidates(window), self.futures
         costs = trial.costs(candidates, [self.future(window, until) for _ in range(first)])
@@ -80,8 +76,7 @@ class LookAhead(ABC):
             candidates = [candidates[finalist] for finalist in finalists]
             costs = costs[finalists] + trial.costs(candidates, [self.future(window, until) for _ in range(more)])
         self._held = candidates[int(np.argmin(costs))]
-        batch_size, threshold = self._held
-        return np.array([self._batch_sizes.index(batch_size), self._thresholds.index(threshold)]), state
+        return np.array(self._table.scenario.action(self._held)), state
 
     def _candidates(self, window: int) -> list[Setting]:
         level = int(self._table.indices(self._rates[window].mean(keepdims=True) / self._table.unit_qps)[0])
@@ -89,19 +84,19 @@ class LookAhead(ABC):
         settings = [setting for best in near for setting in best[:PER_LEVEL]]
         return list(dict.fromkeys(settings + ([self._held] if self._held else [])))
 
-    def _known_latencies(self, present: CompiledEngine) -> Floats:
+    def _known_latencies(self, present: ForkableEngine) -> Floats:
         """Latencies of the hour's queries that `present` has forgotten: they completed before the oldest in flight."""
         records = self._engine.records(self._hour_begins)
         hour_begin_s = _hour(np.array([present.now_s]), self._hour_s)[0] * self._hour_s
         before = int(np.searchsorted(records.arrival_s, hour_begin_s))
-        self._hour_begins = records.first_query + before
-        return records.latency_s[before : max(before, present.first_query - records.first_query)]
+        self._hour_begins = records.first + before
+        return records.latency_s[before : max(before, present.first_known - records.first)]
 
 
 class _Trial:
     """Settings tried from one present."""
 
-    def __init__(self, present: CompiledEngine, known_s: Floats, hour_s: float, end_s: float) -> None:
+    def __init__(self, present: ForkableEngine, known_s: Floats, hour_s: float, end_s: float) -> None:
         self._present, self._known_s, self._hour_s, self._end_s = present, known_s, hour_s, end_s
         self._hour = int(_hour(np.array([present.now_s]), hour_s)[0])
 
@@ -111,7 +106,7 @@ class _Trial:
 
     def _cost(self, setting: Setting, future: Traffic) -> float:
         node = self._present.fork(future)
-        node.control(*setting)
+        node.control(setting)
         node.drain()
         records = node.records()
         hour, latency_s = _hour(records.arrival_s, self._hour_s), records.latency_s

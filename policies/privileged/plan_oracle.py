@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.policies.base import PlanSetting
-from deeprec_env.policies.evaluation.plan_metrics import action_of, pipeline_day
+from deeprec_env.policies.evaluation.plan_metrics import pipeline_day
 from deeprec_env.policies.privileged.futures import drawn_future, forkable_engine, true_rates_qps
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.engine import ForkableEngine
 from deeprec_env.workload.stream import Traffic
-
-if TYPE_CHECKING:
-    from deeprec_env.simulation.compiled_engine import CompiledEngine
 
 HORIZON = 2
 """Windows ahead that a setting is tried for, held."""
@@ -33,7 +32,7 @@ class PlanOracle:
     The objective is the goodput of the queries in flight and of those of the horizon, drained.
     """
 
-    def __init__(self, scenario: Scenario, settings: Sequence[PlanSetting], seed: int) -> None:
+    def __init__(self, scenario: Scenario, settings: Sequence[Setting], seed: int) -> None:
         self._scenario, self._settings, self._seed = scenario, settings, seed
 
     def watch(self, env: TrafficEnv) -> None:
@@ -53,16 +52,17 @@ class PlanOracle:
         """The best action for the watched environment, (3,); the observation adds nothing to what it sees there."""
         window = round(self._engine.now_s / self._interval_s)
         rates, sizes = self._rates[window : window + HORIZON], self._scenario.workload.sizes
-        present = self._engine.fork(Traffic(np.empty(0), np.empty(0, dtype=np.int64), 0))
+        present = self._engine.fork(Traffic.nothing())
         values = np.zeros(len(self._settings))
         for _ in range(FUTURES):
-            future = drawn_future(self._rng, rates, sizes, window, self._interval_s, self._engine.now_s)
+            future = drawn_future(self._rng, rates, sizes, window, self._interval_s, self._engine)
             values += [self._value(present, future, setting) for setting in self._settings]
-        return np.array(action_of(self._scenario, self._settings[int(np.argmax(values))])), state
+        best = self._settings[int(np.argmax(values))]
+        return np.array(self._scenario.action(best, PIPELINE_CONTROLS)), state
 
-    def _value(self, present: CompiledEngine, future: Traffic, setting: PlanSetting) -> float:
+    def _value(self, present: ForkableEngine, future: Traffic, setting: Setting) -> float:
         node = present.fork(future)
-        node.control(*setting)
+        node.control(setting)
         node.drain()
         records = node.records()
         return pipeline_day(records, self._scenario).goodput if len(records) else 0.0

@@ -31,4 +31,4 @@ class RateOracle(LookAhead):
     def future(self, window: int, until: int) -> Traffic:
         """Traffic of the windows `window` to before `until`, as it might come."""
         rates, sizes = self._rates[window:until], self._table.scenario.workload.sizes
-        return drawn_future(self._rng, rates, sizes, window, self._interval_s, self._engine.now_s)
+        return drawn_future(self._rng, rates, sizes, window, self._interval_s, self._engine)

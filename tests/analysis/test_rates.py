@@ -10,6 +10,7 @@ from deeprec_env import Scenario, load_scenario
 from deeprec_env.analysis.crossing import crossing
 from deeprec_env.analysis.replications import Replications, Streams, TailRule
 from deeprec_env.analysis.steady import SteadyRun, sample_pools
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.offered_load import pool_work
 from deeprec_env.simulation.rates import PlannedRun
 from deeprec_env.simulation.simulate import run, with_options
@@ -46,7 +47,7 @@ def test_a_planned_run_is_the_engines_run_at_any_rate(data: dict[str, Any]) -> N
 @pytest.mark.parametrize("data", [day_scenario(), pipeline()], ids=["node", "pipeline"])
 def test_a_steady_run_is_an_engines_run_behind_a_backlog(data: dict[str, Any]) -> None:
     scenario = with_options(load_scenario(data), qps=1.0, threshold=350)
-    works = pool_work(scenario, scenario.control.batch_size, scenario.control.threshold)
+    works = pool_work(scenario, scenario.setting)
     qps = 0.97 * min(work.largest_qps for work in works)
     pools = sample_pools(scenario, works, episode_seed(0))
     longest = max(
@@ -76,7 +77,7 @@ def test_a_steady_run_is_an_engines_run_behind_a_backlog(data: dict[str, Any]) -
 def test_short_replications_are_in_steady_state(load: float, servers: int, mean_wait_s: float, queries: int) -> None:
     """M/M/1 and M/M/c, mean waits of the reference table. One server needs no warm-up; many a little at such loads."""
     scenario = with_options(queue(servers, EXPONENTIAL, 1.0), qps=1.0, batch_size=1)
-    (work,) = works = pool_work(scenario, 1, None)
+    (work,) = works = pool_work(scenario, Setting(1, None))
     qps = load * work.largest_qps
     pools = sample_pools(scenario, works, episode_seed(0))
     runs = [
@@ -97,10 +98,10 @@ def black_box() -> tuple[Scenario, list[TailRule]]:
 
 def test_threads_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     scenario, rules = black_box()
-    works = pool_work(scenario, scenario.control.batch_size, scenario.control.threshold)
+    works = pool_work(scenario, scenario.setting)
     shares = []
     for threads in (1, 3):
-        monkeypatch.setattr("os.cpu_count", lambda threads=threads: threads)
+        monkeypatch.setattr("deeprec_env.analysis.replications.usable_cores", lambda threads=threads: threads)
         streams = Streams(0, "validation", 0, 12, 400)
         found = Replications(scenario, works, rules, streams, highest_qps=0.98 * works[0].largest_qps)
         shares.append(found.shares(0.95 * works[0].largest_qps).tobytes())
@@ -110,7 +111,7 @@ def test_threads_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_shares_rise_with_the_rate_and_overloaded_pools_are_late() -> None:
     scenario, rules = black_box()
-    works = pool_work(scenario, scenario.control.batch_size, scenario.control.threshold)
+    works = pool_work(scenario, scenario.setting)
     cpu, accelerator = works
     highest = 0.98 * cpu.largest_qps
     found = Replications(scenario, works, rules, Streams(0, "validation", 0, 20, 500), highest_qps=highest)

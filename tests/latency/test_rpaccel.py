@@ -13,7 +13,8 @@ from deeprec_env import InputError, load_scenario
 from deeprec_env.latency import RPAccel
 from deeprec_env.latency.rpaccel import FIDELITIES, NETWORKS, UNITS, Stage, mends_s
 from deeprec_env.pipeline import rpaccel_latency_s
-from deeprec_env.simulation.simulate import ENGINES, run
+from deeprec_env.simulation.engines import ENGINES
+from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, episode_seed
 
 

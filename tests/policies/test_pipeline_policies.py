@@ -12,6 +12,7 @@ from deeprec_env.cli.main import main
 from deeprec_env.envs import PipelineEnv
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.pipeline_day import with_pipeline_day
+from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.policies.adaptive.degrade import DegradePolicy, DegradeRule
 from deeprec_env.policies.adaptive.plan_table import STEP, PlanTablePolicy, best_by_load
 from deeprec_env.policies.base import FixedPolicy, Prepared, Progress
@@ -98,13 +99,13 @@ def test_the_load_table_holds_the_best_setting_of_every_level(scenario: Scenario
     by_load, used = best_by_load(scenario, settings, highest=1.0, queries=1100, seed=0, engine="compiled")
     assert len(by_load) == 20
     assert used == 20 * 3 * 2100
-    plans = [setting[2] for setting in by_load]
+    plans = [setting.plan for setting in by_load]
     assert plans == sorted(plans)  # the more load, the cheaper
     assert set(plans) == {0, 1, 2} or set(plans) == {0, 2}
     policy = PlanTablePolicy(scenario, by_load, 1.0)
     for level, setting in enumerate(by_load, start=1):
         action, _ = policy.predict(observation(offered=(level - 0.5) * STEP))
-        assert tuple(action) == action_of(scenario, setting)
+        assert tuple(action) == scenario.action(setting, PIPELINE_CONTROLS)
     assert policy.at(np.array([0.0, 9.0])).tolist() == [list(action_of(scenario, by_load[each])) for each in (0, -1)]
     ahead = PlanTablePolicy(scenario, by_load, 1.5)
     change = plans.index(2) * STEP

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from deeprec_env import InputError, Scenario, find_capacity, load_scenario
 from deeprec_env.envs import ServingEnv
@@ -19,6 +20,7 @@ from deeprec_env.policies.fixed.deeprecsched_repository import LiveTuner, Reposi
 from deeprec_env.policies.fixed.static import static_setting
 from deeprec_env.policies.fixed.tune import METHODS, TuneOptions, find_setting, tune
 from deeprec_env.policies.registry import policy_names, prepare
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, episode_seed
 from tests.conftest import day_scenario
@@ -36,7 +38,7 @@ def scenario() -> Scenario:
 
 
 def test_static_spreads_the_largest_query_over_the_cores() -> None:
-    assert static_setting(load_scenario("dlrm-rmc1")) == (25, None)
+    assert static_setting(load_scenario("dlrm-rmc1")) == Setting(25)
 
 
 def test_fixed_policies_act_for_one_observation_or_many(scenario: Scenario) -> None:
@@ -55,17 +57,51 @@ def test_a_fixed_policy_in_the_environment_is_the_fixed_run(scenario: Scenario) 
     env = ServingEnv(scenario)
     records = run_policy(env, FixedPolicy(1, 0), 4, "test")
     traffic = QueryStream(scenario.workload, episode_seed(4, "test")).draw_until(1.2)
-    alone = run(scenario.with_settings(32, 128), traffic)
+    alone = run(scenario.with_setting(Setting(32, 128)), traffic)
     assert records.completion_s.tobytes() == alone.completion_s.tobytes()
 
 
 def test_random_is_seeded(scenario: Scenario) -> None:
     observation = np.zeros(14, dtype=np.float32)
     rungs = len(scenario.control.batch_sizes), len(scenario.thresholds)
-    draws = [[RandomPolicy(rungs, 3).predict(observation)[0].tolist() for _ in range(2)] for _ in range(2)]
-    assert draws[0] == draws[1]
-    several, _ = RandomPolicy(rungs, 3).predict(np.zeros((50, 14), dtype=np.float32))
-    assert several.max(axis=0).tolist() == [4, 2]
+
+    def draws(seed: int, count: int) -> list[list[int]]:
+        policy, state, actions = RandomPolicy(rungs, seed), None, []
+        for _ in range(count):
+            action, state = policy.predict(observation, state)
+            actions.append(action.tolist())
+        return actions
+
+    assert draws(3, 60) == draws(3, 60) != draws(4, 60)
+    counts = [
+        np.bincount(column, minlength=length) for column, length in zip(np.array(draws(3, 900)).T, rungs, strict=True)
+    ]
+    assert [len(count) for count in counts] == list(rungs)
+    assert all(chisquare(count).pvalue > 1e-4 for count in counts)
+
+
+def test_random_is_the_same_on_the_same_day_whatever_ran_before(scenario: Scenario) -> None:
+    env, policy = ServingEnv(scenario), RandomPolicy((5, 3), 3)
+    first = run_policy(env, policy, 7, "test")
+    other = run_policy(env, policy, 8, "test")
+    again = run_policy(env, policy, 7, "test")
+    assert again.completion_s.tobytes() == first.completion_s.tobytes()
+    settings = [[*zip(day.batch_size.tolist(), day.threshold.tolist(), strict=True)] for day in (first, other)]
+    assert len(set(settings[0])) > 5
+    assert settings[0][0] == settings[1][0]
+    assert list(dict.fromkeys(settings[0])) != list(dict.fromkeys(settings[1]))
+
+
+def test_random_acts_in_many_environments_as_in_each(scenario: Scenario) -> None:
+    policy, rng = RandomPolicy((5, 3), 3), np.random.default_rng(0)
+    steps = rng.random((4, 3, 14), dtype=np.float32)  # (windows, environments, fields)
+    starts = np.array([[True] * 3, [False] * 3, [False, True, False], [False] * 3])
+    together, apart = None, [None] * 3
+    for seen, start in zip(steps, starts, strict=True):
+        actions, together = policy.predict(seen, together, start)
+        for i in range(3):
+            one, apart[i] = policy.predict(seen[i], apart[i], start[i : i + 1])
+            assert one.tolist() == actions[i].tolist()
 
 
 def test_day_metrics_are_over_all_queries_by_the_hour_of_their_arrival(scenario: Scenario) -> None:
@@ -105,8 +141,8 @@ def test_the_papers_climb_leaves_the_ladder_and_stops_behind_the_fall(scenario: 
     found = find_setting(cpu_only, "deeprecsched", OPTIONS, heard.append)
     tried = [int(line.split()[-1]) for line in heard]
     assert tried == [min(2**power, 1000) for power in range(1, len(tried) + 1)]
-    assert found.setting[0] in (1, *tried)
-    assert found.setting[1] is None
+    assert found.setting.batch_size in (1, *tried)
+    assert found.setting.threshold is None
 
 
 def test_the_live_tuner_settles_where_p95_meets_the_target(scenario: Scenario) -> None:
@@ -196,7 +232,7 @@ def test_scores_and_capacity_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _options(prepared: Prepared) -> Any:
     assert prepared.setting is not None
-    return {"batch_size": prepared.setting[0], "threshold": prepared.setting[1]}
+    return {"batch_size": prepared.setting.batch_size, "threshold": prepared.setting.threshold}
 
 
 @pytest.mark.parametrize("name", policy_names())

@@ -16,6 +16,7 @@ from deeprec_env.policies.evaluation.policy_capacity import (
     capacity_queries,
     policy_capacities,
 )
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.offered_load import offered_load
 from tests.policies.test_load_table import crossing_scenario
 
@@ -50,7 +51,7 @@ def test_the_load_is_averaged_over_the_settings_met() -> None:
         )
     ]
     for load, size in zip(loads, (4, 16), strict=False):
-        assert load == pytest.approx(offered_load(SCENARIO, 1200.0, size, None)["cpu"])
+        assert load == pytest.approx(offered_load(SCENARIO, 1200.0, Setting(size, None))["cpu"])
     assert loads[2] == pytest.approx((loads[0] + loads[1]) / 2, rel=0.03)
 
 

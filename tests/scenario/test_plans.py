@@ -8,6 +8,7 @@ import yaml
 
 from deeprec_env import InputError, load_scenario
 from deeprec_env.scenario.quality import COLUMNS, read_quality
+from deeprec_env.scenario.setting import Setting
 from tests.simulation.test_pipelines import TWO_STAGES, changed, per_item
 
 HEADER = ",".join(COLUMNS)
@@ -36,7 +37,7 @@ def test_quality_is_looked_up_beside_the_scenario_file_by_the_plans_name(tmp_pat
     scenario = load_scenario(path)
     assert [plan.quality for plan in scenario.plans or ()] == [0.5, 0.75]  # a plan's own word counts
     (tmp_path / "quality.csv").unlink()
-    assert scenario.with_settings(7, None, 1).plans == scenario.plans  # read once
+    assert scenario.with_setting(Setting(7, None, 1)).plans == scenario.plans  # read once
 
 
 def test_the_published_table_is_known_by_its_name() -> None:

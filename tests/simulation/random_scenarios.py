@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from deeprec_env import Scenario, load_scenario
-from deeprec_env.scenario import Threshold
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import OwnLatency, queue
 
@@ -79,14 +79,12 @@ def traffics(draw: Any) -> Traffic:
     return Traffic(np.cumsum(gaps), np.array(items, dtype=np.int64), draw(st.integers(0, 2**64 - 1)))
 
 
-Setting = tuple[int, Threshold, int]
-settings_of_a_window = st.tuples(st.integers(1, 6), st.sampled_from([None, 1, 3, 6]), st.integers(0, 2))
+settings_of_a_window = st.builds(Setting, st.integers(1, 6), st.sampled_from([None, 1, 3, 6]), st.integers(0, 2))
 
 
 def allowed(scenario: Scenario, setting: Setting) -> Setting:
-    batch_size, threshold, plan = setting
-    plans = len(scenario.plans or ()) or 1
-    return batch_size, threshold if scenario.has_accelerator else None, plan % plans
+    threshold = setting.threshold if scenario.has_accelerator else None
+    return setting.replace(threshold=threshold, plan=setting.plan % len(scenario.planned_stages))
 
 
 arrivals = st.sampled_from(

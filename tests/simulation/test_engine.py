@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deeprec_env import InputError, Scenario, simulate
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation import AsyncioEngine, Records
 from deeprec_env.simulation.engine import Engine
-from deeprec_env.simulation.simulate import ENGINES, make_engine, run
+from deeprec_env.simulation.engines import ENGINES, make_engine
+from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
 from tests.simulation.oracle import OracleStage, oracle
-from tests.simulation.random_scenarios import Setting, allowed, bursty_traffics, scenarios, settings_of_a_window
+from tests.simulation.random_scenarios import allowed, bursty_traffics, scenarios, settings_of_a_window
 
 
 def assert_same(records: Records, stages: list[OracleStage], completion_s: list[float]) -> None:
@@ -37,7 +39,7 @@ def test_engines_are_the_fcfs_recursion_to_the_bit_with_settings_that_change(
     chosen = [allowed(scenario, setting) for setting in windows]
     engine = make_engine(scenario, traffic, name)
     for index, setting in enumerate(chosen):
-        engine.control(*setting)
+        engine.control(setting)
         engine.advance((index + 1) * interval)
         assert engine.now_s == (index + 1) * interval
     engine.drain()
@@ -79,7 +81,7 @@ def test_both_engines_show_the_same_bytes_at_every_window(
     engines = [make_engine(scenario, traffic, name) for name in ENGINES]
     for index, setting in enumerate(windows):
         for engine in engines:
-            engine.control(*allowed(scenario, setting))
+            engine.control(allowed(scenario, setting))
             engine.advance((index + 1) * interval)
         assert state(engines[0]) == state(engines[1])
     for engine in engines:
@@ -127,8 +129,7 @@ def test_what_the_compiled_engine_cannot_do_names_the_one_that_can() -> None:
 def test_bad_settings_are_refused_by_name() -> None:
     scenario = queue(1, {"kind": "constant", "ms": 1}, 1.0)
     engine = AsyncioEngine(scenario, QueryStream(scenario.workload, episode_seed(0)).draw(5))
-    for field, setting in (("batch_size", (0, None)), ("threshold", (4, 0)), ("threshold", (4, 64))):
-        with pytest.raises(InputError, match=field):
-            engine.control(*setting)
+    with pytest.raises(InputError, match="threshold"):
+        engine.control(Setting(4, 64))
     with pytest.raises(InputError, match="pool"):
         engine.waiting("accelerator")

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeprec_env import InputError, Scenario
-from deeprec_env.simulation.simulate import ENGINES, make_engine
+from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.engines import ENGINES, make_engine
 from deeprec_env.workload import Traffic
 from tests.conftest import queue
-from tests.simulation.random_scenarios import Setting, allowed, bursty_traffics, scenarios, settings_of_a_window
+from tests.simulation.random_scenarios import allowed, bursty_traffics, scenarios, settings_of_a_window
 from tests.simulation.test_paths import INTERVAL_S, controlled
 
 both_engines = pytest.mark.parametrize("name", ENGINES)
@@ -34,8 +35,7 @@ def test_window_by_window_is_the_same_as_all_at_the_start(
         last = index + 1 == len(windows)
         end = len(traffic.items) if last else int(np.searchsorted(traffic.arrival_s, (index + 1) * INTERVAL_S))
         engine.expect(traffic.part(begin, end))
-        size, threshold, plan = allowed(scenario, setting)
-        engine.run_window(size, threshold, index * INTERVAL_S, (index + 1) * INTERVAL_S, plan)
+        engine.run_window(allowed(scenario, setting), index * INTERVAL_S, (index + 1) * INTERVAL_S)
         begin = end
     engine.drain()
     records = engine.records()

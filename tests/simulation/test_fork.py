@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeprec_env import InputError, load_scenario
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.compiled_engine import CompiledEngine
 from deeprec_env.simulation.records import Records
 from deeprec_env.workload import QueryStream, episode_seed
@@ -48,7 +49,7 @@ def start(kind: str, qps: float) -> tuple[CompiledEngine, Traffic]:
 
 
 def rest(traffic: Traffic, begin: int) -> Traffic:
-    return Traffic(traffic.arrival_s[begin:], traffic.items[begin:], traffic.noise_key)
+    return traffic.part(begin, len(traffic.items))
 
 
 def as_bytes(records: Records) -> list[bytes]:
@@ -72,20 +73,22 @@ def threshold(kind: str, value: int) -> int | None:
 def test_a_fork_with_the_same_future_is_the_original(kind: str, qps: float, blocks: int, again: int) -> None:
     engine, traffic = start(kind, qps)
     for block in range(blocks):
-        engine.control(8 + 40 * block, threshold(kind, 100 + 50 * block), block % 2 if kind == "sub-batches" else 0)
+        engine.control(
+            Setting(8 + 40 * block, threshold(kind, 100 + 50 * block), block % 2 if kind == "sub-batches" else 0)
+        )
         engine.advance(block * BLOCK_S)
     fork = engine.fork(rest(traffic, engine.arrived))
     for block in range(blocks, blocks + again):
         for node in (engine, fork):
-            node.control(16 + 20 * block, threshold(kind, 300))
+            node.control(Setting(16 + 20 * block, threshold(kind, 300)))
             node.advance(block * BLOCK_S)
         assert (fork.now_s, fork.arrived, fork.completed) == (engine.now_s, engine.arrived, engine.completed)
-        assert as_bytes(fork.records()) == as_bytes(engine.records(fork.first_query))
+        assert as_bytes(fork.records()) == as_bytes(engine.records(fork.first_known))
     second = fork.fork(rest(traffic, fork.arrived))
     for node in (engine, fork, second):
         node.drain()
     for node in (fork, second):
-        assert as_bytes(node.records()) == as_bytes(engine.records(node.first_query))
+        assert as_bytes(node.records()) == as_bytes(engine.records(node.first_known))
         assert node.completed == 80
 
 
@@ -94,12 +97,12 @@ def test_a_fork_never_changes_its_parent(kind: str) -> None:
     engine, traffic = start(kind, 1000.0)
     alone, _ = start(kind, 1000.0)
     for node in (engine, alone):
-        node.control(32, threshold(kind, 200))
+        node.control(Setting(32, threshold(kind, 200)))
         node.advance(0.03)
     other = Traffic(0.03 + traffic.arrival_s[:50] / 3, traffic.items[::-1][:50].copy(), 99)
     fork = engine.fork(other)
     before = as_bytes(engine.records())
-    fork.control(500, None)
+    fork.control(Setting(500, None))
     fork.drain()
     assert as_bytes(engine.records()) == before
     for node in (engine, alone):
@@ -110,14 +113,14 @@ def test_a_fork_never_changes_its_parent(kind: str) -> None:
 @pytest.mark.parametrize("kind", sorted(NODES))
 def test_queries_in_flight_go_on_as_they_are(kind: str) -> None:
     engine, _ = start(kind, 2000.0)
-    engine.control(64, threshold(kind, 300))
+    engine.control(Setting(64, threshold(kind, 300)))
     engine.advance(0.02)
-    quiet = engine.fork(Traffic(np.empty(0), np.empty(0, dtype=np.int64), 0))
+    quiet = engine.fork(Traffic.nothing())
     assert quiet.arrived == engine.arrived
-    assert quiet.first_query == np.flatnonzero(np.isinf(engine.records().completion_s))[0]
+    assert quiet.first_known == np.flatnonzero(np.isinf(engine.records().completion_s))[0]
     quiet.drain()
     engine.drain()
-    entered = engine.records(quiet.first_query).completion_s[: len(quiet.records())]
+    entered = engine.records(quiet.first_known).completion_s[: len(quiet.records())]
     if kind not in SEVERAL:  # there later queries overtake, and take servers of the second stage
         assert quiet.records().completion_s.tobytes() == entered.tobytes()
     assert (quiet.records().completion_s <= entered).all() or kind in SEVERAL
@@ -127,11 +130,11 @@ def test_queries_in_flight_go_on_as_they_are(kind: str) -> None:
 def test_a_fork_measures_its_next_windows_as_the_original(kind: str, windows: int, qps: float) -> None:
     engine, traffic = start(kind, qps)
     for window in range(windows):
-        engine.run_window(8 + 40 * window, threshold(kind, 300), window * BLOCK_S, (window + 1) * BLOCK_S)
+        engine.run_window(Setting(8 + 40 * window, threshold(kind, 300)), window * BLOCK_S, (window + 1) * BLOCK_S)
     fork = engine.fork(rest(traffic, engine.arrived))
     for window in range(windows, windows + 3):
         measured = [
-            node.run_window(64, threshold(kind, 200), window * BLOCK_S, (window + 1) * BLOCK_S)
+            node.run_window(Setting(64, threshold(kind, 200)), window * BLOCK_S, (window + 1) * BLOCK_S)
             for node in (engine, fork)
         ]
         assert measured[0] == measured[1]

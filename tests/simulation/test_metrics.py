@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeprec_env import InputError, load_scenario, simulate
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation import AsyncioEngine, write_records
 from deeprec_env.simulation.intervals import quantile_interval
 from deeprec_env.simulation.offered_load import offered_load, pool_work
@@ -78,7 +79,7 @@ def test_an_instant_that_is_a_windows_end_is_the_next_windows() -> None:
     engine = AsyncioEngine(scenario, Traffic(np.array([0.5, 1.0]), np.array([8, 8]), 1))
     engine.advance(1.0)
     assert (engine.arrived, engine.completed) == (1, 0)
-    engine.control(2, None)
+    engine.control(Setting(2, None))
     engine.drain()
     assert engine.records().batch_size.tolist() == [25, 2]
 
@@ -107,13 +108,13 @@ def test_offered_load_is_the_mean_work_of_a_query() -> None:
     scenario = load_scenario(day_scenario())
     rng = np.random.default_rng(0)
     sizes = scenario.workload.sizes.draw(rng, 200_000)
-    loads = offered_load(scenario, 500.0, 32, 256)
+    loads = offered_load(scenario, 500.0, Setting(32, 256))
     small = sizes[sizes < 256]
     work = np.ceil(small / 32) * 0.5e-3 + small * 0.05e-3
     assert loads["cpu"] == pytest.approx(500 * work.sum() / 200_000 / 8, rel=0.01)
     large = sizes[sizes >= 256]
     assert loads["accelerator"] == pytest.approx(500 * (1e-3 + 4e-6 * large).sum() / 200_000, rel=0.02)
-    (cpu, accelerator) = pool_work(scenario, 32, 256)
+    (cpu, accelerator) = pool_work(scenario, Setting(32, 256))
     assert (cpu.label, accelerator.label) == ("cpu", "accelerator")
     assert cpu.load(cpu.largest_qps) == pytest.approx(1.0)
 

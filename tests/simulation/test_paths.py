@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from deeprec_env import Scenario, load_scenario
 from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation import AsyncioEngine, Records
 from deeprec_env.simulation.engine import Engine
-from deeprec_env.simulation.simulate import ENGINES, make_engine, run
+from deeprec_env.simulation.engines import ENGINES, make_engine
+from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.simulation.oracle import items_by_stage
 from tests.simulation.random_scenarios import (
-    Setting,
     allowed,
     arrivals,
     bursty_traffics,
@@ -36,7 +37,7 @@ windows_of_settings = st.lists(settings_of_a_window, min_size=1, max_size=8)
 def controlled(engine: Engine, scenario: Scenario, windows: list[Setting]) -> Records:
     """The drained run under settings that change at every window."""
     for index, setting in enumerate(windows):
-        engine.control(*allowed(scenario, setting))
+        engine.control(allowed(scenario, setting))
         engine.advance((index + 1) * INTERVAL_S)
     engine.drain()
     records = engine.records()
@@ -62,7 +63,7 @@ def test_no_query_is_lost_or_finished_twice(
     engine = make_engine(scenario, traffic, name)
     seen = np.full(len(traffic.arrival_s), math.inf)  # completions as they become known
     for index, setting in enumerate(windows):
-        engine.control(*allowed(scenario, setting))
+        engine.control(allowed(scenario, setting))
         engine.advance((index + 1) * INTERVAL_S)
         now = engine.records().completion_s
         known = np.isfinite(seen[: len(now)])
@@ -131,7 +132,7 @@ def test_the_same_seed_gives_the_same_bytes_wherever_the_run_is_stopped_between(
     setting: Setting,
     stops: list[float],
 ) -> None:
-    scenario = scenario.with_arrivals(process).with_settings(*allowed(scenario, setting))
+    scenario = scenario.with_arrivals(process).with_setting(allowed(scenario, setting))
 
     def bytes_of(stops: list[float]) -> list[bytes]:
         engine = make_engine(scenario, QueryStream(scenario.workload, episode_seed(seed)).draw(40), name)
@@ -173,8 +174,10 @@ def test_in_one_stage_stretching_gaps_and_adding_servers_never_hurt_a_query(
             "accelerator": {"servers": accelerator[0] + more_accelerators, "latency": accelerator[1]},
         }
         workload = {"arrivals": {"kind": "poisson", "qps": 1.0}, "sizes": {"kind": "fixed", "items": 1}}
-        scenario = load_scenario({"sla_ms": 1000, "workload": workload, "node": node}).with_settings(*setting[:2])
-        return run(scenario, Traffic(arrival_s, traffic.items, traffic.noise_key), engine=name).latency_s
+        scenario = load_scenario({"sla_ms": 1000, "workload": workload, "node": node}).with_setting(
+            setting.replace(plan=0)
+        )
+        return run(scenario, traffic.at(arrival_s), engine=name).latency_s
 
     gaps = np.diff(traffic.arrival_s, prepend=0.0)
     before = latency_s(traffic.arrival_s)

@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeprec_env import InputError, Scenario, find_capacity, load_scenario, simulate
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation import AsyncioEngine
-from deeprec_env.simulation.arrays import all_rows, as_float
-from deeprec_env.simulation.batched_nodes import NodeStack
+from deeprec_env.simulation.arrays import all_rows
+from deeprec_env.simulation.batched_nodes import BatchedNodes
+from deeprec_env.simulation.engines import ENGINES, make_engine
 from deeprec_env.simulation.offered_load import pool_work
 from deeprec_env.simulation.rates import PlannedRun
-from deeprec_env.simulation.simulate import ENGINES, make_engine, run, with_options
+from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
-from tests.simulation.random_scenarios import Setting, allowed, bursty_traffics, scenarios, settings_of_a_window
+from tests.simulation.random_scenarios import allowed, bursty_traffics, scenarios, settings_of_a_window
 
 
 def per_item(ms: float, servers: int = 2) -> dict[str, Any]:
@@ -46,9 +48,9 @@ def changed(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (TWO_STAGES | changes).items() if value is not None}
 
 
-def lone_latency_s(data: dict[str, Any], setting: Setting) -> float:
+def lone_latency_s(data: dict[str, Any], setting: tuple[int, int | None, int]) -> float:
     """Latency of a query of 80 items that meets nobody; the same in both engines."""
-    scenario = load_scenario(data).with_settings(*setting)
+    scenario = load_scenario(data).with_setting(Setting(*setting))
     traffic = Traffic(np.array([1.0]), np.array([80]), 3)
     found = {float(run(scenario, traffic, engine=name).latency_s[0]) for name in ENGINES}
     assert len(found) == 1
@@ -66,7 +68,9 @@ def lone_latency_s(data: dict[str, Any], setting: Setting) -> float:
         ((20, None, 2), 0.25 + 0.014),  # four requests of the other latency, on two cores; no second stage
     ],
 )
-def test_a_plan_says_how_many_items_enter_which_stage_and_how_long_they_take(setting: Setting, seconds: float) -> None:
+def test_a_plan_says_how_many_items_enter_which_stage_and_how_long_they_take(
+    setting: tuple[int, int | None, int], seconds: float
+) -> None:
     assert lone_latency_s(TWO_STAGES, setting) == pytest.approx(seconds)
 
 
@@ -95,16 +99,15 @@ def test_windows_are_the_same_in_both_engines_and_in_a_stack(
     scenario: Scenario, traffic: Traffic, windows: list[Setting], interval: float
 ) -> None:
     engines = [make_engine(scenario, traffic, name) for name in ENGINES]
-    stack = NodeStack(scenario, 2) if all_rows(scenario) else None
+    stack = BatchedNodes(scenario, 2) if all_rows(scenario) else None
     if stack is not None:
         stack.start([traffic, traffic])
     for index, setting in enumerate(windows):
-        size, threshold, plan = allowed(scenario, setting)
-        span = (index * interval, (index + 1) * interval)
-        one, two = (engine.run_window(size, threshold, *span, plan) for engine in engines)
+        in_force, span = allowed(scenario, setting), (index * interval, (index + 1) * interval)
+        one, two = (engine.run_window(in_force, *span) for engine in engines)
         assert one == two
         if stack is not None:
-            rows = stack.run_window(np.full(2, size), np.full(2, as_float(threshold)), *span, np.full(2, plan))
+            rows = stack.run_window(np.tile(in_force.numbers, (2, 1)), *span)
             assert [Window.of(row, len(scenario.stages)) for row in rows.tolist()] == [one] * 2
     for engine in engines:
         engine.close()
@@ -114,14 +117,14 @@ def test_windows_are_the_same_in_both_engines_and_in_a_stack(
 def test_arrivals_may_be_others_from_now_on(
     scenario: Scenario, traffic: Traffic, other: Traffic, setting: Setting
 ) -> None:
-    scenario = scenario.with_settings(*allowed(scenario, setting))
+    scenario = scenario.with_setting(allowed(scenario, setting))
     ahead = Traffic(3.0 + other.arrival_s, other.items, other.noise_key)
     seen = []
     for name in ENGINES:
         engine = make_engine(scenario, traffic, name)
         engine.advance(3.0)
         engine.expect(ahead)
-        windows = [engine.run_window(*scenario_setting(scenario)[:2], 3.0 * k, 3.0 * (k + 1)) for k in (1, 2)]
+        windows = [engine.run_window(scenario.setting, 3.0 * k, 3.0 * (k + 1)) for k in (1, 2)]
         engine.drain()
         records = engine.records()
         assert len(records) == (traffic.arrival_s < 3.0).sum() + len(other.items)
@@ -136,7 +139,7 @@ def test_a_window_tells_where_its_queries_are_and_how_each_plans_fared(name: str
     engine = make_engine(scenario, Traffic(np.array([1.0, 1.1]), np.array([80, 80]), 3), name)
     edges, windows = [0.0, 1.05, 1.27, 1.5, 4.0], []
     for plan, (begin_s, end_s) in zip((0, 1, 1, 1), pairwise(edges), strict=True):
-        windows.append(engine.run_window(20, None, begin_s, end_s, plan))
+        windows.append(engine.run_window(Setting(20, None, plan), begin_s, end_s))
     engine.close()
     # The first query: through the filter from 1.25 to 1.29 s, two requests of three at once, then to 1.79 s on its way.
     # The second skips the filter; 20 of its 30 items and the other 10 are ranked from 1.6 s on.
@@ -154,20 +157,16 @@ def test_a_window_tells_where_its_queries_are_and_how_each_plans_fared(name: str
 def test_a_planned_run_is_the_engines_run_at_any_rate(
     scenario: Scenario, traffic: Traffic, setting: Setting, qps: float
 ) -> None:
-    scenario = scenario.with_settings(*allowed(scenario, setting))
+    scenario = scenario.with_setting(allowed(scenario, setting))
     planned, arrival_s = PlannedRun(scenario, traffic), traffic.arrival_s / qps
-    at_rate = run(scenario, Traffic(arrival_s, traffic.items, traffic.noise_key))
+    at_rate = run(scenario, traffic.at(arrival_s))
     assert planned.latency_s(arrival_s).tobytes() == at_rate.latency_s.tobytes()
     visits = np.zeros(len(traffic.items))
-    for work in pool_work(scenario, *scenario_setting(scenario)):
+    for work in pool_work(scenario, scenario.setting):
         seconds, _ = planned.pool_seconds(work)
         assert (seconds > 0).tolist() == planned.visits(work).tolist()
         visits += planned.visits(work)
-    assert (visits == sum(n > 0 for n in scenario.planned_items[scenario.plan])).all()
-
-
-def scenario_setting(scenario: Scenario) -> Setting:
-    return scenario.control.batch_size, scenario.control.threshold, scenario.plan
+    assert (visits == sum(n > 0 for n in scenario.planned_items[scenario.setting.plan])).all()
 
 
 @pytest.mark.parametrize("plan", ["both", "rank", "rough"])
@@ -223,7 +222,7 @@ def test_a_query_is_counted_once_whatever_its_sub_batches() -> None:
     assert result.offered_load == pytest.approx({"cpu": 2 * 0.08 / 2, "accelerator": 2 * 0.16})
     for name in ENGINES:
         engine = make_engine(scenario, QueryStream(scenario.workload, episode_seed(0)).draw(40), name)
-        window = engine.run_window(20, 80, 0.0, 5.0)
+        window = engine.run_window(Setting(20, 80), 0.0, 5.0)
         arrived = engine.records()
         assert engine.arrived == len(arrived) == window.offered_qps * 5
         assert engine.completed == np.isfinite(arrived.completion_s).sum() == window.completed_qps * 5
@@ -257,7 +256,7 @@ def test_a_coroutine_changes_the_plan() -> None:
     assert result.records is not None
     assert set(result.records.plan.tolist()) == {1}
     with pytest.raises(InputError, match="plan: got 3; must be an index from 0 to 2, or one of both, rank, rough"):
-        make_engine(load_scenario(TWO_STAGES), Traffic(np.ones(1), np.ones(1, int), 1)).control(1, None, 3)
+        make_engine(load_scenario(TWO_STAGES), Traffic(np.ones(1), np.ones(1, int), 1)).control(Setting(1, None, 3))
 
 
 def test_capacity_is_that_of_the_plan() -> None:
@@ -281,7 +280,7 @@ def test_the_start_plan_is_the_scenarios_and_stays_with_other_settings() -> None
     traffic = QueryStream(scenario.workload, episode_seed(0)).draw(50)
     for name in ENGINES:
         engine = make_engine(scenario, traffic, name)
-        engine.control(5, None)
+        engine.control(Setting(5, None))
         engine.drain()
         assert set(engine.records().plan.tolist()) == {1}
         engine.close()

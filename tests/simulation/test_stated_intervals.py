@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deeprec_env import simulate
-from deeprec_env.simulation.simulate import ENGINES
+from deeprec_env.simulation.engines import ENGINES
 from tests.conftest import queue
 
 QUEUES = Path(__file__).parents[1] / "queues"

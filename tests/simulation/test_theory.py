@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deeprec_env import Scenario, load_scenario
-from deeprec_env.simulation.simulate import ENGINES
+from deeprec_env.simulation.engines import ENGINES
 from tests.conftest import queue
 from tests.simulation.closed_forms import (
     md1_wait_within,

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeprec_env import Scenario, load_scenario
+from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.engines import ENGINES, make_engine
 from deeprec_env.simulation.offered_load import pool_work
-from deeprec_env.simulation.simulate import ENGINES, make_engine, run
+from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import Traffic
 from tests.simulation.closed_forms import list_makespan
 from tests.simulation.replications import REPLICATIONS, Law, Sample, assert_laws, interval, traffic
@@ -167,7 +169,7 @@ def test_mean_busy_servers_are_rate_times_service(engine: str, name: str) -> Non
 def test_the_largest_stable_rate_is_the_least_over_pools(name: str) -> None:
     system = SYSTEMS[name]
     (stage, kind), qps = system.busiest()
-    works = pool_work(system.at(1.0), system.batch_size, system.threshold)
+    works = pool_work(system.at(1.0), Setting(system.batch_size, system.threshold))
     least = min(works, key=lambda work: work.largest_qps)
     assert (least.stage, least.kind) == (f"s{stage}", kind)
     assert least.largest_qps == pytest.approx(qps)

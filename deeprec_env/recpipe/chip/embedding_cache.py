@@ -8,7 +8,6 @@ next. What the original calls LRU never renews a row that is hit, and so is FIFO
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -83,7 +82,7 @@ def hit_rate(rows: Ints, entries: int, policy: str = "fifo", *, warm: bool = Tru
 
 
 @compiled
-def _hits(rows: Any, kinds: Any, entries: Any, renew: Any, warm: Any) -> Any:
+def _hits(rows: Ints, kinds: int, entries: int, renew: bool, warm: bool) -> int:
     """Hits of the last pass. Lines are a doubly linked list from the next to go (behind `kinds`) to the newest."""
     held = np.zeros(kinds, dtype=np.bool_)
     after = np.empty(kinds + 1, dtype=np.int64)

@@ -73,8 +73,7 @@ def run_cells(config: SpaceConfig, candidate: Candidate, rates_qps: Sequence[flo
     from deeprec_env.simulation.rates import PlannedRun  # compiled code: loaded when it is needed
 
     scenario = scenario_of(config, candidate)
-    control = scenario.control
-    bound = max(1.0 / work.largest_qps for work in pool_work(scenario, control.batch_size, control.threshold, 0))
+    bound = max(1.0 / work.largest_qps for work in pool_work(scenario, scenario.setting))
     planned = PlannedRun(scenario, unit)
     tails = planned.tails(np.asarray(rates_qps, dtype=np.float64), warmup_queries(len(planned))) * 1e3
     cells = []

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from deeprec_env.analysis.capacity import SWEEP_QUERIES, Capacity, find_capacity
+from deeprec_env.analysis.capacity import SWEEP_QUERIES, CapacityEstimate, find_capacity
 from deeprec_env.errors import InputError
 from deeprec_env.recpipe.design_space.cells import Cell, check_seed
 from deeprec_env.recpipe.design_space.space import Candidate, Space, SpaceConfig, load_space, scenario_of, space_of
 from deeprec_env.recpipe.design_space.sweep import Progress, run_all, silent
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 from deeprec_env.simulation.offered_load import pool_work
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, Result, simulate, versions
+from deeprec_env.simulation.simulate import Result, simulate
 
 OBJECTIVES = ("p95", "capacity")
 
@@ -36,7 +37,7 @@ class Choice:
 
     candidate: Candidate
     result: Result
-    capacity: Capacity | None = None
+    capacity: CapacityEstimate | None = None
 
     @property
     def meets(self) -> bool:
@@ -149,8 +150,7 @@ def _check(config: SpaceConfig, quality: float, qps: float, objective: str, top:
 def _load(config: SpaceConfig, candidate: Candidate) -> float:
     """Load of the busiest pool at one query a second."""
     scenario = scenario_of(config, candidate)
-    control = scenario.control
-    return max(1.0 / work.largest_qps for work in pool_work(scenario, control.batch_size, control.threshold, 0))
+    return max(1.0 / work.largest_qps for work in pool_work(scenario, scenario.setting))
 
 
 def _choice(config: SpaceConfig, candidate: Candidate, qps: float, seed: int, *, capacity: bool = False) -> Choice:
@@ -159,7 +159,7 @@ def _choice(config: SpaceConfig, candidate: Candidate, qps: float, seed: int, *,
     return Choice(candidate, result, _capacity(scenario, seed) if capacity else None)
 
 
-def _capacity(scenario: Scenario, seed: int) -> Capacity:
+def _capacity(scenario: Scenario, seed: int) -> CapacityEstimate:
     return find_capacity(scenario, queries=SWEEP_QUERIES, precision=PRECISION, seed=seed, p95_only=False, confirm=False)
 
 

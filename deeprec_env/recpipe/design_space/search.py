@@ -15,7 +15,7 @@ from deeprec_env.recpipe.design_space.pareto import front
 from deeprec_env.recpipe.design_space.space import Candidate, SpaceConfig, candidate_of, scenario_of
 from deeprec_env.recpipe.design_space.sweep import CellTable, Progress, describe, silent
 from deeprec_env.scenario.bounds import LOWEST_QPS
-from deeprec_env.simulation.simulate import SCHEMA_VERSION, versions
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 from deeprec_env.workload.stream import Traffic
 
 OBJECTIVES = ("p95", "qps")

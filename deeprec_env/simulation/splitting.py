@@ -1,0 +1,151 @@
+"""The dispatch rule (rule 4), compiled: which requests a query becomes at a stage under a setting. Written once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprec_env.jit import compiled
+from deeprec_env.scenario.bounds import MOST_ITEMS
+from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting, SettingNumbers
+from deeprec_env.simulation.arrays import ACCELERATOR, CPU, NodeArrays
+from deeprec_env.workload.noise import Keys, uniform
+
+
+class DispatchRule(NamedTuple):
+    """What a setting means at one stage.
+
+    Of a query at most `most_items` enter the stage (0: it is skipped), in at most `most_parts` sub-batches. On the CPU
+    a request has at most `largest` items; with `offload_from` items and more a query is one request on the accelerator
+    (0: never).
+    """
+
+    most_items: int
+    most_parts: int
+    largest: int
+    offload_from: int
+
+
+@compiled
+def dispatch_rule(
+    most_items: int, most_parts: int, whole: bool, cpu: bool, accelerator: bool, setting: SettingNumbers
+) -> DispatchRule:
+    """The rule of a stage under a setting. Without an accelerator nothing is offloaded, without a CPU everything.
+
+    `most_items` and `most_parts` as in the rule; `whole`: its queries are never split; `cpu`, `accelerator`: it has
+    such a pool.
+    """
+    largest = np.int64(MOST_ITEMS) if whole else np.int64(setting.batch_size)
+    if not cpu:
+        offload_from = np.int64(1)
+    elif setting.threshold == math.inf or not accelerator:
+        offload_from = np.int64(0)
+    else:
+        offload_from = np.int64(setting.threshold)
+    return DispatchRule(most_items, most_parts, largest, offload_from)  # type: ignore[arg-type]
+
+
+@compiled
+def rule_at(node: NodeArrays, stage: int, setting: SettingNumbers) -> DispatchRule:
+    """The rule of a compiled node's stage under a setting."""
+    plan = np.int64(setting.plan)
+    return dispatch_rule(
+        node.entering[plan, stage],
+        min(node.sub_batches, node.fewest[plan]),
+        node.whole[stage],
+        node.servers[2 * stage + CPU] > 0,
+        node.servers[2 * stage + ACCELERATOR] > 0,
+        setting,
+    )
+
+
+def stage_rule(scenario: Scenario, position: int, setting: Setting) -> DispatchRule:
+    """The rule of a scenario's stage under a setting."""
+    stage, plan = scenario.stages[position], setting.plan
+    return dispatch_rule(
+        scenario.planned_items[plan][position],
+        min(scenario.sub_batches, scenario.fewest_items[plan]),
+        stage.whole,
+        stage.cpu is not None,
+        stage.accelerator is not None,
+        setting.numbers,
+    )
+
+
+@compiled
+def offloads(rule: DispatchRule, items: Any) -> Any:
+    """Whether a query of so many items at the stage goes to the accelerator; of an array, elementwise."""
+    return (rule.offload_from > 0) & (items >= rule.offload_from)
+
+
+@compiled
+def share(items: int, parts: int, position: int) -> int:
+    """Items of a query's sub-batch at a position: `parts` of them divide the items, the first ones take what is over.
+
+    The sub-batches after these are empty; so are all where a query has no items.
+    """
+    if position >= parts:
+        return np.int64(0)  # type: ignore[return-value]
+    if parts == 1:
+        return np.int64(items)  # type: ignore[return-value]
+    return np.int64(items // parts + (1 if position < items % parts else 0))  # type: ignore[return-value]
+
+
+@compiled
+def requests_of(items: int, largest: int, offloaded: bool) -> int:
+    """How many requests so many items are."""
+    return (items + largest - 1) // largest if not offloaded else min(items, 1)
+
+
+@compiled
+def requests_at(rule: DispatchRule, items: Ints, sub_batches: int) -> int:
+    """How many requests queries of `items` items are at a stage, each in `sub_batches`."""
+    total = 0
+    for n in items:
+        n = min(n, rule.most_items)
+        away = offloads(rule, n)
+        for position in range(sub_batches):
+            total += requests_of(share(n, min(rule.most_parts, n), position), rule.largest, away)
+    return total
+
+
+@compiled
+def split(
+    rule: DispatchRule, items: Ints, keys: Keys, sub_batches: int
+) -> tuple[NDArray[np.bool_], Ints, Ints, Floats]:
+    """Requests at a stage of queries of `items` items with noise hashes `keys`, each in `sub_batches`.
+
+    Returns by sub-batch whether it is offloaded and where its requests begin (one more entry: the end), and by request
+    its items and its U.
+    """
+    count = len(items)
+    offloaded = np.empty(count * sub_batches, dtype=np.bool_)
+    first = np.empty(count * sub_batches + 1, dtype=np.int64)
+    first[0] = 0
+    for query in range(count):
+        n = min(items[query], rule.most_items)
+        away = offloads(rule, n)
+        for position in range(sub_batches):
+            at = query * sub_batches + position
+            offloaded[at] = away
+            held = share(n, min(rule.most_parts, n), position)
+            first[at + 1] = first[at] + requests_of(held, rule.largest, away)
+    request_items = np.empty(first[-1], dtype=np.int64)
+    u = np.empty(first[-1])
+    for query in range(count):
+        n = min(items[query], rule.most_items)
+        begin = first[query * sub_batches]
+        for position in range(sub_batches):
+            at = query * sub_batches + position
+            left = share(n, min(rule.most_parts, n), position)
+            for request in range(first[at], first[at + 1]):
+                size = left if offloaded[at] else min(rule.largest, left)
+                request_items[request] = size
+                u[request] = uniform(keys[query], request - begin)
+                left -= size
+    return offloaded, first, request_items, u
