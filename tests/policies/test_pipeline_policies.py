@@ -15,7 +15,8 @@ from deeprec_env.envs.pipeline_day import with_pipeline_day
 from deeprec_env.policies.adaptive.degrade import DegradePolicy, DegradeRule
 from deeprec_env.policies.adaptive.plan_table import STEP, PlanTablePolicy, best_by_load
 from deeprec_env.policies.base import FixedPolicy, Prepared, Progress
-from deeprec_env.policies.evaluation.day_metrics import DayRuns, run_policy
+from deeprec_env.policies.evaluation.day_metrics import DayRuns
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.pipeline_episodes import compare, print_comparison
 from deeprec_env.policies.evaluation.pipeline_policies import POLICIES, PipelineTuning, prepare
 from deeprec_env.policies.evaluation.plan_metrics import action_of, front, mean_goodput, pipeline_day

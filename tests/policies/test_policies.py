@@ -11,7 +11,8 @@ from deeprec_env.envs import ServingEnv
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import FixedPolicy, Prepared, fixed
 from deeprec_env.policies.evaluation import paired
-from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean, run_policy
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.days import evaluate
 from deeprec_env.policies.evaluation.policy_capacity import policy_capacities
 from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
