@@ -10,7 +10,8 @@ from deeprec_env.envs import ServingEnv
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.policies.adaptive.load_table import LEVELS, LoadTablePolicy, find_load_table
 from deeprec_env.policies.base import Prepared
-from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean, run_policy
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.policy_capacity import policy_capacities
 from deeprec_env.policies.fixed.refine import largest_rates, leaders
 from deeprec_env.scenario.setting import Setting

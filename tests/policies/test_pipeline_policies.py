@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deeprec_env.policies.evaluation.pipeline_episodes import compare, print_comparison
 
 from deeprec_env import InputError, Scenario, load_scenario
 from deeprec_env.cli.main import main
@@ -16,8 +17,8 @@ from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.policies.adaptive.degrade import DegradePolicy, DegradeRule
 from deeprec_env.policies.adaptive.plan_table import STEP, PlanTablePolicy, best_by_load
 from deeprec_env.policies.base import FixedPolicy, Prepared, Progress
-from deeprec_env.policies.evaluation.day_metrics import DayRuns, run_policy
-from deeprec_env.policies.evaluation.pipeline_episodes import compare, print_comparison
+from deeprec_env.policies.evaluation.day_metrics import DayRuns
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.pipeline_policies import POLICIES, PipelineTuning, prepare
 from deeprec_env.policies.evaluation.plan_metrics import front, mean_goodput, pipeline_day
 from deeprec_env.policies.fixed.best_plan import best_plan, plans_of_quality

@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from deeprec_env.policies.evaluation.days import evaluate
 from scipy.stats import chisquare
 
 from deeprec_env import InputError, Scenario, find_capacity, load_scenario
@@ -12,8 +14,8 @@ from deeprec_env.envs import ServingEnv
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import FixedPolicy, Prepared, fixed
 from deeprec_env.policies.evaluation import paired
-from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean, run_policy
-from deeprec_env.policies.evaluation.days import evaluate
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.policy_capacity import policy_capacities
 from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
 from deeprec_env.policies.fixed.deeprecsched_repository import LiveTuner, RepositoryOptions
@@ -66,7 +68,7 @@ def test_random_is_seeded(scenario: Scenario) -> None:
     rungs = len(scenario.control.batch_sizes), len(scenario.thresholds)
 
     def draws(seed: int, count: int) -> list[list[int]]:
-        policy, state, actions = RandomPolicy(rungs, seed), None, []
+        policy, state, actions = RandomPolicy(gym.spaces.MultiDiscrete(rungs), seed), None, []
         for _ in range(count):
             action, state = policy.predict(observation, state)
             actions.append(action.tolist())
@@ -81,7 +83,7 @@ def test_random_is_seeded(scenario: Scenario) -> None:
 
 
 def test_random_is_the_same_on_the_same_day_whatever_ran_before(scenario: Scenario) -> None:
-    env, policy = ServingEnv(scenario), RandomPolicy((5, 3), 3)
+    env, policy = ServingEnv(scenario), RandomPolicy(gym.spaces.MultiDiscrete((5, 3)), 3)
     first = run_policy(env, policy, 7, "test")
     other = run_policy(env, policy, 8, "test")
     again = run_policy(env, policy, 7, "test")
@@ -93,7 +95,7 @@ def test_random_is_the_same_on_the_same_day_whatever_ran_before(scenario: Scenar
 
 
 def test_random_acts_in_many_environments_as_in_each(scenario: Scenario) -> None:
-    policy, rng = RandomPolicy((5, 3), 3), np.random.default_rng(0)
+    policy, rng = RandomPolicy(gym.spaces.MultiDiscrete((5, 3)), 3), np.random.default_rng(0)
     steps = rng.random((4, 3, 14), dtype=np.float32)  # (windows, environments, fields)
     starts = np.array([[True] * 3, [False] * 3, [False, True, False], [False] * 3])
     together, apart = None, [None] * 3
