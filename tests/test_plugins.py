@@ -19,8 +19,9 @@ from deeprec_env import InputError, load_scenario, simulate
 from deeprec_env.envs import CAPACITY, SERVING
 from deeprec_env.plugins import load_plugin
 from deeprec_env.policies.fixed.tune import TuneOptions
-from deeprec_env.policies.registry import check_name, prepare
+from deeprec_env.policies.registry import is_agent, prepare
 from deeprec_env.scenario.parts import LATENCIES
+from deeprec_env.scenario.setting import Setting
 from tests.docs import blocks
 from tests.test_cli import call, payload
 
@@ -247,8 +248,8 @@ def test_an_agent_is_loaded_by_the_loader_that_is_named(
     loaders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenario, progress, options = load_scenario("wnd"), lambda what: None, TuneOptions()
-    check_name("mine:48")
-    assert prepare("mine:48", scenario, options, progress).setting == (48, None)
+    assert is_agent("mine:48")
+    assert prepare("mine:48", scenario, options, progress).setting == Setting(48)
     for name, environment, message in (
         (
             "theirs:48",
