@@ -143,7 +143,7 @@ class _Use:
                 state.end_s[stage],
                 self.begin_s,
                 self.end_s,
-                stage == 0,
+                node.decided_on_entry and stage == 0,
             )
         completed_s = completion_s(node, state, 0, closed)
         self.completed += int(((completed_s > self.begin_s) & (completed_s <= self.end_s)).sum())

@@ -11,6 +11,7 @@ import numpy as np
 from deeprec_env.scenario.pools import KINDS
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import PLAN
+from deeprec_env.simulation.kernel_choice import decided_on_entry
 from deeprec_env.simulation.records import Records
 
 
@@ -100,7 +101,7 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
 
     sample = measure_sample(records.arrival_s, records.items, records.completion_s, begin_s, end_s, scenario.sla_s)
     length_s = end_s - begin_s
-    busy_s = _busy_seconds(records, begin_s, end_s)
+    busy_s = _busy_seconds(records, scenario, begin_s, end_s)
     utilisation, energy_j = usage_of(scenario, busy_s, length_s)
     ahead, stages = records.completion_s >= end_s, []
     for stage, log, by_kind in zip(scenario.stages, records.stages, busy_s, strict=True):
@@ -135,15 +136,16 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
 
 def usage(records: Records, scenario: Scenario, begin_s: float, end_s: float) -> tuple[dict[str, float | None], float]:
     """Utilisation of the busiest pool of each kind (None without one) and energy in joules over [begin_s, end_s)."""
-    return usage_of(scenario, _busy_seconds(records, begin_s, end_s), end_s - begin_s)
+    return usage_of(scenario, _busy_seconds(records, scenario, begin_s, end_s), end_s - begin_s)
 
 
-def _busy_seconds(records: Records, begin_s: float, end_s: float) -> list[tuple[float, float]]:
+def _busy_seconds(records: Records, scenario: Scenario, begin_s: float, end_s: float) -> list[tuple[float, float]]:
     """By stage, the server-seconds inside [begin_s, end_s) on the CPU and on the accelerator."""
     from deeprec_env.simulation.kernels import busy_seconds
 
+    decided = decided_on_entry(scenario)
     return [
-        busy_seconds(log.offloaded, log.first, log.start_s, log.end_s, begin_s, end_s, position == 0)
+        busy_seconds(log.offloaded, log.first, log.start_s, log.end_s, begin_s, end_s, decided and position == 0)
         for position, log in enumerate(records.stages)
     ]
 
