@@ -227,8 +227,9 @@ def test_the_schema_knows_their_kinds(installed: Path, mine: Path, capsys: pytes
 
 AGENTS = """
 from deeprec_env.policies.base import fixed
+from deeprec_env.scenario.setting import Setting
 def load(path, scenario, environment):
-    return fixed(scenario, (int(path), None)) if environment == "DeepRec/Serving-v1" else None
+    return fixed(scenario, Setting(int(path))) if environment == "DeepRec/Serving-v1" else None
 """
 
 

@@ -13,7 +13,7 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run
-from deeprec_env.simulation.windows import usage
+from deeprec_env.simulation.window_meter import usage
 from deeprec_env.workload.diurnal import Diurnal
 from deeprec_env.workload.stream import QueryStream, episode_seed
 
