@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,8 +56,8 @@ def _versus(result: Result, other: str) -> dict[str, object]:
     return {"difference": difference.value, "difference_ci": difference.ci and list(difference.ci)}
 
 
-def by_reward(**baselines: Baseline) -> Evaluation:
-    """An evaluation by the reward, with some policies beside random actions, of which all others are reckoned."""
+def by_reward(baselines: Mapping[str, Baseline]) -> Evaluation:
+    """An evaluation by the reward, with policies by name beside random actions, from which differences are taken."""
     return Evaluation(
         measure=_measure,
         judge=_judge,
@@ -87,4 +87,4 @@ def by_reward(**baselines: Baseline) -> Evaluation:
     )
 
 
-BY_REWARD = by_reward()
+BY_REWARD = by_reward({})
