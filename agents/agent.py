@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize
 
-from deeprec_env.agents.hyperparams import load_wrapper
-from deeprec_env.agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state
+from deeprec_env.agents.hyperparams import loaded_wrapper
+from deeprec_env.agents.normalisation import NormalisesObservations, load_normalisation, normalisation_path
+from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_state
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.environments import find_spec
 from deeprec_env.envs.wrappers import ActionMap
@@ -25,7 +25,9 @@ from deeprec_env.scenario.schema import Scenario
 class TrainedAgent:
     """A Stable-Baselines3 model with its normalisation of observations and the mapping of its actions."""
 
-    def __init__(self, model: BaseAlgorithm, normalise: VecNormalize | None, mapping: ActionMap | None) -> None:
+    def __init__(
+        self, model: BaseAlgorithm, normalise: NormalisesObservations | None, mapping: ActionMap | None
+    ) -> None:
         self._model, self._normalise, self._mapping = model, normalise, mapping
 
     def predict(
@@ -71,7 +73,7 @@ def load_agent(path: str, scenario: Scenario, environment: str = SERVING) -> Pre
     ladders = task.choices
     if config["ladders"] != ladders:
         raise InputError("policy", path, f"was trained on the ladders {config['ladders']}, not {ladders}")
-    wrapper = load_wrapper(config.get("hyperparams", {}).get("env_wrapper"), f"{folder / CONFIG}: env_wrapper")
+    wrapper = loaded_wrapper(config.get("hyperparams", {}).get("env_wrapper"), f"{folder / CONFIG}: env_wrapper")
     torch.set_num_threads(1)
     model = load_model(folder, stem, config["algo"])
     mapping = wrapper.mapping(task.action_space) if wrapper else None
@@ -81,5 +83,5 @@ def load_agent(path: str, scenario: Scenario, environment: str = SERVING) -> Pre
     queries = int(read_state(folder, "last")["queries"])
     normalise = load_normalisation(folder, stem)
     if normalise is None and config.get("hyperparams", {}).get("normalize", False) not in (None, False, "False"):
-        raise InputError("agent", path, f"lacks {stem}_vecnormalize.pkl, with which it was trained")
+        raise InputError("agent", path, f"lacks {normalisation_path(folder, stem).name}, with which it was trained")
     return Prepared(TrainedAgent(model, normalise, mapping), scenario, queries)

@@ -21,7 +21,8 @@ from deeprec_env.agents.action_vec_env import MappedVecEnv
 from deeprec_env.agents.agent import TrainedAgent
 from deeprec_env.agents.algorithms import algorithm
 from deeprec_env.agents.hyperparams import Hyperparams, load_hyperparams
-from deeprec_env.agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state, save_checkpoint
+from deeprec_env.agents.normalisation import load_normalisation
+from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_state, save_checkpoint
 from deeprec_env.agents.vec_env import NodeVecEnv
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.environments import find_spec
@@ -219,9 +220,9 @@ def _vector_env(
     venv = _environments(settings, scenario, parameters.n_envs)
     if parameters.wrapper is not None:
         venv = MappedVecEnv(venv, parameters.wrapper.mapping)
-    saved = load_normalisation(folder, "last", venv) if resumed else None
+    saved = load_normalisation(folder, "last") if resumed else None
     if saved is not None:
-        return saved
+        return saved.over(venv)
     if parameters.normalize is not None:
         # As RL Zoo has it: returns are discounted as the algorithm does.
         gamma = {"gamma": parameters.algorithm["gamma"]} if "gamma" in parameters.algorithm else {}

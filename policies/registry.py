@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+
+import gymnasium as gym
 
 from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
@@ -19,8 +20,10 @@ from deeprec_env.policies.privileged.rate_oracle import RateOracle
 from deeprec_env.scenario.schema import Scenario
 
 AGENT_LOADERS = "deeprec_env.agents"
-"""Entry-point group of functions (path, scenario, environment) -> Prepared that load trained agents; the agents package
-has one."""
+"""Entry-point group of functions (path, scenario, environment) -> Prepared that load trained agents."""
+
+OWN_LOADER = "stable-baselines3"
+"""The name of ours among them, which loads an agent named by its path alone; another's agent is LOADER:PATH."""
 
 PLUGINS = "deeprec_env.policies"
 """Entry-point group of other packages' policies: functions (scenario, options, progress) -> Prepared."""
@@ -57,11 +60,11 @@ def prepare(
         table = find_load_table(scenario, queries=options.queries, seed=options.seed, engine=options.engine)
         return Prepared(BY_LOAD[name](table, options.seed), table.scenario, table.queries_used)
     if name == "random":
-        rungs = len(scenario.control.batch_sizes), len(scenario.thresholds)
-        return Prepared(RandomPolicy(rungs, options.seed), scenario, 0)
+        indices = gym.spaces.MultiDiscrete([len(scenario.control.batch_sizes), len(scenario.thresholds)])
+        return Prepared(RandomPolicy(indices, options.seed), scenario, 0)
     if is_users(name):
         return prepared_by_user(name, scenario, options, progress)
-    return find_agent_loader(name, policy_names())(name, scenario, environment)
+    return load_agent(name, scenario, environment, policy_names())
 
 
 def baselines() -> dict[str, Callable[[Any], Prepared]]:
@@ -80,7 +83,7 @@ def policy_names() -> list[str]:
 
 def is_users(name: str) -> bool:
     """Whether the name is another package's, or `module:function`, which is neither a policy of ours nor a path."""
-    if name in _OWN or (":" in name and Path(name).exists()):
+    if name in _OWN or (":" in name and is_agent(name)):
         return False
     return is_plugin(PLUGINS, name)
 
@@ -101,9 +104,32 @@ def prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progre
     return prepared
 
 
-def find_agent_loader(name: str, others: Sequence[str]) -> Callable[[str, Scenario, str], Prepared]:
-    """What loads the trained agent at a path; `InputError`, which names the `others` that `name` may be, without it."""
-    loaders = list(entry_points(group=AGENT_LOADERS))
-    if not loaders:
+def is_agent(name: str) -> bool:
+    """Whether a trained agent may be there: `name` is a path, or LOADER:PATH."""
+    return Path(name).exists() or _loader_and_path(name)[0] != OWN_LOADER
+
+
+def load_agent(name: str, scenario: Scenario, environment: str, others: Sequence[str]) -> Prepared:
+    """The trained agent at a path, loaded by ours, or at LOADER:PATH, by the loader that a package declares.
+
+    Raises `InputError`, which names the `others` that `name` may be, where there is no loader, and where two packages
+    declare it.
+    """
+    loader, path = _loader_and_path(name)
+    if loader not in plugin_names(AGENT_LOADERS):
         raise InputError("policy", name, f"must be one of {', '.join(others)} (agents need the package installed)")
-    return loaders[0].load()  # type: ignore[no-any-return]
+    allowed = "a function (path, scenario, environment) that returns a deeprec_env.policies.base.Prepared"
+    loaded = load_plugin("policy", AGENT_LOADERS, loader, callable, allowed)(path, scenario, environment)
+    if not isinstance(loaded, Prepared):
+        raise InputError(
+            "policy", name, f"must be loaded as {Prepared.__module__}.Prepared, not {type(loaded).__name__}"
+        )
+    return loaded
+
+
+def _loader_and_path(name: str) -> tuple[str, str]:
+    """What loads an agent, and where it is; a path that is there is never taken for LOADER:PATH."""
+    loader, colon, path = name.partition(":")
+    if colon and not Path(name).exists() and loader in plugin_names(AGENT_LOADERS):
+        return loader, path
+    return OWN_LOADER, name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 
 from deeprec_env.analysis.steady import SteadyRun, sample_pools
 from deeprec_env.analysis.warmup import WarmRun
+from deeprec_env.cores import usable_cores
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import t_quantile
@@ -88,7 +88,7 @@ class Replications:
             [] if streams.warmup else sample_pools(scenario, able if len(scenario.stages) == 1 else able[:1], sample)
         )
         # Only the compiled recursion runs outside Python's lock.
-        self._threads = min(os.cpu_count() or 1, 8) if engine == "compiled" else 1
+        self._threads = min(usable_cores(), 8) if engine == "compiled" else 1
         self._known: dict[float, Floats] = {}
 
         def planned(episode: int) -> SteadyRun | WarmRun:

@@ -83,11 +83,11 @@ def find_spec(name: str) -> EnvSpec:
     Raises `InputError` if there is none, if it can't be imported, or if its id is somebody else's.
     """
     declared = plugin_names(PLUGINS)
-    for spec in SPECS:
-        if name == spec.id and name in declared:
+    for own in SPECS:
+        if name == own.id and name in declared:
             raise InputError("env", name, f"is taken, and declared as an entry point of {PLUGINS} too: remove that")
-        if name in (spec.id, spec.name):
-            return spec
+        if name in (own.id, own.name):
+            return own
     found = [name] if is_plugin(PLUGINS, name) else [each for each in declared if name_of(each) == name]
     if not found and name in gym.registry and gym.registry[name].entry_point == _MAKE:
         found = [gym.registry[name].kwargs["environment"]]  # at `module:name`, asked for before

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -13,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
+from deeprec_env.cores import usable_cores
 from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
@@ -67,7 +67,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._split, self._episode, self._step = "train", 0, -1
         self._opened: list[Episode] = []
         self._in_force: list[Setting] = []  # of a task that decodes actions itself
-        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or len(os.sched_getaffinity(0))))
+        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
         self._parts = [
             (slice(int(part[0]), int(part[-1]) + 1), BatchedNodes(self.scenario, len(part))) for part in parts
         ]
@@ -96,24 +96,25 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     ) -> tuple[Observations, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Put an action (num_envs, controls) in force everywhere for one window and return what it brought."""
         if self._step < 0:
-            raise RuntimeError("call reset before step")
+            raise RuntimeError("call reset before step, and after one that was interrupted")
         task = self._task
         settings, places = (self._by_ladders if task.by_ladders else self._by_task)(actions)
-        begin_s, end_s = self._step * task.interval_s, (self._step + 1) * task.interval_s
+        step, self._step = self._step, -1  # an interrupt leaves the nodes at different times
+        begin_s, end_s = step * task.interval_s, (step + 1) * task.interval_s
 
         def run(part: slice, nodes: BatchedNodes) -> Floats:
-            ahead = [episode.ahead(self._step) for episode in self._opened[part]]
+            ahead = [episode.ahead(step) for episode in self._opened[part]]
             known = [traffic for traffic in ahead if traffic is not None]
             if known:
                 nodes.expect(known)
             return nodes.run_window(settings[part], begin_s, end_s)
 
         windows = np.concatenate(self._spread(run))
-        self._step += 1
         stages = len(self.scenario.stages)
         each = [Window.of(row, stages) for row in windows.tolist()]
         for episode, window in zip(self._opened, each, strict=True):
             episode.on_window(window)
+        self._step = step + 1
         rewards = np.array([task.reward(window) for window in each])
         columns = Window.of(windows.T.copy(), stages)
         observations = task.observe(columns, places, self._context_features())
@@ -139,6 +140,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     def _start(self) -> tuple[Observations, dict[str, Any]]:
         """The next episode of every environment, an idle node with the scenario's settings."""
         assert self._seeds is not None
+        self._step = -1  # until all have started
         seeds, task = self._seeds, self._task
 
         def start(part: slice, nodes: BatchedNodes) -> list[Episode]:
@@ -157,9 +159,10 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
 
     def _by_ladders(self, actions: NDArray[np.int64]) -> tuple[Floats, Normalised]:
         """The settings (num_envs, controls) of indices on the ladders, and where they stand on them."""
-        if not self.action_space.contains(np.asarray(actions, dtype=np.int64)):
+        given = np.asarray(actions)
+        if given.dtype.kind not in "iu" or not self.action_space.contains(given.astype(np.int64)):
             raise InputError("action", actions, f"must be in {self.action_space}")
-        chosen = dict(zip(self._task.controls, np.asarray(actions).T, strict=True))
+        chosen = dict(zip(self._task.controls, given.T, strict=True))
         settings = self._start_settings()
         for name, index in chosen.items():
             settings[:, SettingNumbers._fields.index(name)] = self._levels[name][index]
@@ -202,7 +205,10 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         if self._workers is None and len(self._parts) > 1:
             self._workers = ThreadPoolExecutor(len(self._parts) - 1)
         others = [self._workers.submit(work, *part) for part in self._parts[1:]] if self._workers else []
-        return [work(*self._parts[0]), *(other.result() for other in others)]
+        try:
+            return [work(*self._parts[0]), *(other.result() for other in others)]
+        finally:
+            wait(others)  # after an interrupt too: nothing works on the nodes behind our back
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the threads."""

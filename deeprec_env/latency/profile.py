@@ -114,10 +114,15 @@ class Profile(RowModel):
         ).hexdigest()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Profile) and self.model_dump() == other.model_dump()
+        """The same choice from a file of the same content: a file may have changed between two readings of it."""
+        return isinstance(other, Profile) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash((self.profile, self.model, self.device, self.threads))
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[object, ...]:
+        return self.profile, self.model, self.device, self.threads, self.fingerprint
 
     @property
     def row(self) -> Floats:

@@ -194,13 +194,21 @@ class AsyncioEngine:
             self._task.result()  # an error of a user's coroutine is the caller's
 
     def close(self) -> None:
-        """End the user's coroutines and close the loop; a second call does nothing."""
+        """End the user's coroutines and close the loop; a second call does nothing.
+
+        Raises what a coroutine raises when it is ended.
+        """
         if self._loop.is_closed():
             return
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            self._loop.run_before(self._loop.now)
-        self._loop.close()
+        ended = self._task if self._task is not None and not self._task.done() else None
+        try:
+            if ended is not None:
+                ended.cancel()
+                self._loop.run_before(self._loop.now)
+        finally:
+            self._loop.close()
+        if ended is not None and ended.done() and not ended.cancelled():
+            ended.result()
 
     def finished_latency_s(self, begin: int, end: int) -> list[float]:
         """Latencies of the queries that completed `begin`-th to before `end`-th, in that order."""

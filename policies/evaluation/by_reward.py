@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeprec_env.policies.adaptive.random_policy import RandomActions
+from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import Prepared
 from deeprec_env.policies.evaluation.day_metrics import day_length_s
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
@@ -48,7 +48,7 @@ def _judge(episodes: Sequence[RewardedEpisode], scenario: Scenario) -> dict[str,
 
 def _random(tuning: Tuning) -> Prepared:
     space = tuning.spec.make_task(tuning.scenario).action_space
-    return Prepared(RandomActions(space, tuning.options.seed), tuning.scenario, 0)
+    return Prepared(RandomPolicy(space, tuning.options.seed), tuning.scenario, 0)
 
 
 def _versus(result: Result, other: str) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from deeprec_env import console
@@ -22,7 +21,7 @@ from deeprec_env.policies.evaluation.evaluation import (
     evaluation_of,
 )
 from deeprec_env.policies.fixed.tune import TuneOptions
-from deeprec_env.policies.registry import PLUGINS, find_agent_loader, is_users, prepared_by_user, users_function
+from deeprec_env.policies.registry import PLUGINS, is_agent, is_users, load_agent, prepared_by_user, users_function
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.engines import FORK, engine_kind
 
@@ -104,12 +103,12 @@ def _checked(spec: EnvSpec, evaluation: Evaluation, choices: Choices) -> dict[st
 def _check_name(evaluation: Evaluation, name: str, engine: str) -> None:
     """Raise `InputError` unless a policy of that name can run on the engine, or there may be an agent at that path."""
     if name in evaluation.references:
-        engine_kind(engine, FORK)
+        engine_kind(engine, FORK, asker=name)
     elif name in evaluation.baselines:
         return
     elif is_users(name):
         users_function(name)
-    elif not Path(name).exists():
+    elif not is_agent(name):
         known = ", ".join(baseline_names(evaluation))
         raise InputError("policy", name, f"must be one of {known}, or the path of a trained agent")
 
@@ -119,4 +118,4 @@ def _prepared(evaluation: Evaluation, name: str, tuning: Tuning) -> Prepared:
         return evaluation.baselines[name](tuning)
     if is_users(name):
         return prepared_by_user(name, tuning.scenario, tuning.options, tuning.progress)
-    return find_agent_loader(name, baseline_names(evaluation))(name, tuning.scenario, tuning.spec.id)
+    return load_agent(name, tuning.scenario, tuning.spec.id, baseline_names(evaluation))

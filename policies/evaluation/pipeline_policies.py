@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
+import gymnasium as gym
+
 from deeprec_env.envs import PipelineEnv
 from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.policies.adaptive.degrade import RULES, DegradePolicy
@@ -108,15 +110,15 @@ def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> Prep
 
 
 def _rate_oracle(tuning: PipelineTuning) -> Prepared:
-    engine_kind(tuning.options.engine, FORK)
+    engine_kind(tuning.options.engine, FORK, asker="rate-oracle")
     steps, used = tuning.steps
     return Prepared(PlanOracle(tuning.scenario, steps, tuning.options.seed), tuning.scenario, used)
 
 
 def _random(tuning: PipelineTuning) -> Prepared:
     control, plans = tuning.scenario.control, tuning.scenario.planned_stages
-    rungs = len(plans), len(control.batch_sizes), len(tuning.scenario.thresholds)
-    policy: Policy = RandomPolicy(rungs, tuning.options.seed)
+    indices = gym.spaces.MultiDiscrete([len(plans), len(control.batch_sizes), len(tuning.scenario.thresholds)])
+    policy: Policy = RandomPolicy(indices, tuning.options.seed)
     return Prepared(policy, tuning.scenario, 0)
 
 

@@ -45,7 +45,7 @@ def test_a_training_leaves_models_normalisation_config_and_logs(settings: TrainS
     assert sum(steps) == trained.timesteps == 96
     names = {path.name for path in folder.iterdir()}
     for stem in ("best", "last"):
-        assert {f"{stem}_model.zip", f"{stem}_vecnormalize.pkl", f"{stem}_state.json"} <= names
+        assert {f"{stem}_model.zip", f"{stem}_vecnormalize.npz", f"{stem}_state.json"} <= names
     assert {"config.json", "tb_1"} <= names
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["seed"] == 0

@@ -101,7 +101,7 @@ def test_threads_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     works = pool_work(scenario, scenario.setting)
     shares = []
     for threads in (1, 3):
-        monkeypatch.setattr("os.cpu_count", lambda threads=threads: threads)
+        monkeypatch.setattr("deeprec_env.analysis.replications.usable_cores", lambda threads=threads: threads)
         streams = Streams(0, "validation", 0, 12, 400)
         found = Replications(scenario, works, rules, streams, highest_qps=0.98 * works[0].largest_qps)
         shares.append(found.shares(0.95 * works[0].largest_qps).tobytes())

@@ -186,11 +186,14 @@ def test_what_an_agent_does_does_not_change_the_sizes_of_queries(spec: EnvSpec) 
     assert items[0][:shorter].tolist() == items[1][:shorter].tolist()
 
 
+@every_engine
 @every_environment
-def test_a_step_inside_a_running_loop_works(spec: EnvSpec) -> None:
+def test_a_step_inside_a_running_loop_works(spec: EnvSpec, engine: str) -> None:
     async def notebook() -> list[bytes]:
         await asyncio.sleep(0)
-        out = episode(make(spec, "asyncio"), actions(spec, 0))
+        outer = asyncio.get_running_loop()
+        out = episode(make(spec, engine), actions(spec, 0))
+        assert asyncio.get_running_loop() is outer
         await asyncio.sleep(0)
         return out
 

@@ -72,7 +72,12 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(RuntimeError, match="call reset"):
         several.step(np.zeros((2, 2), dtype=np.int64))
     several.reset(seed=0)
-    for action in (np.full((2, 2), 13), np.zeros((3, 2), dtype=np.int64)):
+    for action in (
+        np.full((2, 2), 13),
+        np.zeros((3, 2), dtype=np.int64),
+        np.full((2, 2), 0.9),
+        np.zeros((2, 2), dtype=np.bool_),
+    ):
         with pytest.raises(InputError, match="action"):
             several.step(action)
 

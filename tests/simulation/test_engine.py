@@ -129,8 +129,7 @@ def test_what_the_compiled_engine_cannot_do_names_the_one_that_can() -> None:
 def test_bad_settings_are_refused_by_name() -> None:
     scenario = queue(1, {"kind": "constant", "ms": 1}, 1.0)
     engine = AsyncioEngine(scenario, QueryStream(scenario.workload, episode_seed(0)).draw(5))
-    for field, setting in (("batch_size", (0, None)), ("threshold", (4, 0)), ("threshold", (4, 64))):
-        with pytest.raises(InputError, match=field):
-            engine.control(setting)
+    with pytest.raises(InputError, match="threshold"):
+        engine.control(Setting(4, 64))
     with pytest.raises(InputError, match="pool"):
         engine.waiting("accelerator")
