@@ -70,8 +70,11 @@ def register_environments() -> None:
 
 
 def environment_names() -> list[str]:
-    """The environments' names on the command line, other packages' last."""
-    return [spec.name for spec in SPECS] + [name_of(name) for name in plugin_names(PLUGINS)]
+    """The environments' names on the command line, other packages' last: their ids where the short name is taken."""
+    declared = plugin_names(PLUGINS)
+    short = [*(spec.name for spec in SPECS), *map(name_of, declared)]
+    others = [name_of(name) if short.count(name_of(name)) == 1 else name for name in declared]
+    return [spec.name for spec in SPECS] + others
 
 
 def find_spec(name: str) -> EnvSpec:

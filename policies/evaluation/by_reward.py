@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +59,8 @@ def _versus(result: Result, other: str) -> dict[str, object]:
     return {"difference": difference.value, "difference_ci": difference.ci and list(difference.ci)}
 
 
-def by_reward(**baselines: Baseline) -> Evaluation:
-    """An evaluation by the reward, with some policies beside random actions, of which all others are reckoned."""
+def by_reward(baselines: Mapping[str, Baseline]) -> Evaluation:
+    """An evaluation by the reward, with policies by name beside random actions, from which differences are taken."""
     return Evaluation(
         measure=_measure,
         judge=_judge,
@@ -90,7 +90,7 @@ def by_reward(**baselines: Baseline) -> Evaluation:
     )
 
 
-BY_REWARD = by_reward()
+BY_REWARD = by_reward({})
 
 
 def evaluation_of(spec: EnvSpec) -> Evaluation:

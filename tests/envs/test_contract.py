@@ -23,12 +23,7 @@ from deeprec_env.envs.node_env import NodeEnv
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.envs.wrappers import BoxActions, DiscreteActions
 from tests.conftest import OwnLatency, day_scenario, pipeline_day, plans_day
-
-INFO = {
-    "p50_ms", "p95_ms", "p99_ms", "offered_qps", "completed_qps", "violation_rate", "batch_size", "threshold",
-    "cpu_utilisation", "accelerator_utilisation", "backlog", "energy_j", "sla_ms",
-}  # fmt: skip
-"""Keys that `info` has everywhere."""
+from tests.envs.episodes import INFO, assert_same, episode
 
 ENGINES = ("compiled", "asyncio")
 CAPACITY = {"qps": 1500, "batch_size": 64, "threshold": 256, "found_by": "a test"}
@@ -58,32 +53,6 @@ def actions(spec: EnvSpec, seed: int, count: int = WINDOWS, each: int | None = N
     space = copy.deepcopy(space) if each is None else batch_space(space, each)
     space.seed(seed)
     return [space.sample() for _ in range(count)]
-
-
-def episode(env: Any, chosen: list[Any], seed: int | None = 3, **options: Any) -> list[bytes]:
-    """All that an episode gives, in bytes."""
-    observation, info = env.reset(seed=seed, options=options or None)
-    out = [observation.tobytes() + repr(sorted(info.items())).encode()]
-    for action in chosen:
-        observation, reward, terminated, truncated, info = env.step(action)
-        out.append(observation.tobytes() + repr((reward, terminated, truncated, sorted(info.items()))).encode())
-    return out
-
-
-def assert_same(mine: Any, theirs: Any) -> None:
-    """Two results of Gymnasium's vector API, to the bit."""
-    if isinstance(mine, dict):
-        assert sorted(mine) == sorted(theirs)
-        for name in mine:
-            assert_same(mine[name], theirs[name])
-    elif isinstance(mine, tuple):
-        for ours, other in zip(mine, theirs, strict=True):
-            assert_same(ours, other)
-    elif np.asarray(mine).dtype == object:
-        assert [entry.tobytes() for entry in mine] == [entry.tobytes() for entry in theirs]
-    else:
-        assert np.asarray(mine).dtype == np.asarray(theirs).dtype
-        assert np.asarray(mine).tobytes() == np.asarray(theirs).tobytes()
 
 
 @every_environment
@@ -217,11 +186,14 @@ def test_what_an_agent_does_does_not_change_the_sizes_of_queries(spec: EnvSpec) 
     assert items[0][:shorter].tolist() == items[1][:shorter].tolist()
 
 
+@every_engine
 @every_environment
-def test_a_step_inside_a_running_loop_works(spec: EnvSpec) -> None:
+def test_a_step_inside_a_running_loop_works(spec: EnvSpec, engine: str) -> None:
     async def notebook() -> list[bytes]:
         await asyncio.sleep(0)
-        out = episode(make(spec, "asyncio"), actions(spec, 0))
+        outer = asyncio.get_running_loop()
+        out = episode(make(spec, engine), actions(spec, 0))
+        assert asyncio.get_running_loop() is outer
         await asyncio.sleep(0)
         return out
 

@@ -12,6 +12,7 @@ import pytest
 from deeprec_env import InputError, load_scenario
 from deeprec_env.cli.main import main
 from deeprec_env.envs.capacity import CapacityEnv
+from deeprec_env.envs.environments import CAPACITY
 from deeprec_env.envs.observation import CAPACITY_FIELDS
 from deeprec_env.policies.adaptive.live_search import (
     ARR_STEPS,
@@ -22,7 +23,9 @@ from deeprec_env.policies.adaptive.live_search import (
     nearest,
 )
 from deeprec_env.policies.base import Setting
-from deeprec_env.policies.evaluation.capacity_episodes import compare, run_episode
+from deeprec_env.policies.evaluation import capacity
+from deeprec_env.policies.evaluation.comparison import compare
+from deeprec_env.policies.evaluation.episodes import run_episode
 from tests.conftest import day_scenario
 
 FOUND = {"qps": 600, "batch_size": 64, "threshold": None, "found_by": "a test"}
@@ -129,18 +132,20 @@ def test_a_search_settles_on_a_real_server_well_above_its_worst_setting(name: st
 
 
 def test_a_comparison_is_paired_and_names_what_was_settled_on(capsys: pytest.CaptureFixture[str]) -> None:
-    result = compare(scenario(accelerator=False), ["static", "deeprecsched", "random"], seeds=2, windows=600)
+    result = compare(
+        CAPACITY, scenario(accelerator=False), ["static", "deeprecsched", "random"], seeds=2, choices={"windows": 600}
+    )
     payload = result.to_json()
     json.dumps(payload, allow_nan=False)
     assert payload["reference_qps"] == 600
-    assert result.policies["static"].settings == [Setting(125)] * 2  # 1000 items / 8 cores
-    assert result.policies["random"].settings == [None] * 2
+    assert [each.setting for each in result.policies["static"].episodes] == [Setting(125)] * 2  # 1000 items / 8 cores
+    assert [each.setting for each in result.policies["random"].episodes] == [None] * 2
     settled = result.policies["deeprecsched"]
-    assert all(setting is not None for setting in settled.settings)
+    assert all(each.setting is not None for each in settled.episodes)
     mine, theirs = settled.values("final_carried"), result.policies["static"].values("final_carried")
     ratio = payload["policies"]["deeprecsched"]["vs"]["static"]["ratio"]
     assert ratio == pytest.approx(math.sqrt(mine[0] * mine[1] / theirs[0] / theirs[1]))
-    again = compare(scenario(accelerator=False), ["deeprecsched"], seed=1, seeds=1, windows=600)
+    again = compare(CAPACITY, scenario(accelerator=False), ["deeprecsched"], seed=1, seeds=1, choices={"windows": 600})
     assert again.policies["deeprecsched"].episodes[0] == settled.episodes[1]
 
     with pytest.raises(SystemExit) as caught:
@@ -150,10 +155,11 @@ def test_a_comparison_is_paired_and_names_what_was_settled_on(capsys: pytest.Cap
 
 
 def test_an_episodes_figures_are_those_of_its_windows() -> None:
-    result = compare(scenario(), ["static"], seeds=1, windows=16).policies["static"]
+    result = compare(CAPACITY, scenario(), ["static"], seeds=1, choices={"windows": 16}).policies["static"]
     env = CapacityEnv(result.prepared.scenario)
     env.windows = 16
-    assert run_episode(env, result.prepared, 0) == result.episodes[0]
+    again = run_episode(env, result.prepared.policy, 0, "test")
+    assert capacity.CAPACITY.measure(again, result.prepared) == result.episodes[0]
     seen, info = env.reset(seed=0, options={"split": "test"})
     rewards, loads = [], []
     for _ in range(16):
@@ -176,10 +182,10 @@ def test_agents_are_compared_where_they_were_trained_and_nowhere_else(tmp_path: 
         data = day_scenario() if env == "serving" else scenario()
         trained = train(TrainSettings(scenario=data, env=env, hyperparams=parameters), tmp_path / env)
     assert trained.best["not_carried"] == pytest.approx(1.0 - trained.best["carried"])
-    found = compare(scenario(), [str(tmp_path / "capacity")], seeds=1, windows=2)
+    found = compare(CAPACITY, scenario(), [str(tmp_path / "capacity")], seeds=1, choices={"windows": 2})
     assert found.policies[str(tmp_path / "capacity")].episodes[0].reward >= 0.0
     with pytest.raises(InputError, match="was trained in DeepRec/Serving-v1, not in DeepRec/Capacity-v0"):
-        compare(scenario(), [str(tmp_path / "serving")], seeds=1, windows=2)
+        compare(CAPACITY, scenario(), [str(tmp_path / "serving")], seeds=1, choices={"windows": 2})
 
 
 @pytest.mark.parametrize(
@@ -190,13 +196,14 @@ def test_agents_are_compared_where_they_were_trained_and_nowhere_else(tmp_path: 
         ({"policies": ["rate-oracle"]}, "policy"),
         ({"policies": ["nobody"]}, "policy"),
         ({"seeds": 0}, "seeds"),
-        ({"windows": 0}, "windows"),
+        ({"choices": {"windows": 0}}, "windows"),
+        ({"choices": {"traffic": "flash"}}, "traffic"),
         ({"seed": -1}, "seed"),
     ],
 )
 def test_bad_comparisons_are_refused(change: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError) as caught:
-        compare(scenario(), **{"policies": ["static"]} | change)
+        compare(CAPACITY, scenario(), **{"policies": ["static"]} | change)
     assert caught.value.field == field
 
 

@@ -6,20 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deeprec_env.policies.evaluation.pipeline_episodes import compare, print_comparison
 
 from deeprec_env import InputError, Scenario, load_scenario
 from deeprec_env.cli.main import main
 from deeprec_env.envs import PipelineEnv
+from deeprec_env.envs.environments import PIPELINE
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.pipeline_day import with_pipeline_day
 from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.policies.adaptive.degrade import DegradePolicy, DegradeRule
 from deeprec_env.policies.adaptive.plan_table import STEP, PlanTablePolicy, best_by_load
 from deeprec_env.policies.base import FixedPolicy, Prepared, Progress
+from deeprec_env.policies.evaluation.comparison import compare, print_comparison
 from deeprec_env.policies.evaluation.day_metrics import DayRuns
 from deeprec_env.policies.evaluation.episodes import run_policy
-from deeprec_env.policies.evaluation.pipeline_policies import POLICIES, PipelineTuning, prepare
+from deeprec_env.policies.evaluation.pipeline_policies import POLICIES, PipelineTuning
 from deeprec_env.policies.evaluation.plan_metrics import front, mean_goodput, pipeline_day
 from deeprec_env.policies.fixed.best_plan import best_plan, plans_of_quality
 from deeprec_env.policies.fixed.tune import TuneOptions
@@ -114,8 +115,8 @@ def test_the_load_table_holds_the_best_setting_of_every_level(scenario: Scenario
 
 def test_every_policy_is_compared_on_the_same_days_and_seeing_ahead_pays(scenario: Scenario) -> None:
     told: list[str] = []
-    comparison = compare(scenario, list(POLICIES), seeds=3, options=FEW, progress=told.append)
-    assert any("rate-oracle: test day 2" in each for each in told)
+    comparison = compare(PIPELINE, scenario, list(POLICIES), seeds=3, options=FEW, progress=told.append)
+    assert any("rate-oracle: test episode 2" in each for each in told)
     goodput = {name: float(np.mean(result.values("goodput"))) for name, result in comparison.policies.items()}
     assert goodput["rate-oracle"] > max(goodput["best-fixed"], goodput["random"])
     assert goodput["best-fixed"] > goodput["best-fixed-iso"]
@@ -131,9 +132,9 @@ def test_every_policy_is_compared_on_the_same_days_and_seeing_ahead_pays(scenari
     assert versus["ratio"] > 1.0
     assert payload["policies"]["best-fixed-iso"]["tuning_queries"] < payload["policies"]["best-fixed"]["tuning_queries"]
     assert payload["policies"]["random"]["tuning_queries"] == 0
-    again = compare(scenario, ["rate-oracle", "random"], seeds=2, options=FEW)
-    assert again.policies["rate-oracle"].days == comparison.policies["rate-oracle"].days[:2]
-    assert again.policies["random"].days == comparison.policies["random"].days[:2]
+    again = compare(PIPELINE, scenario, ["rate-oracle", "random"], seeds=2, options=FEW)
+    assert again.policies["rate-oracle"].episodes == comparison.policies["rate-oracle"].episodes[:2]
+    assert again.policies["random"].episodes == comparison.policies["random"].episodes[:2]
 
 
 def third_plan(scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
@@ -142,7 +143,7 @@ def third_plan(scenario: Scenario, options: TuneOptions, progress: Progress) -> 
 
 def test_a_policy_of_the_users_own_is_compared_by_its_name(scenario: Scenario) -> None:
     name = f"{__name__}:third_plan"
-    comparison = compare(scenario, [name, "best-fixed"], seeds=1, options=FEW)
+    comparison = compare(PIPELINE, scenario, [name, "best-fixed"], seeds=1, options=FEW)
     assert comparison.to_json()["policies"][name]["tuning_queries"] == 7
     assert comparison.policies[name].values("quality") == pytest.approx([0.7])
 
@@ -150,9 +151,12 @@ def test_a_policy_of_the_users_own_is_compared_by_its_name(scenario: Scenario) -
 def test_the_oracle_needs_an_engine_that_can_be_copied(scenario: Scenario) -> None:
     slow = TuneOptions(queries=1100, days=1, engine="asyncio")
     with pytest.raises(InputError, match="rate-oracle"):
-        prepare("rate-oracle", PipelineTuning(scenario, slow))
-    both = [compare(scenario, ["degrade"], seeds=1, options=each) for each in (slow, TuneOptions(queries=1100, days=1))]
-    assert both[0].policies["degrade"].days == both[1].policies["degrade"].days
+        POLICIES["rate-oracle"](PipelineTuning(PIPELINE, scenario, slow))
+    both = [
+        compare(PIPELINE, scenario, ["degrade"], seeds=1, options=each)
+        for each in (slow, TuneOptions(queries=1100, days=1))
+    ]
+    assert both[0].policies["degrade"].episodes == both[1].policies["degrade"].episodes
 
 
 @pytest.mark.parametrize(
@@ -163,12 +167,12 @@ def test_the_oracle_needs_an_engine_that_can_be_copied(scenario: Scenario) -> No
         ({"policies": []}, "policies"),
         ({"policies": ["random", "random"]}, "policies"),
         ({"policies": ["grid-day"]}, "policy"),
-        ({"quality_floor": 2.0}, "quality_floor"),
+        ({"choices": {"quality_floor": 2.0}}, "quality_floor"),
     ],
 )
 def test_bad_arguments_are_refused(scenario: Scenario, arguments: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError, match=field):
-        compare(**{"scenario": scenario, "policies": ["random"], "options": FEW} | arguments)
+        compare(PIPELINE, **{"scenario": scenario, "policies": ["random"], "options": FEW} | arguments)
 
 
 def test_the_command_prints_the_table_or_json(
@@ -204,7 +208,9 @@ def test_the_command_prints_the_table_or_json(
 
 
 def test_the_table_names_what_was_chosen(scenario: Scenario, capsys: pytest.CaptureFixture[str]) -> None:
-    print_comparison(compare(scenario, ["best-fixed", "degrade", "load-table"], seeds=2, options=FEW), "small")
+    print_comparison(
+        compare(PIPELINE, scenario, ["best-fixed", "degrade", "load-table"], seeds=2, options=FEW), "small"
+    )
     out = capsys.readouterr().out
     assert "rough, B " in out
     assert "p95 > " in out

@@ -6,14 +6,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from deeprec_env.policies.evaluation.days import evaluate
 from scipy.stats import chisquare
 
 from deeprec_env import InputError, Scenario, find_capacity, load_scenario
 from deeprec_env.envs import ServingEnv
+from deeprec_env.envs.environments import SERVING
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import FixedPolicy, Prepared, fixed
 from deeprec_env.policies.evaluation import paired
+from deeprec_env.policies.evaluation.comparison import compare
 from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean
 from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.policy_capacity import policy_capacities
@@ -174,7 +175,7 @@ def test_capacity_meter_remembers(scenario: Scenario) -> None:
 
 
 def test_evaluation_is_paired_and_complete(scenario: Scenario) -> None:
-    result = evaluate(scenario, ["static", "grid-day", "random"], seed=3, seeds=3, options=OPTIONS)
+    result = compare(SERVING, scenario, ["static", "grid-day", "random"], seed=3, seeds=3, options=OPTIONS)
     payload = result.to_json()
     assert payload["seeds"] == [3, 4, 5]
     assert set(payload["policies"]) == {"static", "grid-day", "random"}
@@ -186,13 +187,13 @@ def test_evaluation_is_paired_and_complete(scenario: Scenario) -> None:
     assert entry["score"] is None
     ratio = entry["vs"]["grid-day"]["ratio"]
     ours, theirs = (
-        geometric_mean([day.p95_hourly_s for day in result.policies[name].days]) for name in ("static", "grid-day")
+        geometric_mean([day.p95_hourly_s for day in result.policies[name].episodes]) for name in ("static", "grid-day")
     )
     assert ratio == pytest.approx(ours / theirs)
     assert ratio == pytest.approx(1 / payload["policies"]["grid-day"]["vs"]["static"]["ratio"])
     low, high = entry["vs"]["grid-day"]["ci"]
     assert low < ratio < high
-    again = evaluate(scenario, ["static"], seed=3, seeds=1, options=OPTIONS).to_json()
+    again = compare(SERVING, scenario, ["static"], seed=3, seeds=1, options=OPTIONS).to_json()
     assert again["policies"]["static"]["vs"] == {}
 
 
@@ -212,7 +213,7 @@ def test_scores_and_capacity_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "SMALLEST_GAIN", 0.01)  # so small a scenario leaves little to win
     scenario = crossing_scenario()
     names = ["grid-capacity", "grid-day", "load-table", "rate-oracle"]
-    entries = evaluate(scenario, names, seeds=2, options=OPTIONS).to_json()["policies"]
+    entries = compare(SERVING, scenario, names, seeds=2, options=OPTIONS).to_json()["policies"]
     assert entries["grid-day"]["score"] == 0.0
     assert entries["rate-oracle"]["score"] == pytest.approx(1.0)
     assert entries["rate-oracle"]["score_ci"] == pytest.approx((1.0, 1.0))
@@ -245,13 +246,13 @@ def test_unknown_names_are_refused(scenario: Scenario) -> None:
     with pytest.raises(InputError, match="method"):
         tune(scenario, "guess", OPTIONS)
     with pytest.raises(InputError, match="policy"):
-        evaluate(scenario, ["guess"], seeds=1)
+        compare(SERVING, scenario, ["guess"], seeds=1)
     with pytest.raises(InputError, match=r"engine.*rate-oracle"):
-        evaluate(scenario, ["static", "rate-oracle"], seeds=1, options=TuneOptions(engine="asyncio"))
+        compare(SERVING, scenario, ["static", "rate-oracle"], seeds=1, options=TuneOptions(engine="asyncio"))
     with pytest.raises(InputError, match="each policy once"):
-        evaluate(scenario, ["static", "static"], seeds=1)
+        compare(SERVING, scenario, ["static", "static"], seeds=1)
     with pytest.raises(InputError, match="seeds"):
-        evaluate(scenario, ["static"], seeds=0)
+        compare(SERVING, scenario, ["static"], seeds=0)
     with pytest.raises(InputError, match="queries"):
         TuneOptions(queries=5)
     assert set(METHODS) < set(policy_names())
