@@ -169,10 +169,6 @@ class Evaluation:
 
 def evaluation_of(spec: EnvSpec) -> Evaluation:
     """How policies are judged in an environment; `InputError` where its spec does not name an `Evaluation`."""
-    if spec.evaluation is None:
-        from deeprec_env.policies.evaluation.by_reward import BY_REWARD
-
-        return BY_REWARD
     found = spec.evaluation
     if isinstance(found, str):
         try:
