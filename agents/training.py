@@ -30,9 +30,8 @@ from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.files import make_folder, replacing
 from deeprec_env.policies.base import Prepared
-from deeprec_env.policies.evaluation.by_reward import evaluation_of
 from deeprec_env.policies.evaluation.episodes import run_episode
-from deeprec_env.policies.evaluation.evaluation import Evaluation
+from deeprec_env.policies.evaluation.evaluation import Evaluation, evaluation_of
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows

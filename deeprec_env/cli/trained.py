@@ -19,8 +19,7 @@ from deeprec_env.cli.options import Engine, Json, Seed
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.environments import find_spec
 from deeprec_env.errors import InputError
-from deeprec_env.policies.evaluation.by_reward import evaluation_of
-from deeprec_env.policies.evaluation.evaluation import Evaluation
+from deeprec_env.policies.evaluation.evaluation import Evaluation, evaluation_of
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.scenario.load import load_scenario
 

@@ -24,7 +24,7 @@ class EnvSpec:
     `id`: Gymnasium's name, "NAMESPACE/NAME-vVERSION". `task`: a class of (scenario, reward), which says what is
     observed, chosen and rewarded; the first of its rewards is the default. `scenario`: the default one's name.
     `evaluation`: a `deeprec_env.policies.evaluation.evaluation.Evaluation`, or "module:name" of one, which is imported
-    when it is used; without it, policies are judged by their rewards. `hyperparams`: the key in hyperparameter files,
+    when it is used (default: policies are judged by their rewards). `hyperparams`: the key in hyperparameter files,
     which may be another environment's (default: the id). `env`, `vector_env`: "module:class" of the environment and of
     many of them at once, made as `ServingEnv` and `ServingVectorEnv` are; without them, any node under the task.
     """
@@ -32,7 +32,7 @@ class EnvSpec:
     id: str
     task: type[Task]
     scenario: str = "dlrm-rmc1"
-    evaluation: Any = None
+    evaluation: Any = "deeprec_env.policies.evaluation.by_reward:BY_REWARD"
     hyperparams: str = ""
     env: str = ""
     vector_env: str = ""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from deeprec_env.envs.spec import EnvSpec
-from deeprec_env.errors import InputError
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import Prepared
 from deeprec_env.policies.evaluation.day_metrics import day_length_s
@@ -91,18 +88,3 @@ def by_reward(baselines: Mapping[str, Baseline]) -> Evaluation:
 
 
 BY_REWARD = by_reward({})
-
-
-def evaluation_of(spec: EnvSpec) -> Evaluation:
-    """How policies are judged in an environment; `InputError` where its spec does not name an `Evaluation`."""
-    if spec.evaluation is None:
-        return BY_REWARD
-    found = spec.evaluation
-    if isinstance(found, str):
-        try:
-            found = pkgutil.resolve_name(found)
-        except Exception as error:  # whatever a user's module raises when it is imported
-            raise InputError(f"{spec.id}: evaluation", spec.evaluation, f"can't be imported ({error})") from error
-    if not isinstance(found, Evaluation):
-        raise InputError(f"{spec.id}: evaluation", spec.evaluation, "must be an Evaluation, or module:name of one")
-    return found

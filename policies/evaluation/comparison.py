@@ -10,7 +10,6 @@ from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import plugin_names
 from deeprec_env.policies.base import Prepared, Progress, Watcher
-from deeprec_env.policies.evaluation.by_reward import evaluation_of
 from deeprec_env.policies.evaluation.episodes import run_episode
 from deeprec_env.policies.evaluation.evaluation import (
     SPLIT,
@@ -19,6 +18,7 @@ from deeprec_env.policies.evaluation.evaluation import (
     Evaluation,
     Result,
     Tuning,
+    evaluation_of,
 )
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.policies.registry import PLUGINS, is_agent, is_users, load_agent, prepared_by_user, users_function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from deeprec_env.envs.spec import EnvSpec
+from deeprec_env.errors import InputError
 from deeprec_env.policies.base import Prepared, Progress
 from deeprec_env.policies.evaluation import paired
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
@@ -163,6 +165,19 @@ class Evaluation:
     choices: Choices = field(default_factory=dict)
     validation_seeds: tuple[int, ...] = (1000, 1001)
     """Validation days lie beside those that tuners see."""
+
+
+def evaluation_of(spec: EnvSpec) -> Evaluation:
+    """How policies are judged in an environment; `InputError` where its spec does not name an `Evaluation`."""
+    found = spec.evaluation
+    if isinstance(found, str):
+        try:
+            found = pkgutil.resolve_name(found)
+        except Exception as error:  # whatever a user's module raises when it is imported
+            raise InputError(f"{spec.id}: evaluation", spec.evaluation, f"can't be imported ({error})") from error
+    if not isinstance(found, Evaluation):
+        raise InputError(f"{spec.id}: evaluation", spec.evaluation, "must be an Evaluation, or module:name of one")
+    return found
 
 
 def figure(key: str, name: str | None = None, unit: float = 1.0) -> dict[str, Callable[[Result], Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import gymnasium as gym
@@ -29,6 +30,7 @@ KEPT = 12
 """Candidates of a policy that go on from the first round of days to the last."""
 
 
+@dataclass(frozen=True)
 class PipelineTuning(Tuning):
     """A comparison's tuning, on validation days; what several policies need is found once.
 
