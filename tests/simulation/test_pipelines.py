@@ -280,7 +280,7 @@ def test_the_start_plan_is_the_scenarios_and_stays_with_other_settings() -> None
     traffic = QueryStream(scenario.workload, episode_seed(0)).draw(50)
     for name in ENGINES:
         engine = make_engine(scenario, traffic, name)
-        engine.control(Setting(5, None))
+        engine.control(scenario.setting.replace(batch_size=5))
         engine.drain()
         assert set(engine.records().plan.tolist()) == {1}
         engine.close()
