@@ -46,9 +46,9 @@ class CapacityTask(Task):
     fields = CAPACITY_FIELDS
     windows = WINDOWS
 
-    def __init__(self, scenario: AnyScenario, reward: str) -> None:
+    def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
         self._reward = reward_named(CAPACITY_REWARDS, reward)
-        super().__init__(scenario)
+        super().__init__(scenario, ladders)
         self.interval_s = max(self.interval_s, SHORTEST_WINDOW * self.scenario.sla_s)
         self.scale_qps = reference_qps(self.scenario)
         self.grid_qps: Floats = self.scale_qps * STEP ** np.arange(LOWEST, HIGHEST + 1.0)

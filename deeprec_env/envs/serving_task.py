@@ -29,9 +29,9 @@ class ServingTask(Task):
     fields: tuple[str, ...] = FIELDS
     rewards: Mapping[str, Callable[[Window, Scale], float]] = REWARDS
 
-    def __init__(self, scenario: AnyScenario, reward: str) -> None:
+    def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
         self._reward = reward_named(self.rewards, reward)
-        super().__init__(scenario)
+        super().__init__(scenario, ladders)
         arrivals = self.scenario.workload.arrivals
         self.windows, self._has_day = WINDOWS, isinstance(arrivals, Diurnal)
         if isinstance(arrivals, Diurnal):

@@ -47,9 +47,9 @@ class Window(NamedTuple):
     def of(cls, row: Any, stages: int) -> Window:
         """The window of a row of `width`, of numbers or of arrays, one entry for each of several nodes."""
         plans = stage_place(stages)
-        by_stage = tuple((row[at], row[at + 1], row[at + 2]) for at in range(_SINGLE, plans, PER_STAGE))
-        by_plan = tuple((row[at], row[at + 1]) for at in range(plans, len(row), 2))
-        fields: list[Any] = [*row[:_SINGLE], by_stage, by_plan]
+        of_stages, of_plans = row[_SINGLE:plans], row[plans:]
+        by_stage = tuple(zip(of_stages[0::3], of_stages[1::3], of_stages[2::3], strict=True))
+        fields: list[Any] = [*row[:_SINGLE], by_stage, tuple(zip(of_plans[0::2], of_plans[1::2], strict=True))]
         return cls(*fields)
 
     @classmethod
@@ -111,7 +111,14 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
         stages.append((cpu, accelerator, float(count_at_stage(ahead, log.first, log.end_s, 1, end_s))))
     count = len(scenario.planned_items)
     by_plan = sample_by_plan(
-        records.arrival_s, records.completion_s, records.setting[:, PLAN], count, begin_s, end_s, scenario.sla_s
+        sample,
+        records.arrival_s,
+        records.completion_s,
+        records.setting[:, PLAN],
+        count,
+        begin_s,
+        end_s,
+        scenario.sla_s,
     )
     return Window(
         begin_s=begin_s,
@@ -142,8 +149,9 @@ def _busy_seconds(records: Records, begin_s: float, end_s: float) -> list[tuple[
     """By stage, the server-seconds inside [begin_s, end_s) on the CPU and on the accelerator."""
     from deeprec_env.simulation.kernels import busy_seconds
 
+    left_s = records.completion_s  # no stage is left later than that
     return [
-        busy_seconds(log.offloaded, log.first, log.start_s, log.end_s, begin_s, end_s, position == 0)
+        busy_seconds(log.offloaded, log.first, log.start_s, log.end_s, left_s, begin_s, end_s, position == 0)
         for position, log in enumerate(records.stages)
     ]
 

@@ -97,7 +97,7 @@ def test_windows_are_the_same_in_both_engines_and_in_a_stack(
     scenario: Scenario, traffic: Traffic, windows: list[Setting], interval: float
 ) -> None:
     engines = [make_engine(scenario, traffic, name) for name in ENGINES]
-    stack = BatchedNodes(scenario, 2) if all_rows(scenario) else None
+    stack = BatchedNodes([scenario, scenario]) if all_rows(scenario) else None
     if stack is not None:
         stack.start([traffic, traffic])
     for index, setting in enumerate(windows):
@@ -106,9 +106,8 @@ def test_windows_are_the_same_in_both_engines_and_in_a_stack(
         one, two = (engine.run_window(Setting(size, threshold, plan), *span) for engine in engines)
         assert one == two
         if stack is not None:
-            rows = stack.run_window(
-                Setting(np.full(2, size), np.full(2, threshold_number(threshold)), np.full(2, plan)), *span
-            )
+            settings = np.tile(Setting(size, threshold, plan).numbers, (2, 1))
+            rows = stack.run_window(settings, *(np.full(2, time_s) for time_s in span))
             assert [Window.of(row, len(scenario.stages)) for row in rows.tolist()] == [one] * 2
     for engine in engines:
         engine.close()
