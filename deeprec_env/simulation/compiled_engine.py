@@ -121,8 +121,10 @@ class CompiledEngine:
 
     def _grow(self, needed: tuple[int, int]) -> bool:
         """Make room for queries and requests, where there is too little of it."""
+        if needed == (0, 0):
+            return False
         self._state = with_room(self._node, self._state, *needed)
-        return needed != (0, 0)
+        return True
 
     def drain(self) -> None:
         """Run until every query has completed."""

@@ -97,9 +97,9 @@ def busy_seconds(
     cpu_s = accelerator_s = 0.0
     cpu_counts = accelerator_counts = True
     for query in range(len(offloaded)):
-        if left_s[query] <= begin_s or not (accelerator_counts if offloaded[query] else cpu_counts):
+        if not (accelerator_counts if offloaded[query] else cpu_counts):
             continue
-        if first[query] == first[query + 1]:
+        if left_s[query] <= begin_s or first[query] == first[query + 1]:
             continue
         if in_order and start_s[first[query]] >= until_s:  # then so are its other requests
             if offloaded[query]:

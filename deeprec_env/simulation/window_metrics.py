@@ -81,26 +81,31 @@ def measure_sample(
     count = len(arrival_s)
     times_s = np.empty(count)  # ages from its front on, latencies from its end
     arrived = arrived_items = completed = backlog = old = late = 0
-    for query in range(count - 1, -1, -1):  # from the last arrival on, so that ages ascend
-        if begin_s <= arrival_s[query] < end_s:
+    for query in range(count - 1, -1, -1):
+        if arrival_s[query] < begin_s:  # and so did all before it
+            break
+        if arrival_s[query] < end_s:
             arrived += 1
             arrived_items += items[query]
-        if completion_s[query] >= end_s:
-            backlog += 1
-            times_s[old] = end_s - arrival_s[query]
-            old += times_s[old] > sla_s
-        elif completion_s[query] >= begin_s:
+    for query in range(count - 1, -1, -1):  # from the last arrival on, so that ages ascend
+        in_flight = completion_s[query] >= end_s
+        age_s = end_s - arrival_s[query]
+        times_s[old] = age_s  # free while this query's latency is still to come
+        backlog += in_flight
+        old += in_flight & (age_s > sla_s)
+        if not in_flight and completion_s[query] >= begin_s:
             completed += 1
-            times_s[count - completed] = completion_s[query] - arrival_s[query]
-            late += times_s[count - completed] > sla_s
+            latency_s = completion_s[query] - arrival_s[query]
+            times_s[count - completed] = latency_s
+            late += latency_s > sla_s
     mean_items = arrived_items / arrived if arrived else 0.0
     size = completed + old
     if size == 0:
         return Sample(0.0, 0.0, 0.0, 0.0, size, arrived, completed, mean_items, backlog, 0)
-    age_s, latency_s = times_s[:old], times_s[count - completed :]
-    latency_s.sort()
-    p50_s, p95_s = percentile(latency_s, age_s, 0.5), percentile(latency_s, age_s, 0.95)
-    p99_s, late = percentile(latency_s, age_s, 0.99), late + old
+    ages_s, latencies_s = times_s[:old], times_s[count - completed :]
+    latencies_s.sort()
+    p50_s, p95_s = percentile(latencies_s, ages_s, 0.5), percentile(latencies_s, ages_s, 0.95)
+    p99_s, late = percentile(latencies_s, ages_s, 0.99), late + old
     return Sample(p50_s, p95_s, p99_s, late / size, size, arrived, completed, mean_items, backlog, size - late)
 
 
