@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.node_env import NodeEnv
-from deeprec_env.envs.task import AnyScenario
+from deeprec_env.envs.task_source import ScenarioSource, task_source
 
 
 class CapacityEnv(NodeEnv):
@@ -70,9 +72,12 @@ class CapacityEnv(NodeEnv):
 
     def __init__(
         self,
-        scenario: AnyScenario = "dlrm-rmc1",
+        scenario: ScenarioSource = "dlrm-rmc1",
         engine: str = "compiled",
         reward: str = "carried",
         render_mode: str | None = None,
+        ladders: str | None = None,
     ) -> None:
-        super().__init__(CapacityTask(scenario, reward), engine, render_mode)
+        super().__init__(
+            task_source(scenario, partial(CapacityTask, reward=reward, ladders=ladders)), engine, render_mode
+        )

@@ -47,8 +47,8 @@ class CapacityTask(Task):
     rewards = CAPACITY_REWARDS
     windows = WINDOWS
 
-    def __init__(self, scenario: AnyScenario, reward: str) -> None:
-        super().__init__(scenario, reward)
+    def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
+        super().__init__(scenario, reward, ladders)
         self.interval_s = max(self.interval_s, SHORTEST_WINDOW * self.scenario.sla_s)
         self.scale_qps = reference_qps(self.scenario)
         self.grid_qps: Floats = self.scale_qps * STEP ** np.arange(LOWEST, HIGHEST + 1.0)

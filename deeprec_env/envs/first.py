@@ -23,4 +23,6 @@ def serving_vector_env(num_envs: int = 1, scenario: Any = DEFAULT, **arguments: 
 
 
 def _of_v0(scenario: Any) -> Any:
+    if isinstance(scenario, list | tuple):
+        return [_of_v0(each) for each in scenario]
     return f"v0/{scenario}" if isinstance(scenario, str) and is_preset(f"v0/{scenario}") else scenario

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.envs.rendering import RENDER_MODES, Frame, Picture, describe
 from deeprec_env.envs.task import Episode, Task, split_of
+from deeprec_env.envs.task_source import OneTask, TaskSource
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.checks import check_setting
@@ -27,16 +28,18 @@ class NodeEnv(gym.Env[Observation, Any]):
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012  (gymnasium's own type)
 
-    def __init__(self, task: Task, engine: str, render_mode: str | None) -> None:
+    def __init__(self, task: Task | TaskSource, engine: str, render_mode: str | None) -> None:
         engine_kind(engine)
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise InputError("render_mode", render_mode, f"must be None or one of {', '.join(RENDER_MODES)}")
         self.render_mode = render_mode
-        self._task = task
-        self._picture = self._drawn() if render_mode == "rgb_array" else None
+        self._picture: Picture | None = None
+        self._tasks = OneTask(task) if isinstance(task, Task) else task
+        self._take(self._tasks.first)
+        task = self._task
+        if render_mode == "rgb_array":
+            self._picture = self._drawn()
         self.engine_name = engine
-        self.scenario, self.interval_s = task.scenario, task.interval_s
-        self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
         self.action_space, self.observation_space = task.action_space, task.observation_space
         self._levels = [len(task.ladders[name]) for name in task.controls]
         self.windows = task.windows
@@ -48,6 +51,13 @@ class NodeEnv(gym.Env[Observation, Any]):
         self._engine: Engine | None = None
         self._opened: Episode | None = None
         self._setting: Setting = task.start  # in force
+
+    def _take(self, task: Task) -> None:
+        """Let a task be the episode's."""
+        self._task = task
+        self._picture = None  # of another scenario
+        self.scenario, self.interval_s = task.scenario, task.interval_s
+        self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -157,6 +167,9 @@ class NodeEnv(gym.Env[Observation, Any]):
     def _start(self) -> None:
         self.close()
         self._frames = []
+        task = self._tasks.task_of(*self._episode_key())
+        if task is not self._task:
+            self._take(task)
         self._setting = self._task.start
         self._opened = self._task.open(*self._episode_key(), self.windows)
         self._engine = make_engine(self.scenario, self._opened.start(), self.engine_name)

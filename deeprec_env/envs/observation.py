@@ -30,27 +30,31 @@ def observe(
     places: Any,
     seen: Any,
     *,
-    sla_s: float,
-    scale_qps: float,
-    mean_items: float,
+    sla_s: Any,
+    scale_qps: Any,
+    mean_items: Any,
 ) -> NDArray[np.float32]:
     """The observation after a `Window`, (12 + k,); of a `Window` of arrays (n,), (n, 12 + k).
 
     `places` are those of batch size and threshold on their ladders, 0 to 1; `seen` are the last k entries, (k,) or
-    (n, k).
+    (n, k). What rates, times and sizes are measured by are numbers, or arrays (n,).
     """
-    own = np.asarray(seen, dtype=np.float64)
-    values = np.empty((*np.shape(window.p50_s), len(_MEASURED) + own.shape[-1]))
-    values[..., 0] = window.p50_s / sla_s
-    values[..., 1] = window.p95_s / sla_s
-    values[..., 2] = window.p99_s / sla_s
-    values[..., 3] = window.violation_rate
-    values[..., 4] = window.offered_qps / scale_qps
-    values[..., 5] = window.completed_qps / scale_qps
-    values[..., 6] = window.mean_items / mean_items
-    values[..., 7] = window.cpu_utilisation
-    values[..., 8] = window.accelerator_utilisation
-    values[..., 9] = np.log1p(window.backlog / (scale_qps * sla_s))
-    values[..., 10], values[..., 11] = places
-    values[..., len(_MEASURED) :] = own
-    return np.clip(values, -1.0, HIGHEST, out=values).astype(np.float32)
+    measured = (
+        window.p50_s / sla_s,
+        window.p95_s / sla_s,
+        window.p99_s / sla_s,
+        window.violation_rate,
+        window.offered_qps / scale_qps,
+        window.completed_qps / scale_qps,
+        window.mean_items / mean_items,
+        window.cpu_utilisation,
+        window.accelerator_utilisation,
+        np.log1p(window.backlog / (scale_qps * sla_s)),
+        *places,
+    )
+    if isinstance(window.p50_s, float):
+        values = np.array([*measured, *seen], dtype=np.float64)
+    else:
+        own = np.asarray(seen, dtype=np.float64)
+        values = np.concatenate([np.stack(measured, axis=-1), own], axis=-1)
+    return values.clip(-1.0, HIGHEST, out=values).astype(np.float32)

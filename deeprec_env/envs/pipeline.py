@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from deeprec_env.envs.pipeline_task import PipelineTask
-from deeprec_env.envs.task import AnyScenario
+from deeprec_env.envs.task_source import ScenarioSource, task_source
 from deeprec_env.envs.traffic_env import TrafficEnv
 
 
@@ -77,12 +79,15 @@ class PipelineEnv(TrafficEnv):
 
     def __init__(
         self,
-        scenario: AnyScenario = "recpipe-cpu",
+        scenario: ScenarioSource = "recpipe-cpu",
         engine: str = "compiled",
         reward: str = "quality",
         render_mode: str | None = None,
+        ladders: str | None = None,
     ) -> None:
-        super().__init__(PipelineTask(scenario, reward), engine, render_mode)
+        super().__init__(
+            task_source(scenario, partial(PipelineTask, reward=reward, ladders=ladders)), engine, render_mode
+        )
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -25,9 +25,10 @@ class PipelineTask(ServingTask):
     """Rank as well as the target allows."""
 
     controls = PIPELINE_CONTROLS
+    numbers = (*ServingTask.numbers, "best_quality", "qualities")
     rewards = PIPELINE_REWARDS
 
-    def __init__(self, scenario: AnyScenario, reward: str) -> None:
+    def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
         loaded = with_pipeline_day(load_scenario(scenario))
         self._pools = [(s, KINDS.index(kind)) for s, stage in enumerate(loaded.stages) for kind in stage.pools()]
         self.fields = (
@@ -37,7 +38,7 @@ class PipelineTask(ServingTask):
             *(f"plan_{index}" for index in range(len(loaded.planned_stages))),
             *("quality", "day_sin", "day_cos"),
         )
-        super().__init__(loaded, reward)
+        super().__init__(loaded, reward, ladders)
         self.plans = tuple(loaded.plan_names)
         self.best_quality = best_quality(loaded)
         self.qualities = tuple((plan.quality or 0.0) / self.best_quality for plan in rated_plans(loaded))
@@ -49,7 +50,7 @@ class PipelineTask(ServingTask):
 
     def observe(self, window: Any, places: Normalised, seen: Any) -> NDArray[np.float32]:
         """As of every task, with stages, plan and quality before the episode's entries."""
-        unit = self.scale_qps * self.scenario.sla_s
+        unit = self.scale_qps * self.sla_s
         own = [
             *(window.stages[stage][kind] for stage, kind in self._pools),
             *(np.log1p(backlog / unit) for *_, backlog in window.stages),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from deeprec_env.envs.serving_task import ServingTask
-from deeprec_env.envs.task import AnyScenario
+from deeprec_env.envs.task_source import ScenarioSource, task_source
 from deeprec_env.envs.traffic_env import TrafficEnv
 
 
@@ -63,9 +65,12 @@ class ServingEnv(TrafficEnv):
 
     def __init__(
         self,
-        scenario: AnyScenario = "dlrm-rmc1",
+        scenario: ScenarioSource = "dlrm-rmc1",
         engine: str = "compiled",
         reward: str = "tail",
         render_mode: str | None = None,
+        ladders: str | None = None,
     ) -> None:
-        super().__init__(ServingTask(scenario, reward), engine, render_mode)
+        super().__init__(
+            task_source(scenario, partial(ServingTask, reward=reward, ladders=ladders)), engine, render_mode
+        )

@@ -27,8 +27,8 @@ class ServingTask(Task):
     fields: tuple[str, ...] = FIELDS
     rewards = REWARDS
 
-    def __init__(self, scenario: AnyScenario, reward: str) -> None:
-        super().__init__(scenario, reward)
+    def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
+        super().__init__(scenario, reward, ladders)
         arrivals = self.scenario.workload.arrivals
         self.windows, self._has_day = WINDOWS, isinstance(arrivals, Diurnal)
         if isinstance(arrivals, Diurnal):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,8 @@ from deeprec_env.envs.rewards import Scale
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.schema import THRESHOLDS, Scenario
 from deeprec_env.scenario.setting import Setting, SettingNumbers, threshold_number
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import SPLITS, Traffic, episode_seed
@@ -64,35 +66,50 @@ class Task(ABC):
     `windows` is the length of an episode, `scale_qps` the rate that rates are measured by.
 
     A task whose actions are no indices on ladders sets its own `action_space` and `decode_action`.
+
+    With `ladders="common"` a node that has nothing to choose a threshold for takes the full ladder of thresholds and
+    ignores what is chosen: the one that it starts with stays in force.
+
+    `numbers` names the attributes that `observe` and `info` measure windows by, so that tasks can be put side by side.
     """
 
+    numbers: tuple[str, ...] = ("sla_s", "sla_ms", "scale_qps", "mean_items")
     controls: tuple[str, ...] = ("batch_size", "threshold")
     fields: tuple[str, ...]
     rewards: Mapping[str, Callable[[Window, Scale], float]]
     windows: int
     scale_qps: float
 
-    def __init__(self, scenario: AnyScenario, reward: str) -> None:
+    def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
         if reward not in self.rewards:
             raise InputError("reward", reward, f"must be one of {', '.join(self.rewards)}")
+        if ladders not in (None, "common"):
+            raise InputError("ladders", ladders, "must be null or common")
         self._reward = self.rewards[reward]
         self.scenario = load_scenario(scenario)
         self.interval_s = self.scenario.control.interval_s
-        self.batch_sizes: tuple[int, ...] = self.scenario.control.batch_sizes
-        self.thresholds: tuple[Threshold, ...] = self.scenario.thresholds
+        self.sla_s, self.sla_ms = self.scenario.sla_s, self.scenario.sla_ms
+        self.mean_items = self.scenario.workload.sizes.mean_items
         self.ladders = self.scenario.ladders
+        both = any(len(stage.pools()) == 2 for stage in self.scenario.stages)
+        self._ignores_threshold = ladders == "common" and not both and self.scenario.thresholds == (None,)
+        if self._ignores_threshold:
+            self.ladders = self.ladders | {"threshold": THRESHOLDS}
+        self.batch_sizes: tuple[int, ...] = self.ladders["batch_size"]
+        self.thresholds: tuple[Threshold, ...] = self.ladders["threshold"]
         pools = [pool for stage in self.scenario.stages for pool in stage.pools().values()]
         self.full_w = sum(pool.busy_w for pool in pools)
         self.action_space: gym.Space[Any] = gym.spaces.MultiDiscrete(
             [len(self.ladders[name]) for name in self.controls]
         )
         self.observation_space = gym.spaces.Box(-1.0, HIGHEST, (len(self.fields),), np.float32)
-        self._mean_items = self.scenario.workload.sizes.mean_items
+        self._decoded: dict[tuple[int, ...], Setting] = {}  # by action: a step takes long enough
+        self._places: dict[Setting, Normalised] = {}
 
     @cached_property
     def scale(self) -> Scale:
         """What rewards measure a window by."""
-        return Scale(self.scenario.sla_s, self.full_w, self.scale_qps)
+        return Scale(self.sla_s, self.full_w, self.scale_qps)
 
     @abstractmethod
     def open(self, seed: int, split: str, episode: int, windows: int) -> Episode:
@@ -114,8 +131,16 @@ class Task(ABC):
 
     def decode_action(self, action: Any, in_force: Setting) -> Setting:
         """The setting of an action, given by its indices; `in_force` is that of the window before."""
-        named = zip(self.controls, action, strict=True)
-        return self.start.replace(**{name: self.ladders[name][index] for name, index in named})
+        indices = tuple(action)
+        setting = self._decoded.get(indices)
+        if setting is None:
+            named = zip(self.controls, indices, strict=True)
+            levels = {name: self._in_force(name, self.ladders[name][index]) for name, index in named}
+            setting = self._decoded[indices] = self.start.replace(**levels)
+        return setting
+
+    def _in_force(self, control: str, level: Any) -> Any:
+        return self.start.threshold if control == "threshold" and self._ignores_threshold else level
 
     @property
     def by_ladders(self) -> bool:
@@ -132,8 +157,31 @@ class Task(ABC):
 
     def normalised(self, setting: Setting) -> Normalised:
         """Where batch size and threshold stand on the ladders, 0 to 1; plans have no order, theirs is the index."""
-        batch_size = _normalised(setting.batch_size, self.batch_sizes)
-        return Normalised(batch_size, _normalised(setting.threshold, self.thresholds), setting.plan)
+        found = self._places.get(setting)
+        if found is None:
+            batch_size = _normalised(setting.batch_size, self.batch_sizes)
+            threshold = _normalised(setting.threshold, self.thresholds)
+            found = self._places[setting] = Normalised(batch_size, threshold, setting.plan)
+        return found
+
+    @cached_property
+    def levels(self) -> dict[str, tuple[Floats, Floats]]:
+        """By control and index on its ladder: what is put in force, as a number and normalised."""
+        found = {}
+        for name in self.controls:
+            settings = [self.start.replace(**{name: self._in_force(name, level)}) for level in self.ladders[name]]
+            numbers = np.array([getattr(each.numbers, name) for each in settings])
+            found[name] = numbers, np.array([getattr(self.normalised(each), name) for each in settings])
+        return found
+
+    def beside(self, tasks: Sequence[Task]) -> Task:
+        """This task for `observe` and `info` of several nodes, each with a task of its own: `numbers` are arrays."""
+        if all(task is self for task in tasks):
+            return self
+        several = copy(self)
+        for name in self.numbers:
+            setattr(several, name, np.array([getattr(task, name) for task in tasks]).T)
+        return several
 
     def observe(self, window: Any, places: Normalised, seen: Any) -> NDArray[np.float32]:
         """The observation after a `Window`; of arrays for several nodes, one row for each. `seen`: the episode's."""
@@ -141,9 +189,9 @@ class Task(ABC):
             window,
             places[:2],
             seen,
-            sla_s=self.scenario.sla_s,
+            sla_s=self.sla_s,
             scale_qps=self.scale_qps,
-            mean_items=self._mean_items,
+            mean_items=self.mean_items,
         )
 
     def info(self, window: Any, setting: SettingNumbers) -> dict[str, Any]:
@@ -161,14 +209,19 @@ class Task(ABC):
             "accelerator_utilisation": window.accelerator_utilisation,
             "backlog": window.backlog,
             "energy_j": window.energy_j,
-            "sla_ms": self.scenario.sla_ms,
+            "sla_ms": self.sla_ms,
         }
 
 
-def episode_child(seed: int, split: str, episode: int) -> np.random.Generator:
-    """What is random in an episode beside its stream of queries: a fifth child, for the stream has the first four."""
+OWN_CHILD, SCENARIO_CHILD = 4, 6
+"""Children of an episode's seed, beside those of its stream of queries: what a task draws, and what its scenario is
+drawn with."""
+
+
+def episode_child(seed: int, split: str, episode: int, child: int = OWN_CHILD) -> np.random.Generator:
+    """What is random in an episode beside its stream of queries, which has the first four children."""
     sequence = episode_seed(seed, split, episode)
-    return np.random.default_rng(np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, 4)))
+    return np.random.default_rng(np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, child)))
 
 
 def split_of(options: Mapping[str, Any] | None) -> str:

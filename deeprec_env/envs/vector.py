@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -16,7 +17,8 @@ from deeprec_env.cores import usable_cores
 from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
-from deeprec_env.envs.task import AnyScenario, Episode, Normalised, Task, split_of
+from deeprec_env.envs.task import Episode, Normalised, Task, split_of
+from deeprec_env.envs.task_source import OneTask, ScenarioSource, TaskSource, check_alike, task_sources
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.setting import Setting, SettingNumbers
@@ -30,48 +32,68 @@ T = TypeVar("T")
 
 
 class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArray[Any]]):
-    """`num_envs` copies of a `NodeEnv` in one object: the same results with the same seeds, several times faster.
+    """`num_envs` environments like `NodeEnv` in one object: the same results with the same seeds, several times faster.
 
     Spaces, rewards, infos and `reset`'s options are those of the single environment, batched; `reset(seed=S)` gives S,
-    S + 1, ... to the environments. All episodes are of one length and end in the same step, in which the next
-    (training) ones start (`AutoresetMode.SAME_STEP`): the observations are theirs, and `infos` holds the last ones as
-    `final_obs` and `final_info`. `threads` (default: the cores this process may use) share the environments. The
-    attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or shorter. There are
-    no pictures of it: `render_mode` must be None.
+    S + 1, ... to the environments. `scenario` may be a list, one for each environment, and their nodes may differ in
+    all but the lengths of their ladders, what is observed of them and the length of an episode. All episodes end in the
+    same step, in which the next (training) ones start (`AutoresetMode.SAME_STEP`): the observations are theirs, and
+    `infos` holds the last ones as `final_obs` and `final_info`. `threads` (default: the cores this process may use)
+    share the environments. The attribute `windows` is the length of an episode; set before `reset`, it makes episodes
+    longer or shorter. `scenarios` holds those of the present episodes. There are no pictures of it: `render_mode` must
+    be None.
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
-    def __init__(self, num_envs: int, task: Task, engine: str, threads: int | None, render_mode: str | None) -> None:
-        for name, value in (("num_envs", num_envs), ("threads", 1 if threads is None else threads)):
-            if value < 1:
-                raise InputError(name, value, "must be at least 1")
+    def __init__(
+        self,
+        num_envs: int,
+        tasks: Task | Sequence[TaskSource],
+        engine: str,
+        threads: int | None,
+        render_mode: str | None,
+    ) -> None:
+        """`tasks`: one for all, or a source of tasks for each environment, from `task_sources`."""
+        _check_count("threads", 1 if threads is None else threads)
         engine_kind(engine, BATCH)
         if render_mode is not None:
             raise InputError("render_mode", render_mode, "must be None")
         self.render_mode = None
-        self._task = task
-        self.num_envs, self.scenario = num_envs, task.scenario
+        self._sources = [OneTask(tasks)] * num_envs if isinstance(tasks, Task) else list(tasks)
+        self.num_envs = _check_count("num_envs", num_envs)
+        self._take([source.first for source in self._sources])
+        task = self._task
+        self.scenario = task.scenario
         self.single_action_space, self.single_observation_space = task.action_space, task.observation_space
         self.action_space = batch_space(task.action_space, num_envs)
         self.observation_space = batch_space(task.observation_space, num_envs)
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
         self.windows = task.windows
-        # By index on the ladders, where actions are that: the levels as numbers, and normalised for the observation.
-        self._levels, self._normalised = {}, {}
-        for name in task.controls:
-            settings = [task.start.replace(**{name: level}) for level in task.ladders[name]]
-            self._levels[name] = np.array([getattr(each.numbers, name) for each in settings])
-            self._normalised[name] = np.array([getattr(task.normalised(each), name) for each in settings])
         self._seeds: list[int] | None = None
         self._split, self._episode, self._step = "train", 0, -1
         self._opened: list[Episode] = []
         self._in_force: list[Setting] = []  # of a task that decodes actions itself
         parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
-        self._parts = [
-            (slice(int(part[0]), int(part[-1]) + 1), BatchedNodes(self.scenario, len(part))) for part in parts
-        ]
+        slices = [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
+        self._parts = [(part, BatchedNodes(self.scenarios[part])) for part in slices]
         self._workers: ThreadPoolExecutor | None = None
+
+    def _take(self, tasks: Sequence[Task]) -> None:
+        """Let these be the tasks of the episodes, one for each environment."""
+        self._each, self._task = list(tasks), tasks[0].beside(tasks)
+        self.scenarios = [task.scenario for task in tasks]
+        self._interval_s = np.array([task.interval_s for task in tasks])
+        self._start_settings: Floats = np.array([task.start.numbers for task in tasks])
+        self._start_places = Normalised(*np.array([task.normalised(task.start) for task in tasks]).T)
+        # By environment and index on the ladders: the levels as numbers, and normalised for the observation.
+        self._levels, self._normalised = {}, {}
+        for name in tasks[0].controls:
+            self._levels[name], self._normalised[name] = (
+                np.array([task.levels[name][kind] for task in tasks]) for kind in range(2)
+            )
+        self._shapes = [(len(scenario.stages), len(scenario.planned_stages)) for scenario in self.scenarios]
+        self._shape = self._shapes[0] if len(set(self._shapes)) == 1 else (0, 0)  # what is there in all
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -100,23 +122,23 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         task = self._task
         settings, places = (self._by_ladders if task.by_ladders else self._by_task)(actions)
         step, self._step = self._step, -1  # an interrupt leaves the nodes at different times
-        begin_s, end_s = step * task.interval_s, (step + 1) * task.interval_s
+        begin_s, end_s = step * self._interval_s, (step + 1) * self._interval_s
 
         def run(part: slice, nodes: BatchedNodes) -> Floats:
             ahead = [episode.ahead(step) for episode in self._opened[part]]
             known = [traffic for traffic in ahead if traffic is not None]
             if known:
                 nodes.expect(known)
-            return nodes.run_window(settings[part], begin_s, end_s)
+            return nodes.run_window(settings[part], begin_s[part], end_s[part])
 
-        windows = np.concatenate(self._spread(run))
-        stages = len(self.scenario.stages)
-        each = [Window.of(row, stages) for row in windows.tolist()]
+        windows = self._spread(run)
+        each = self._windows_of([row for part in windows for row in part.tolist()])
         for episode, window in zip(self._opened, each, strict=True):
             episode.on_window(window)
         self._step = step + 1
-        rewards = np.array([task.reward(window) for window in each])
-        columns = Window.of(windows.T.copy(), stages)
+        rewards = np.array([task.reward(window) for task, window in zip(self._each, each, strict=True)])
+        stages, plans = self._shape
+        columns = Window.of(np.concatenate([part[:, : width(stages, plans)] for part in windows]).T.copy(), stages)
         observations = task.observe(columns, places, self._context_features())
         infos = self._infos(columns, settings)
         over = self._step >= self.windows
@@ -141,53 +163,59 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         """The next episode of every environment, an idle node with the scenario's settings."""
         assert self._seeds is not None
         self._step = -1  # until all have started
-        seeds, task = self._seeds, self._task
+        seeds = self._seeds
+        tasks = [
+            source.task_of(seed, self._split, self._episode) for source, seed in zip(self._sources, seeds, strict=True)
+        ]
+        if any(task is not before for task, before in zip(tasks, self._each, strict=True)):
+            for task in tasks[1:]:
+                check_alike("scenario", tasks[0], task)
+            self._take(tasks)
 
         def start(part: slice, nodes: BatchedNodes) -> list[Episode]:
-            opened = [task.open(seed, self._split, self._episode, self.windows) for seed in seeds[part]]
-            nodes.start([episode.start() for episode in opened])
+            opened = [
+                task.open(seed, self._split, self._episode, self.windows)
+                for task, seed in zip(tasks[part], seeds[part], strict=True)
+            ]
+            nodes.start([episode.start() for episode in opened], self.scenarios[part])
             return opened
 
         self._opened = [episode for opened in self._spread(start) for episode in opened]
         self._step = 0
-        self._in_force = [task.start] * self.num_envs
-        stages, plans = len(self.scenario.stages), len(self.scenario.planned_stages)
+        self._in_force = [task.start for task in self._each]
+        stages, plans = self._shape
         columns = Window.of(np.zeros((width(stages, plans), self.num_envs)), stages)
-        places = self._everywhere(task.normalised(task.start))
-        observations = task.observe(columns, places, self._context_features())
-        return observations, self._infos(columns, self._start_settings())
+        observations = self._task.observe(columns, self._start_places, self._context_features())
+        return observations, self._infos(columns, self._start_settings)
 
     def _by_ladders(self, actions: NDArray[np.int64]) -> tuple[Floats, Normalised]:
         """The settings (num_envs, controls) of indices on the ladders, and where they stand on them."""
         given = np.asarray(actions)
         if given.dtype.kind not in "iu" or not self.action_space.contains(given.astype(np.int64)):
             raise InputError("action", actions, f"must be in {self.action_space}")
-        chosen = dict(zip(self._task.controls, given.T, strict=True))
-        settings = self._start_settings()
-        for name, index in chosen.items():
-            settings[:, SettingNumbers._fields.index(name)] = self._levels[name][index]
-        places = self._everywhere(self._task.normalised(self._task.start))
-        return settings, places._replace(**{name: self._normalised[name][index] for name, index in chosen.items()})
+        rows = np.arange(self.num_envs)
+        settings, places = self._start_settings.copy(), {}
+        for name, index in zip(self._task.controls, given.T, strict=True):
+            settings[:, SettingNumbers._fields.index(name)] = self._levels[name][rows, index]
+            places[name] = self._normalised[name][rows, index]
+        return settings, self._start_places._replace(**places)
 
     def _by_task(self, actions: Any) -> tuple[Floats, Normalised]:
-        """The same of actions that the task decodes itself, one environment after the other."""
+        """The same of actions that the tasks decode themselves, one environment after the other."""
         if not self.action_space.contains(actions):
             raise InputError("action", actions, f"must be in {self.action_space}")
-        pairs = zip(iterate(self.action_space, actions), self._in_force, strict=True)
-        decoded = [self._task.decode_action(action, in_force) for action, in_force in pairs]
-        for setting in decoded:
-            check_setting(self.scenario, setting)
+        given = zip(self._each, iterate(self.action_space, actions), self._in_force, strict=True)
+        decoded = [task.decode_action(action, in_force) for task, action, in_force in given]
+        for scenario, setting in zip(self.scenarios, decoded, strict=True):
+            check_setting(scenario, setting)
         self._in_force = decoded
-        places = [self._task.normalised(setting) for setting in decoded]
+        places = [task.normalised(setting) for task, setting in zip(self._each, decoded, strict=True)]
         return np.array([setting.numbers for setting in decoded]), Normalised(*map(np.array, zip(*places, strict=True)))
 
-    def _start_settings(self) -> Floats:
-        """The setting at an episode's start, once for every environment, (num_envs, controls)."""
-        return np.tile(np.array(self._task.start.numbers), (self.num_envs, 1))
-
-    def _everywhere(self, normalised: Normalised) -> Normalised:
-        """The same in every environment, arrays (num_envs,)."""
-        return Normalised(*(np.full(self.num_envs, value) for value in normalised))
+    def _windows_of(self, rows: list[list[float]]) -> list[Window]:
+        """Every node's window, of its own stages and plans."""
+        pairs = zip(rows, self._shapes, strict=True)
+        return [Window.of(row[: width(stages, plans)], stages) for row, (stages, plans) in pairs]
 
     def _infos(self, columns: Window, settings: Floats) -> dict[str, Any]:
         infos = self._task.info(columns, SettingNumbers(*settings.T))
@@ -221,13 +249,15 @@ class ServingVectorEnv(NodeVectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        scenario: AnyScenario = "dlrm-rmc1",
+        scenario: ScenarioSource | Sequence[ScenarioSource] = "dlrm-rmc1",
         engine: str = "compiled",
         reward: str = "tail",
         threads: int | None = None,
         render_mode: str | None = None,
+        ladders: str | None = None,
     ) -> None:
-        super().__init__(num_envs, ServingTask(scenario, reward), engine, threads, render_mode)
+        make = partial(ServingTask, reward=reward, ladders=ladders)
+        super().__init__(num_envs, task_sources(scenario, num_envs, make), engine, threads, render_mode)
 
 
 class CapacityVectorEnv(NodeVectorEnv):
@@ -236,13 +266,15 @@ class CapacityVectorEnv(NodeVectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        scenario: AnyScenario = "dlrm-rmc1",
+        scenario: ScenarioSource | Sequence[ScenarioSource] = "dlrm-rmc1",
         engine: str = "compiled",
         reward: str = "carried",
         threads: int | None = None,
         render_mode: str | None = None,
+        ladders: str | None = None,
     ) -> None:
-        super().__init__(num_envs, CapacityTask(scenario, reward), engine, threads, render_mode)
+        make = partial(CapacityTask, reward=reward, ladders=ladders)
+        super().__init__(num_envs, task_sources(scenario, num_envs, make), engine, threads, render_mode)
 
 
 class PipelineVectorEnv(NodeVectorEnv):
@@ -251,13 +283,21 @@ class PipelineVectorEnv(NodeVectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        scenario: AnyScenario = "recpipe-cpu",
+        scenario: ScenarioSource | Sequence[ScenarioSource] = "recpipe-cpu",
         engine: str = "compiled",
         reward: str = "quality",
         threads: int | None = None,
         render_mode: str | None = None,
+        ladders: str | None = None,
     ) -> None:
-        super().__init__(num_envs, PipelineTask(scenario, reward), engine, threads, render_mode)
+        make = partial(PipelineTask, reward=reward, ladders=ladders)
+        super().__init__(num_envs, task_sources(scenario, num_envs, make), engine, threads, render_mode)
+
+
+def _check_count(name: str, value: int) -> int:
+    if value < 1:
+        raise InputError(name, value, "must be at least 1")
+    return value
 
 
 def _one_by_one(observations: Observations) -> NDArray[Any]:

@@ -16,23 +16,31 @@ _INNER = LEVELS[1:-1]
 
 
 @compiled
-def _profile_s(row: Floats, items: int, u: float) -> float:
-    """Linear in the batch, constant before the first, by the last slope behind the last; then linear in the level.
+def _place_among_batches(row: Floats, items: int) -> tuple[int, float]:
+    """Which of a profile's slopes a request of so many items is on, and how far along: above 1 behind the last batch.
 
-    Places are counted rather than searched, the levels known when this is compiled: without branches that depend on
-    the noise it is several times faster.
+    Places are counted rather than searched, without branches that depend on the request.
     """
     batches = int(row[1])
-    of_batch, of_quantile = 2, 2 + batches
-    i = k = 0
+    i = 0
     for batch in range(1, batches - 1):
-        i += items >= row[of_batch + batch]
+        i += items >= row[2 + batch]
+    below, above = row[2 + i], row[2 + i + 1]
+    return i, max((items - below) / (above - below), 0.0)
+
+
+@compiled
+def _profile_s(row: Floats, i: int, weight: float, u: float) -> float:
+    """Linear in the batch, constant before the first, by the last slope behind the last; then linear in the level.
+
+    `i`, `weight` are the place among the batches. The levels are known when this is compiled: without branches that
+    depend on the noise it is several times faster.
+    """
+    k = 0
     for level in _INNER:
         k += u >= level
-    below, above = row[of_batch + i], row[of_batch + i + 1]
-    weight = max((items - below) / (above - below), 0.0)
     along = min(max((u - LEVELS[k]) / (LEVELS[k + 1] - LEVELS[k]), 0.0), 1.0)
-    here = of_quantile + i * len(LEVELS) + k
+    here = 2 + int(row[1]) + i * len(LEVELS) + k
     next_ = here + len(LEVELS)
     low = row[here] + weight * (row[next_] - row[here])
     high = row[here + 1] + weight * (row[next_ + 1] - row[here + 1])
@@ -71,7 +79,8 @@ def request_s(row: Floats, items: int, u: float) -> float:
         return _affine_s(row, items, u)
     if kind == RPACCEL:
         return _rpaccel_s(row, items)
-    return _profile_s(row, items, u)
+    i, weight = _place_among_batches(row, items)
+    return _profile_s(row, i, weight, u)
 
 
 @compiled
@@ -91,7 +100,9 @@ def write_s(row: Floats, items: Ints, u: Floats, seconds: Floats) -> None:
             seconds[request] = _rpaccel_s(row, items[request])
     else:
         for request in range(len(items)):
-            seconds[request] = _profile_s(row, items[request], u[request])
+            if request == 0 or items[request] != items[request - 1]:  # most are as large as the one before
+                i, weight = _place_among_batches(row, items[request])
+            seconds[request] = _profile_s(row, i, weight, u[request])
 
 
 @compiled

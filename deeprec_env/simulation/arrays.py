@@ -113,9 +113,9 @@ def all_rows(scenario: Scenario) -> bool:
 
 
 def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int, ...] = ()) -> NodeState:
-    """The state of an idle node with room for so many queries and requests; `nodes` (n,) stacks n of them."""
-    stages, servers = len(node.overhead_s), node.slowdown.shape[1] - 1
-    by_sub_batch, by_request = (*nodes, stages, queries * node.sub_batches), (*nodes, stages, requests)
+    """The state of an idle node with room for so many queries and requests; of `nodes` (n,) of them, stacked."""
+    stages, servers, sub_batches = node.overhead_s.shape[-1], node.slowdown.shape[-1] - 1, int(np.max(node.sub_batches))
+    by_sub_batch, by_request = (*nodes, stages, queries * sub_batches), (*nodes, stages, requests)
     return NodeState(
         counts=np.zeros((*nodes, WAITING + stages), dtype=np.int64),
         free_s=np.full((*nodes, 2 * stages, servers), -math.inf),
@@ -126,7 +126,7 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
         entry_s=np.empty(by_sub_batch),
         leave_s=np.empty(by_sub_batch),
         offloaded=np.empty(by_sub_batch, dtype=np.bool_),
-        first=np.zeros((*nodes, stages, queries * node.sub_batches + 1), dtype=np.int64),
+        first=np.zeros((*nodes, stages, queries * sub_batches + 1), dtype=np.int64),
         waiting=np.empty(by_sub_batch, dtype=np.int64),
         base_s=np.empty(by_request),
         start_s=np.empty(by_request),
@@ -159,12 +159,27 @@ def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests:
 
 
 def with_room(node: NodeArrays, state: NodeState, queries: int, requests: int) -> NodeState:
-    """The state with room for at least so many queries and requests: itself, or a copy twice as large."""
+    """The state with room for at least so many queries and requests: itself, or a copy twice as large.
+
+    What is held is copied and no more, so that memory that is never needed is never touched.
+    """
+    if queries <= state.arrival_s.shape[-1] and requests <= state.base_s.shape[-1]:
+        return state
+    sub_batches = np.broadcast_to(node.sub_batches, state.counts.shape[:-1])
+    held = state.counts[..., HELD]
+    held_parts = held * sub_batches
+    held_requests = np.take_along_axis(state.first, held_parts[..., None, None], axis=-1)[..., 0].max(axis=-1)
     changes: dict[str, Any] = {}
-    for names, room, wanted, each in (
-        (_OF_QUERIES, state.arrival_s.shape[-1], queries, 1),
-        ((*_OF_SUB_BATCHES, "first", "waiting"), state.arrival_s.shape[-1], queries, node.sub_batches),
-        (_OF_REQUESTS, state.base_s.shape[-1], requests, 1),
+    for names, room, wanted, each, used in (
+        (_OF_QUERIES, state.arrival_s.shape[-1], queries, 1, held),
+        (
+            (*_OF_SUB_BATCHES, "first", "waiting"),
+            state.arrival_s.shape[-1],
+            queries,
+            int(sub_batches.max()),
+            held_parts,
+        ),
+        (_OF_REQUESTS, state.base_s.shape[-1], requests, 1, held_requests),
     ):
         if wanted > room:
             more = (max(wanted, 2 * room) - room) * each
@@ -172,6 +187,10 @@ def with_room(node: NodeArrays, state: NodeState, queries: int, requests: int) -
                 array = getattr(state, name)
                 axis = array.ndim - 1 - (name == "setting")
                 shape = list(array.shape)
-                shape[axis] = more
-                changes[name] = np.concatenate([array, np.zeros(shape, array.dtype)], axis=axis)
-    return state._replace(**changes) if changes else state
+                shape[axis] += more
+                changes[name] = longer = np.empty(shape, array.dtype)
+                for position in np.ndindex(used.shape):
+                    # Of `first` one more: the end.
+                    kept = (*position, *[slice(None)] * (axis - used.ndim), slice(used[position] + (name == "first")))
+                    longer[kept] = array[kept]
+    return state._replace(**changes)

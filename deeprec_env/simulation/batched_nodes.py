@@ -1,4 +1,4 @@
-"""Many nodes of one scenario side by side, each with its own traffic and settings, stepped in one compiled call."""
+"""Many nodes side by side, each with its own scenario, traffic and settings, stepped in one compiled call."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from deeprec_env.errors import InputError
 from deeprec_env.jit import compiled
+from deeprec_env.scenario.by_identity import ByIdentity
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
@@ -16,7 +17,6 @@ from deeprec_env.simulation.arrays import (
     ADMITTED,
     BEFORE,
     HELD,
-    NodeArrays,
     NodeState,
     all_rows,
     empty_state,
@@ -26,49 +26,35 @@ from deeprec_env.simulation.arrays import (
 from deeprec_env.simulation.checks import warn_beyond
 from deeprec_env.simulation.node import completion_s, forget, run_window
 from deeprec_env.simulation.splitting import setting_numbers
-from deeprec_env.simulation.windows import Window, width
+from deeprec_env.simulation.stacked_arrays import StackedArrays, node_at, put, room_for, state_at
+from deeprec_env.simulation.windows import AT, width
 from deeprec_env.workload.noise import Keys
 from deeprec_env.workload.stream import Traffic
 
 _QUERIES, _REQUESTS = 1024, 8192
 """Room that every node begins with; nodes forget what has completed."""
 
-_BACKLOG = Window._fields.index("backlog")
+_BACKLOG = AT.backlog
 
 
 @compiled
 def _run_windows(
-    node: NodeArrays,
+    stack: StackedArrays,
     states: NodeState,
     noise_keys: Keys,
     arrival_s: Floats,
     items: Ints,
     query: Ints,
     settings: Floats,
-    begin_s: float,
-    end_s: float,
-    sla_s: float,
+    begin_s: Floats,
+    end_s: Floats,
+    sla_s: Floats,
     windows: Floats,
     position: int,
 ) -> tuple[int, int, int]:
     """`run_window` of every node from `position` on, up to one without room: which, and what it needs."""
     for i in range(position, len(noise_keys)):
-        state = NodeState(
-            states.counts[i],
-            states.free_s[i],
-            states.arrival_s[i],
-            states.items[i],
-            states.query[i],
-            states.setting[i],
-            states.entry_s[i],
-            states.leave_s[i],
-            states.offloaded[i],
-            states.first[i],
-            states.waiting[i],
-            states.base_s[i],
-            states.start_s[i],
-            states.end_s[i],
-        )
+        node, state = node_at(stack, i), state_at(states, i, stack.stages[i])
         queries, requests = run_window(
             node,
             state,
@@ -77,35 +63,78 @@ def _run_windows(
             items[i],
             query[i],
             setting_numbers(settings, i),
-            begin_s,
-            end_s,
-            sla_s,
-            windows[i],
+            begin_s[i],
+            end_s[i],
+            sla_s[i],
+            windows[i, : stack.width[i]],
         )
         if queries > 0:
             return i, queries, requests
         if 2 * windows[i, _BACKLOG] < state.counts[HELD]:  # now and then: more is dropped than kept
-            forget(node, state, completion_s(node, state, 0, state.counts[HELD]) >= end_s)
+            forget(node, state, completion_s(node, state, 0, state.counts[HELD]) >= end_s[i])
     return len(noise_keys), 0, 0
 
 
-class BatchedNodes:
-    """`count` nodes of a scenario. Raises `InputError` if a latency of theirs has to be asked in Python."""
+class _Kind:
+    """A scenario's node, and the most items of a query that its latencies have been told of."""
 
-    def __init__(self, scenario: Scenario, count: int) -> None:
+    def __init__(self, scenario: Scenario) -> None:
         if not all_rows(scenario):
             raise InputError("latency", "of its own base_s", "can't be batched; use vectorization_mode='sync'")
-        self._scenario, self._count = scenario, count
-        self._node = node_arrays(scenario)
-        self._states = empty_state(self._node, _QUERIES, _REQUESTS, (count,))
+        self.scenario, self.arrays = scenario, node_arrays(scenario)
+        self._largest = 0
+
+    def expect(self, largest: int) -> None:
+        """Let latencies warn of queries of so many items, if they have not been told of any as large."""
+        if largest > self._largest:
+            self._largest = largest
+            threshold = 1 if self.scenario.has_accelerator else None
+            for plan in range(len(self.scenario.planned_stages)):
+                warn_beyond(self.scenario, largest, Setting(largest, threshold, plan))
+
+
+class BatchedNodes:
+    """Nodes, one for each scenario. Raises `InputError` if a latency of theirs has to be asked in Python."""
+
+    def __init__(self, scenarios: Sequence[Scenario]) -> None:
+        count = len(scenarios)
+        self._made = ByIdentity(_Kind)
+        self._kinds = [self._made.of(scenario) for scenario in scenarios]
         self._noise_keys = np.zeros(count, dtype=np.uint64)
+        self._sla_s = np.zeros(count)
         self._arrival_s: Floats = np.empty((count, 0))
         self._items: Ints = np.empty((count, 0), dtype=np.int64)
         self._query: Ints = np.empty((count, 0), dtype=np.int64)
-        self._windows = np.zeros((count, width(len(scenario.stages), len(scenario.planned_items))))
+        self._hold(room_for([kind.arrays for kind in self._kinds]), _QUERIES, _REQUESTS)
 
-    def start(self, traffic: Sequence[Traffic]) -> None:
-        """Make every node idle, at time 0, with its traffic ahead."""
+    def _become(self, scenarios: Sequence[Scenario]) -> None:
+        """Let the nodes be those of other scenarios."""
+        before, self._kinds = self._kinds, [self._made.of(scenario) for scenario in scenarios]
+        stack = room_for([kind.arrays for kind in self._kinds], self._stack)
+        if stack is not self._stack:
+            self._hold(stack, self._states.arrival_s.shape[-1], self._states.base_s.shape[-1])
+            return
+        for position, kind in enumerate(self._kinds):
+            if kind is not before[position]:
+                self._put(position, kind)
+
+    def _hold(self, stack: StackedArrays, queries: int, requests: int) -> None:
+        """Put all nodes into a new stack, with room for so many queries and requests of each."""
+        self._stack = stack
+        for position, kind in enumerate(self._kinds):
+            self._put(position, kind)
+        self._states = empty_state(stack.padded, queries, requests, (len(self._kinds),))
+        stages, plans = stack.padded.overhead_s.shape[-1], stack.padded.fewest.shape[-1]
+        self._windows = np.zeros((len(self._kinds), width(stages, plans)))
+
+    def _put(self, position: int, kind: _Kind) -> None:
+        put(self._stack, position, kind.arrays)
+        self._sla_s[position] = kind.scenario.sla_s
+
+    def start(self, traffic: Sequence[Traffic], scenarios: Sequence[Scenario] | None = None) -> None:
+        """Make every node idle, at time 0, with its traffic ahead; `scenarios`: theirs from now on, if they change."""
+        if scenarios is not None:
+            self._become(scenarios)
         self._states.counts[:] = 0
         self._states.free_s[:] = -math.inf
         self._states.first[:, :, 0] = 0
@@ -117,28 +146,25 @@ class BatchedNodes:
         self._noise_keys[:] = [each.noise_key for each in traffic]
         longest = max(len(each.arrival_s) for each in traffic)
         if longest > self._arrival_s.shape[1]:
-            self._arrival_s = np.empty((self._count, longest))
-            self._items, self._query = (np.empty((self._count, longest), dtype=np.int64) for _ in range(2))
+            self._arrival_s = np.empty((len(traffic), longest))
+            self._items, self._query = (np.empty((len(traffic), longest), dtype=np.int64) for _ in range(2))
         for i, each in enumerate(traffic):
             count = len(each.arrival_s)
             self._arrival_s[i, :count], self._items[i, :count] = each.arrival_s, each.items
             self._query[i, :count] = each.query
             self._arrival_s[i, count:] = math.inf
-        largest = max(int(each.items.max(initial=0)) for each in traffic)
-        threshold = 1 if self._scenario.has_accelerator else None
-        for plan in range(len(self._scenario.planned_stages)):
-            warn_beyond(self._scenario, largest, Setting(max(largest, 1), threshold, plan))
+            self._kinds[i].expect(int(each.items.max(initial=0)))
 
-    def run_window(self, settings: Floats, begin_s: float, end_s: float) -> Floats:
-        """Run from `begin_s`, the present, to `end_s`, each node under its own setting.
+    def run_window(self, settings: Floats, begin_s: Floats, end_s: Floats) -> Floats:
+        """Run from `begin_s`, the present, to `end_s`, each node (nodes,) under its own setting.
 
-        `settings` holds `SettingNumbers` as rows, (count, controls). Returns every node's `Window` as a row, (count,
-        width), valid until the next call.
+        `settings` holds `SettingNumbers` as rows, (nodes, controls). Returns every node's `Window` as a row, (nodes,
+        most that one of them needs), valid until the next call.
         """
         position = 0
         while True:
             position, queries, requests = _run_windows(
-                self._node,
+                self._stack,
                 self._states,
                 self._noise_keys,
                 self._arrival_s,
@@ -147,10 +173,10 @@ class BatchedNodes:
                 settings,
                 begin_s,
                 end_s,
-                self._scenario.sla_s,
+                self._sla_s,
                 self._windows,
                 position,
             )
             if not queries:
                 return self._windows
-            self._states = with_room(self._node, self._states, queries, requests)
+            self._states = with_room(self._stack.padded, self._states, queries, requests)

@@ -143,10 +143,12 @@ class CompiledEngine:
 
     def _grow(self, needed: tuple[int, int]) -> bool:
         """Make room for queries and requests, where there is too little of it."""
+        if needed == (0, 0):
+            return False
         self._state = with_room(self._node, self._state, *needed)
         if self._events is not None:
             self._events = events_with_room(self._node, self._events, needed[0])
-        return needed != (0, 0)
+        return True
 
     def drain(self) -> None:
         """Run until every query has completed."""

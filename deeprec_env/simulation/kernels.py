@@ -45,9 +45,10 @@ def serve(
         query = order[position]
         free, slowdown, contended = accelerator if offloaded[query] else cpu
         servers = len(free)
-        last = entry_s[query]
-        for request in range(first[query], first[query + 1]):
-            starts = max(entry_s[query], free[0])
+        enters = last = entry_s[query]
+        begin, end = first[query], first[query + 1]  # what is written to below can't be an alias of these
+        for request in range(begin, end):
+            starts = max(enters, free[0])
             service_s = base_s[request]
             if contended:
                 busy = 1
@@ -69,9 +70,9 @@ def serve(
             if child < servers:
                 free[hole] = free[child]
                 hole = child
-            while hole > 0 and free[(hole - 1) // 2] > ends:
-                free[hole] = free[(hole - 1) // 2]
-                hole = (hole - 1) // 2
+            while hole > 0 and free[(hole - 1) >> 1] > ends:
+                free[hole] = free[(hole - 1) >> 1]
+                hole = (hole - 1) >> 1
             free[hole] = ends
         leave_s[query] = last
 
@@ -82,26 +83,32 @@ def busy_seconds(
     first: Ints,
     start_s: Floats,
     end_s: Floats,
+    left_s: Floats,
     begin_s: float,
     until_s: float,
     in_order: bool,
 ) -> tuple[float, float]:
     """Server-seconds inside [begin_s, until_s) on the CPU and on the accelerator, added in (query, part) order.
 
-    Of queries or of their sub-batches. `in_order`: they started in this order, as they do the first stage of a node
-    that is `decided_on_entry`. Then, after one that starts too late to count, no other of its pool counts, which spares
-    a look at a long queue.
+    Of queries or of their sub-batches. `left_s`: when each left the stage, or later: those that did by `begin_s` are
+    passed over. `in_order`: they started in this order, as they do the first stage of a node that is
+    `decided_on_entry`. Then, after one that starts too late to count, no other of its pool counts, which spares a look
+    at a long queue.
     """
     cpu_s = accelerator_s = 0.0
     cpu_counts = accelerator_counts = True
     for query in range(len(offloaded)):
-        if first[query] == first[query + 1] or not (accelerator_counts if offloaded[query] else cpu_counts):
+        if not (accelerator_counts if offloaded[query] else cpu_counts):
+            continue
+        if left_s[query] <= begin_s or first[query] == first[query + 1]:
             continue
         if in_order and start_s[first[query]] >= until_s:  # then so are its other requests
             if offloaded[query]:
                 accelerator_counts = False
             else:
                 cpu_counts = False
+            if not (cpu_counts or accelerator_counts):
+                break
             continue
         for request in range(first[query], first[query + 1]):
             overlap_s = min(end_s[request], until_s) - max(start_s[request], begin_s)

@@ -42,6 +42,17 @@ def requests_needed(node: NodeArrays, state: NodeState, items: Ints, setting: Se
 
 
 @compiled
+def requests_at_most(node: NodeArrays, state: NodeState, items: Ints, setting: SettingNumbers) -> int:
+    """No fewer than `requests_needed`, and a few more at most, for one division instead of one a query."""
+    most = 0
+    for stage in range(len(node.overhead_s)):
+        held = state.first[stage, state.counts[HELD] * node.sub_batches]
+        rule = rule_at(node, stage, setting)
+        most = max(most, held + items.sum() // rule.largest + len(items) * node.sub_batches)
+    return most
+
+
+@compiled
 def admit(
     node: NodeArrays,
     state: NodeState,
@@ -199,21 +210,31 @@ def forget(node: NodeArrays, state: NodeState, keep: NDArray[np.bool_]) -> None:
             place[query] = kept
             kept += 1
     for stage in range(len(state.first)):
-        to = 0
-        for query in range(held):
-            if place[query] < 0:
-                continue
-            for position in range(sub_batches):
-                part, at = query * sub_batches + position, place[query] * sub_batches + position
-                for request in range(state.first[stage, part], state.first[stage, part + 1]):
-                    state.base_s[stage, to] = state.base_s[stage, request]
-                    state.start_s[stage, to] = state.start_s[stage, request]
-                    state.end_s[stage, to] = state.end_s[stage, request]
-                    to += 1
-                state.first[stage, at + 1] = to
-                state.entry_s[stage, at] = state.entry_s[stage, part]
-                state.leave_s[stage, at] = state.leave_s[stage, part]
-                state.offloaded[stage, at] = state.offloaded[stage, part]
+        first, entered, left = state.first[stage], state.entry_s[stage], state.leave_s[stage]
+        offloaded, to = state.offloaded[stage], 0
+        base_s, start_s, end_s = state.base_s[stage], state.start_s[stage], state.end_s[stage]
+        query = 0
+        while query < held:  # as many consecutive queries as are kept, or dropped
+            next_ = query + 1
+            while next_ < held and keep[next_] == keep[query]:
+                next_ += 1
+            begin, end = first[query * sub_batches], first[next_ * sub_batches]
+            if keep[query] and query == place[query]:  # they stay where they are
+                to = end
+            elif keep[query]:
+                earlier, requests_earlier = (query - place[query]) * sub_batches, begin - to
+                for part in range(query * sub_batches, next_ * sub_batches):
+                    first[part - earlier + 1] = first[part + 1] - requests_earlier
+                    entered[part - earlier], left[part - earlier] = entered[part], left[part]
+                    offloaded[part - earlier] = offloaded[part]
+                for request in range(begin, end):
+                    start_s[request - requests_earlier] = start_s[request]
+                    end_s[request - requests_earlier] = end_s[request]
+                if state.counts[WAITING + stage] > 0:  # else all are served
+                    for request in range(begin, end):
+                        base_s[request - requests_earlier] = base_s[request]
+                to += end - begin
+            query = next_
         for waiting in range(state.counts[WAITING + stage]):
             query, position = divmod(state.waiting[stage, waiting], sub_batches)
             state.waiting[stage, waiting] = place[query] * sub_batches + position
@@ -255,8 +276,10 @@ def advance(
     begin, end = due(state, arrival_s, until_s)
     if end > begin:
         queries = state.counts[HELD] + end - begin
-        requests = requests_needed(node, state, items[begin:end], setting)
-        if queries > state.arrival_s.shape[0] or requests > state.base_s.shape[1]:
+        requests, room = requests_at_most(node, state, items[begin:end], setting), state.base_s.shape[1]
+        if requests > room:
+            requests = requests_needed(node, state, items[begin:end], setting)
+        if queries > state.arrival_s.shape[0] or requests > room:
             return queries, requests
         admit(node, state, noise_key, arrival_s[begin:end], items[begin:end], query[begin:end], setting)
     serve_until(node, state, until_s)

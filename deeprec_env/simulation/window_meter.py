@@ -48,7 +48,14 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
         stages.append((cpu, accelerator, float(count_at_stage(ahead, log.first, log.end_s, 1, end_s))))
     count = len(scenario.planned_items)
     by_plan = sample_by_plan(
-        records.arrival_s, records.completion_s, records.setting[:, PLAN], count, begin_s, end_s, scenario.sla_s
+        sample,
+        records.arrival_s,
+        records.completion_s,
+        records.setting[:, PLAN],
+        count,
+        begin_s,
+        end_s,
+        scenario.sla_s,
     )
     return Window(
         begin_s=begin_s,
@@ -79,9 +86,11 @@ def _busy_seconds(records: Records, scenario: Scenario, begin_s: float, end_s: f
     """By stage, the server-seconds inside [begin_s, end_s) on the CPU and on the accelerator."""
     from deeprec_env.simulation.kernels import busy_seconds
 
-    decided = decided_on_entry(scenario)
+    decided, left_s = decided_on_entry(scenario), records.completion_s  # no stage is left later than that
     return [
-        busy_seconds(log.offloaded, log.first, log.start_s, log.end_s, begin_s, end_s, decided and position == 0)
+        busy_seconds(
+            log.offloaded, log.first, log.start_s, log.end_s, left_s, begin_s, end_s, decided and position == 0
+        )
         for position, log in enumerate(records.stages)
     ]
 

@@ -19,7 +19,10 @@ _FIRST_STAGE = stage_place(0)
 
 
 class Sample(NamedTuple):
-    """A window's sample and counts: percentiles in seconds, 0 of an empty sample, and the mean items of arrivals."""
+    """A window's sample and counts: percentiles in seconds, 0 of an empty sample, and the mean items of arrivals.
+
+    `within`: how many of the sample are within the target.
+    """
 
     p50_s: float
     p95_s: float
@@ -30,18 +33,40 @@ class Sample(NamedTuple):
     completed: int
     mean_items: float
     backlog: int
+    within: int
 
 
 @compiled
-def percentile(ascending: Floats, level: float) -> float:
-    """Percentile of a sorted array that is not empty, `level` 0 to 1, by linear interpolation: NumPy's to the bit."""
-    place = level * (len(ascending) - 1)
+def percentile(one: Floats, other: Floats, level: float) -> float:
+    """Percentile of two ascending arrays together, `level` 0 to 1, by linear interpolation: NumPy's to the bit.
+
+    They are not both empty.
+    """
+    last = len(one) + len(other) - 1
+    place = level * last
     below = math.floor(place)
-    low, high = ascending[below], ascending[min(below + 1, len(ascending) - 1)]
+    low, high = smallest(one, other, below), smallest(one, other, min(below + 1, last))
     along = place - below
     if along >= 0.5:
         return float(high - (high - low) * (1.0 - along))
     return float(low + (high - low) * along)
+
+
+@compiled
+def smallest(one: Floats, other: Floats, rank: int) -> float:
+    """The value of rank 0, 1, ... in two ascending arrays together, which hold more than that."""
+    least, most = max(0, rank + 1 - len(other)), min(rank + 1, len(one))
+    while least < most:  # how many of the rank + 1 smallest are of the first array
+        middle = (least + most) // 2
+        if one[middle] < other[rank - middle]:
+            least = middle + 1
+        else:
+            most = middle
+    if least == 0:
+        return float(other[rank])
+    if least == rank + 1:
+        return float(one[rank])
+    return float(max(one[least - 1], other[rank - least]))
 
 
 @compiled
@@ -53,38 +78,56 @@ def measure_sample(
     It is the latency of every query that completed in the window, and the age of every query in flight at its end that
     is older than `sla_s`.
     """
-    latency_s, age_s = np.empty(len(arrival_s)), np.empty(len(arrival_s))
-    arrived = arrived_items = completed = backlog = old = 0
-    for query in range(len(arrival_s) - 1, -1, -1):  # from the last arrival on, so that ages ascend
-        if begin_s <= arrival_s[query] < end_s:
+    count = len(arrival_s)
+    times_s = np.empty(count)  # ages from its front on, latencies from its end
+    arrived = arrived_items = completed = backlog = old = late = 0
+    for query in range(count - 1, -1, -1):
+        if arrival_s[query] < begin_s:  # and so did all before it
+            break
+        if arrival_s[query] < end_s:
             arrived += 1
             arrived_items += items[query]
-        if completion_s[query] >= end_s:
-            backlog += 1
-            age_s[old] = end_s - arrival_s[query]
-            old += age_s[old] > sla_s
-        elif completion_s[query] >= begin_s:
-            latency_s[completed] = completion_s[query] - arrival_s[query]
+    for query in range(count - 1, -1, -1):  # from the last arrival on, so that ages ascend
+        in_flight = completion_s[query] >= end_s
+        age_s = end_s - arrival_s[query]
+        times_s[old] = age_s  # free while this query's latency is still to come
+        backlog += in_flight
+        old += in_flight & (age_s > sla_s)
+        if not in_flight and completion_s[query] >= begin_s:
             completed += 1
+            latency_s = completion_s[query] - arrival_s[query]
+            times_s[count - completed] = latency_s
+            late += latency_s > sla_s
     mean_items = arrived_items / arrived if arrived else 0.0
     size = completed + old
     if size == 0:
-        return Sample(0.0, 0.0, 0.0, 0.0, size, arrived, completed, mean_items, backlog)
-    ascending = merge(np.sort(latency_s[:completed]), age_s[:old])
-    late = size - np.searchsorted(ascending, sla_s, side="right")
-    p50_s, p95_s, p99_s = percentile(ascending, 0.5), percentile(ascending, 0.95), percentile(ascending, 0.99)
-    return Sample(p50_s, p95_s, p99_s, late / size, size, arrived, completed, mean_items, backlog)
+        return Sample(0.0, 0.0, 0.0, 0.0, size, arrived, completed, mean_items, backlog, 0)
+    ages_s, latencies_s = times_s[:old], times_s[count - completed :]
+    latencies_s.sort()
+    p50_s, p95_s = percentile(latencies_s, ages_s, 0.5), percentile(latencies_s, ages_s, 0.95)
+    p99_s, late = percentile(latencies_s, ages_s, 0.99), late + old
+    return Sample(p50_s, p95_s, p99_s, late / size, size, arrived, completed, mean_items, backlog, size - late)
 
 
 @compiled
 def sample_by_plan(
-    arrival_s: Floats, completion_s: Floats, plan: Floats, plans: int, begin_s: float, end_s: float, sla_s: float
+    sample: Sample,
+    arrival_s: Floats,
+    completion_s: Floats,
+    plan: Floats,
+    plans: int,
+    begin_s: float,
+    end_s: float,
+    sla_s: float,
 ) -> Ints:
     """How many queries of `measure_sample`'s sample had each plan, and how many of these were within `sla_s`.
 
     `plan` holds indices; returns (plans, 2).
     """
     found = np.zeros((plans, 2), dtype=np.int64)
+    if plans == 1:
+        found[0, 0], found[0, 1] = sample.size, sample.within
+        return found
     for query in range(len(arrival_s)):
         if completion_s[query] >= end_s:
             found[np.int64(plan[query]), 0] += end_s - arrival_s[query] > sla_s
@@ -113,21 +156,6 @@ def count_at_stage(ahead: NDArray[np.bool_], first: Ints, request_end_s: Floats,
 
 
 @compiled
-def merge(one: Floats, other: Floats) -> Floats:
-    """Two ascending arrays as one."""
-    merged = np.empty(len(one) + len(other))
-    i = j = 0
-    for place in range(len(merged)):
-        if j == len(other) or (i < len(one) and one[i] <= other[j]):
-            merged[place] = one[i]
-            i += 1
-        else:
-            merged[place] = other[j]
-            j += 1
-    return merged
-
-
-@compiled
 def energy_j(idle_w: float, busy_w: float, servers: int, busy_s: float, length_s: float) -> float:
     """Energy of a pool at power idle_w + (busy_w - idle_w) * busy / servers, the busy servers integrated over time."""
     return idle_w * length_s + (busy_w - idle_w) * busy_s / servers
@@ -145,8 +173,9 @@ def close_window(
     length_s = end_s - begin_s
     shares = np.zeros(2)
     joules = 0.0
-    ahead = completed_s >= end_s
-    for stage in range(len(node.overhead_s)):
+    stages, left = len(node.overhead_s), sample.backlog
+    ahead = completed_s >= end_s if stages > 1 else np.empty(0, dtype=np.bool_)
+    for stage in range(stages):
         at = _FIRST_STAGE + PER_STAGE * stage
         first = state.first[stage, begins : ends + 1]
         busy = busy_seconds(
@@ -154,6 +183,7 @@ def close_window(
             first,
             state.start_s[stage],
             state.end_s[stage],
+            state.leave_s[stage, begins:ends],
             begin_s,
             end_s,
             node.decided_on_entry and stage == 0,
@@ -165,10 +195,14 @@ def close_window(
                 window[at + kind] = busy[kind] / (node.servers[pool] * length_s)
                 shares[kind] = max(shares[kind], window[at + kind])
                 joules += energy_j(node.idle_w[pool], node.busy_w[pool], node.servers[pool], busy[kind], length_s)
-        window[at + BACKLOG] = count_at_stage(ahead, first, state.end_s[stage], node.sub_batches, end_s)
-    plans = len(node.fewest)
-    by_plan = sample_by_plan(arrival_s, completed_s, state.setting[open_:held, PLAN], plans, begin_s, end_s, sla_s)
-    window[_FIRST_STAGE + PER_STAGE * len(node.overhead_s) :] = by_plan.ravel()
+        # Who is through with all stages but the last is at that.
+        last = stage == stages - 1
+        here = left if last else count_at_stage(ahead, first, state.end_s[stage], node.sub_batches, end_s)
+        window[at + BACKLOG] = here
+        left -= here
+    plan, plans = state.setting[open_:held, PLAN], len(node.fewest)
+    by_plan = sample_by_plan(sample, arrival_s, completed_s, plan, plans, begin_s, end_s, sla_s)
+    window[_FIRST_STAGE + PER_STAGE * stages :] = by_plan.ravel()
     window[AT.begin_s], window[AT.end_s] = begin_s, end_s
     window[AT.p50_s], window[AT.p95_s], window[AT.p99_s] = sample.p50_s, sample.p95_s, sample.p99_s
     window[AT.violation_rate], window[AT.sample] = sample.violation_rate, sample.size

@@ -39,9 +39,9 @@ class Window(NamedTuple):
     def of(cls, row: Any, stages: int) -> Window:
         """The window of a row of `width`, of numbers or of arrays, one entry for each of several nodes."""
         plans = stage_place(stages)
-        by_stage = tuple((row[at], row[at + 1], row[at + 2]) for at in range(_SINGLE, plans, PER_STAGE))
-        by_plan = tuple((row[at], row[at + 1]) for at in range(plans, len(row), 2))
-        fields: list[Any] = [*row[:_SINGLE], by_stage, by_plan]
+        of_stages, of_plans = row[_SINGLE:plans], row[plans:]
+        by_stage = tuple(zip(of_stages[0::3], of_stages[1::3], of_stages[2::3], strict=True))
+        fields: list[Any] = [*row[:_SINGLE], by_stage, tuple(zip(of_plans[0::2], of_plans[1::2], strict=True))]
         return cls(*fields)
 
     @classmethod

@@ -16,7 +16,7 @@ from deeprec_env.simulation.intervals import quantile_interval
 from deeprec_env.simulation.offered_load import offered_load, pool_work
 from deeprec_env.simulation.records import RECORD_COLUMNS
 from deeprec_env.simulation.window_meter import WindowMeter, measure_window
-from deeprec_env.simulation.window_metrics import merge, percentile
+from deeprec_env.simulation.window_metrics import percentile, smallest
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
 
@@ -192,6 +192,7 @@ def test_pipelines_keep_the_best_items_and_add_their_stages() -> None:
     level=st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]),
 )
 def test_percentiles_are_numpys_to_the_bit(values: list[float], others: list[float], level: float) -> None:
-    merged = merge(np.sort(values), np.sort(np.array(others)))
-    assert merged.tolist() == sorted(values + others)
-    assert percentile(merged, level) == np.percentile(values + others, level * 100)
+    one, other = np.sort(values), np.sort(np.array(others))
+    merged = [smallest(one, other, rank) for rank in range(len(values) + len(others))]
+    assert merged == sorted(values + others)
+    assert percentile(one, other, level) == np.percentile(values + others, level * 100)

@@ -99,7 +99,7 @@ def test_windows_are_the_same_in_both_engines_and_in_a_stack(
     scenario: Scenario, traffic: Traffic, windows: list[Setting], interval: float
 ) -> None:
     engines = [make_engine(scenario, traffic, name) for name in ENGINES]
-    stack = BatchedNodes(scenario, 2) if all_rows(scenario) else None
+    stack = BatchedNodes([scenario, scenario]) if all_rows(scenario) else None
     if stack is not None:
         stack.start([traffic, traffic])
     for index, setting in enumerate(windows):
@@ -107,7 +107,7 @@ def test_windows_are_the_same_in_both_engines_and_in_a_stack(
         one, two = (engine.run_window(in_force, *span) for engine in engines)
         assert one == two
         if stack is not None:
-            rows = stack.run_window(np.tile(in_force.numbers, (2, 1)), *span)
+            rows = stack.run_window(np.tile(in_force.numbers, (2, 1)), *(np.full(2, time_s) for time_s in span))
             assert [Window.of(row, len(scenario.stages)) for row in rows.tolist()] == [one] * 2
     for engine in engines:
         engine.close()
