@@ -18,7 +18,7 @@ from deeprec_env.envs import SERVING
 from deeprec_env.envs.environments import find_spec
 from deeprec_env.envs.wrappers import ActionMap
 from deeprec_env.errors import InputError
-from deeprec_env.policies.base import Prepared
+from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.scenario.schema import Scenario
 
 
@@ -58,7 +58,7 @@ def find_agent(path: str) -> tuple[Path, str]:
     return folder, stem
 
 
-def load_agent(path: str, scenario: Scenario, environment: str = SERVING) -> Prepared:
+def load_agent(path: str, scenario: Scenario, environment: str = SERVING) -> TunedPolicy:
     """The agent at a path (see `find_agent`), as a policy for the scenario in an environment (Gymnasium's name).
 
     Raises `InputError` if there is none, or if it was trained in another environment, or on other ladders (other
@@ -84,4 +84,4 @@ def load_agent(path: str, scenario: Scenario, environment: str = SERVING) -> Pre
     normalise = load_normalisation(folder, stem)
     if normalise is None and config.get("hyperparams", {}).get("normalize", False) not in (None, False, "False"):
         raise InputError("agent", path, f"lacks {normalisation_path(folder, stem).name}, with which it was trained")
-    return Prepared(TrainedAgent(model, normalise, mapping), scenario, queries)
+    return TunedPolicy(TrainedAgent(model, normalise, mapping), scenario, queries)

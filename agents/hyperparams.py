@@ -36,7 +36,7 @@ class Hyperparams:
     """What a YAML file says: of training (`n_envs`, `n_timesteps`, `normalize`, ...), and arguments of the algorithm.
 
     `normalize` holds VecNormalize's arguments, None for no normalisation; `wrapper` is the class that `env_wrapper`
-    names, None for actions as they are; `noise` makes the noise on continuous actions of so many dimensions, None for
+    names, None for actions as they are; `noise` makes the noise on continuous actions of n dimensions, None for
     none. `raw` is the mapping as read.
     """
 

@@ -29,7 +29,7 @@ from deeprec_env.envs.environments import find_spec
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.files import make_folder, replacing
-from deeprec_env.policies.base import Prepared
+from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.policies.evaluation.episodes import run_episode
 from deeprec_env.policies.evaluation.evaluation import Evaluation, evaluation_of
 from deeprec_env.scenario.load import load_scenario
@@ -135,7 +135,7 @@ def train(
 
 
 class Watch(BaseCallback):
-    """Validates and saves every so many steps; counts the queries that training and validation simulated."""
+    """Validates and saves every n steps; counts the queries that training and validation simulated."""
 
     def __init__(
         self, settings: TrainSettings, scenario: Scenario, folder: Path, state: dict[str, Any], progress: Update
@@ -169,7 +169,7 @@ class Watch(BaseCallback):
 
     def _validate(self) -> None:
         agent = TrainedAgent(self.model, self.model.get_vec_normalize_env(), self._mapping)
-        evaluation, prepared = self._evaluation, Prepared(agent, self._scenario, 0)
+        evaluation, prepared = self._evaluation, TunedPolicy(agent, self._scenario, 0)
         runs = [run_episode(self._env, agent, seed, "validation") for seed in evaluation.validation_seeds]
         self.state["queries"] += sum(len(run.records) for run in runs)
         figures = [evaluation.measure(run, prepared) for run in runs]

@@ -34,7 +34,7 @@ from deeprec_env.simulation.event_kernel import admit_unserved, serve_events
 from deeprec_env.simulation.event_state import EventState, empty_events
 from deeprec_env.simulation.kernel_choice import Kernel
 from deeprec_env.simulation.node import admit, serve_until
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.simulate import summarise
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
@@ -68,8 +68,8 @@ def workload(cv: float = 0.1, c: tuple[float, float, float] = (1.0, 0.0, 0.0)) -
         "control": {"batch_size": BATCH_SIZE},
     }
     scenario = load_scenario(data)
-    (pool,) = pool_work(scenario, Setting(BATCH_SIZE, None))
-    return scenario.with_arrivals({"kind": "poisson", "qps": LOAD * pool.largest_qps})
+    (pool,) = service_demands(scenario, Setting(BATCH_SIZE, None))
+    return scenario.with_arrivals({"kind": "poisson", "qps": LOAD * pool.saturation_qps})
 
 
 def drain(engine: Engine) -> tuple[float, list[float]]:

@@ -182,7 +182,7 @@ def test_a_broken_kind_is_one_line_that_names_it(
     [
         ("missing-policy", "entry point 'no_such_module:prepare' of deeprec_env.policies in package broken-package"),
         ("number", "must be a function (scenario, options, progress)"),
-        ("unprepared", "must return a deeprec_env.policies.base.Prepared, not int"),
+        ("unprepared", "must return a deeprec_env.policies.base.TunedPolicy, not int"),
         ("no_such_module:prepare", "policy: got 'no_such_module:prepare'; can't be imported"),
     ],
 )
@@ -257,7 +257,7 @@ def test_an_agent_is_loaded_by_the_loader_that_is_named(
             SERVING,
             r"of deeprec_env.agents is declared by several packages \((my|no)-agents, (my|no)-agents",
         ),
-        ("mine:48", CAPACITY, "must be loaded as deeprec_env.policies.base.Prepared, not NoneType"),
+        ("mine:48", CAPACITY, "must be loaded as deeprec_env.policies.base.TunedPolicy, not NoneType"),
     ):
         with pytest.raises(InputError, match=message):
             prepare(name, scenario, options, progress, environment)

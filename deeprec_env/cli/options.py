@@ -15,7 +15,9 @@ ScenarioArgument = Annotated[str, typer.Argument(help="A preset's name (see 'dee
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]
-ThresholdOption = Annotated[str | None, typer.Option(help="Offload from so many items on, or null for never.")]
+ThresholdOption = Annotated[
+    str | None, typer.Option(help="Offload queries of at least this many items, or null for never.")
+]
 PlanOption = Annotated[str | None, typer.Option("--plan", help="A plan's name or index (default: the scenario's).")]
 Arrivals = Annotated[
     str, typer.Option(help="Traffic at a rate: poisson, or scenario (its own process; a stationary one).")

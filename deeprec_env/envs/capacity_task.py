@@ -12,7 +12,7 @@ from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario, Workload
 from deeprec_env.scenario.setting import SettingNumbers
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.arrivals import Poisson
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
@@ -70,7 +70,9 @@ def reference_qps(scenario: Scenario) -> float:
     """The scenario's capacity; without one, the highest rate that some setting of its ladders could keep up with."""
     if scenario.capacity is not None:
         return scenario.capacity.qps
-    return max(min(work.largest_qps for work in pool_work(scenario, setting)) for setting in scenario.settings())
+    return max(
+        min(demand.saturation_qps for demand in service_demands(scenario, setting)) for setting in scenario.settings()
+    )
 
 
 class ClimbingLoad(Episode):

@@ -38,7 +38,7 @@ class ServingTask(Task):
         self.scale_qps = self.scenario.capacity.qps if self.scenario.capacity else arrivals.mean_qps
 
     def open(self, seed: int, split: str, episode: int, windows: int) -> GivenTraffic:
-        """An episode of so many windows."""
+        """An episode of `windows` windows."""
         traffic = self.stream(seed, split, episode).draw_until(windows * self.interval_s)
         return GivenTraffic(traffic, self.windows if self._has_day else None)
 

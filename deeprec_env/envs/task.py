@@ -51,7 +51,7 @@ class Episode(ABC):
 
     @abstractmethod
     def context_features(self, step: int) -> tuple[float, ...]:
-        """The last entries of the observation, behind so many windows."""
+        """The last entries of the observation, after `step` windows."""
 
     def facts(self) -> dict[str, float]:
         """The last keys of `info`."""
@@ -113,7 +113,7 @@ class Task(ABC):
 
     @abstractmethod
     def open(self, seed: int, split: str, episode: int, windows: int) -> Episode:
-        """An episode of so many windows."""
+        """An episode of `windows` windows."""
 
     def reward(self, window: Window) -> float:
         """The reward of a window."""

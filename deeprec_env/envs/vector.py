@@ -236,7 +236,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         try:
             return [work(*self._parts[0]), *(other.result() for other in others)]
         finally:
-            wait(others)  # after an interrupt too: nothing works on the nodes behind our back
+            wait(others)  # after an interrupt too: nothing works on the nodes after our back
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the threads."""

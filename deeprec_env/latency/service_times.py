@@ -17,7 +17,7 @@ _INNER = LEVELS[1:-1]
 
 @compiled
 def _place_among_batches(row: Floats, items: int) -> tuple[int, float]:
-    """Which of a profile's slopes a request of so many items is on, and how far along: above 1 behind the last batch.
+    """Which of a profile's slopes a request of `items` items is on, and how far along: above 1 after the last batch.
 
     Places are counted rather than searched, without branches that depend on the request.
     """
@@ -31,7 +31,7 @@ def _place_among_batches(row: Floats, items: int) -> tuple[int, float]:
 
 @compiled
 def _profile_s(row: Floats, i: int, weight: float, u: float) -> float:
-    """Linear in the batch, constant before the first, by the last slope behind the last; then linear in the level.
+    """Linear in the batch, constant before the first, by the last slope after the last; then linear in the level.
 
     `i`, `weight` are the place among the batches. The levels are known when this is compiled: without branches that
     depend on the noise it is several times faster.

@@ -113,7 +113,7 @@ def all_rows(scenario: Scenario) -> bool:
 
 
 def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int, ...] = ()) -> NodeState:
-    """The state of an idle node with room for so many queries and requests; of `nodes` (n,) of them, stacked."""
+    """The state of an idle node with room for that many queries and requests; of `nodes` (n,) of them, stacked."""
     stages, servers, sub_batches = node.overhead_s.shape[-1], node.slowdown.shape[-1] - 1, int(np.max(node.sub_batches))
     by_sub_batch, by_request = (*nodes, stages, queries * sub_batches), (*nodes, stages, requests)
     return NodeState(
@@ -135,7 +135,7 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
 
 
 def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests: int) -> NodeState:
-    """A copy that holds the queries from the `query`-th on, all before it served, with room for so many more."""
+    """A copy that holds the queries from the `query`-th on, all before it served, with room for more."""
     held = int(state.counts[HELD])
     kept, begins, ends = held - query, query * node.sub_batches, held * node.sub_batches
     begin, end = state.first[:, begins], state.first[:, ends]
@@ -159,7 +159,7 @@ def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests:
 
 
 def with_room(node: NodeArrays, state: NodeState, queries: int, requests: int) -> NodeState:
-    """The state with room for at least so many queries and requests: itself, or a copy twice as large.
+    """The state with room for at least that many queries and requests: itself, or a copy twice as large.
 
     What is held is copied and no more, so that memory that is never needed is never touched.
     """

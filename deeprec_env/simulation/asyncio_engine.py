@@ -175,7 +175,7 @@ class AsyncioEngine:
         return self._meter.close_window(self.records, begin_s, end_s)
 
     def run_until_completed(self, queries: int) -> None:
-        """Run until so many queries have completed."""
+        """Run until n queries have completed."""
         if len(self.finished) < min(queries, self._known):
             self._run(math.inf, queries)
 

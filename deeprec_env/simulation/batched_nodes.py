@@ -85,7 +85,7 @@ class _Kind:
         self._largest = 0
 
     def expect(self, largest: int) -> None:
-        """Let latencies warn of queries of so many items, if they have not been told of any as large."""
+        """Let latencies warn of queries of `largest` items, if they have not been told of any as large."""
         if largest > self._largest:
             self._largest = largest
             threshold = 1 if self.scenario.has_accelerator else None
@@ -119,7 +119,7 @@ class BatchedNodes:
                 self._put(position, kind)
 
     def _hold(self, stack: StackedArrays, queries: int, requests: int) -> None:
-        """Put all nodes into a new stack, with room for so many queries and requests of each."""
+        """Put all nodes into a new stack, with room for that many queries and requests of each."""
         self._stack = stack
         for position, kind in enumerate(self._kinds):
             self._put(position, kind)

@@ -109,11 +109,11 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, until_s
         if unsettled and next_s > now_s:
             unsettled = False
             for pool in range(pools):
-                at_work, place, behind = busy[pool], head[pool], tail[pool]
-                if at_work == servers[pool] or place == behind:
+                at_work, place, after = busy[pool], head[pool], tail[pool]
+                if at_work == servers[pool] or place == after:
                     continue
                 stage = pool // 2
-                while at_work < servers[pool] and place < behind:
+                while at_work < servers[pool] and place < after:
                     part = queue[pool, place]
                     query = part if each == 1 else part // each
                     request = first[stage, part] + started[part]

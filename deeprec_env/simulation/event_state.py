@@ -43,7 +43,7 @@ _OF_SUB_BATCHES = ("stage", "key", "largest", "items", "started", "unfinished")
 
 
 def empty_events(node: NodeArrays, queries: int, nodes: tuple[int, ...] = ()) -> EventState:
-    """The memory for an idle node with room for so many queries; `nodes` (n,) stacks n of them."""
+    """The memory for an idle node with room for n queries; `nodes` (n,) stacks n of them."""
     pools, parts = len(node.servers), queries * node.sub_batches
     events = parts + int(node.servers.sum())  # every sub-batch on its way, and every server busy
     return EventState(
@@ -65,7 +65,7 @@ def empty_events(node: NodeArrays, queries: int, nodes: tuple[int, ...] = ()) ->
 
 
 def events_with_room(node: NodeArrays, events: EventState, queries: int) -> EventState:
-    """The memory with room for at least so many queries: itself, or a copy twice as large."""
+    """The memory with room for at least that many queries: itself, or a copy twice as large."""
     room = events.noise_key.shape[-1]
     if queries <= room:
         return events
@@ -76,7 +76,7 @@ def events_with_room(node: NodeArrays, events: EventState, queries: int) -> Even
 
 
 def events_tail(node: NodeArrays, state: NodeState, events: EventState, query: int, queries: int) -> EventState:
-    """A copy for the queries from the `query`-th on, with room for so many more: the companion of `arrays.tail`.
+    """A copy for the queries from the `query`-th on, with room for more: the companion of `arrays.tail`.
 
     `state` is what was given to it: the queries before have completed.
     """

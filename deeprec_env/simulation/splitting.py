@@ -99,7 +99,7 @@ def stage_rule(scenario: Scenario, position: int, setting: Setting) -> DispatchR
 
 @compiled
 def offloads(rule: DispatchRule, items: Any) -> Any:
-    """Whether a query of so many items at the stage goes to the accelerator; of an array, elementwise."""
+    """Whether a query of `items` items at the stage goes to the accelerator; of an array, elementwise."""
     return (rule.offload_from > 0) & (items >= rule.offload_from)
 
 
@@ -118,7 +118,7 @@ def share(items: int, parts: int, position: int) -> int:
 
 @compiled
 def requests_of(items: int, largest: int, offloaded: bool) -> int:
-    """How many requests so many items are."""
+    """How many requests `items` items are."""
     return (items + largest - 1) // largest if not offloaded else min(items, 1)
 
 

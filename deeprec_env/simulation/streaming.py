@@ -104,7 +104,7 @@ class _StreamedNode:
         self.state: NodeState = empty_state(self.node, 0, 0)
 
     def run(self, traffic: Traffic, *, last: bool) -> None:
-        """Let a block arrive, and whatever enters a stage before its last arrival (all, behind the `last` one)."""
+        """Let a block arrive, and whatever enters a stage before its last arrival (all, after the `last` one)."""
         self.state = admit_all(self._scenario, self.node, self.state, traffic)
         serve_until(self.node, self.state, math.inf if last else float(traffic.arrival_s[-1]))
 

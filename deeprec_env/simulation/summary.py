@@ -85,7 +85,7 @@ def summarise_usage(records: Records, scenario: Scenario, warmup: int) -> Usage:
 
 
 def use_of(completed: int, length_s: float, utilisation: dict[str, float | None], energy_j: float) -> Usage:
-    """Usage over a time in which so many queries completed."""
+    """Usage over a time in which n queries completed."""
     return Usage(
         qps_achieved=completed / length_s,
         utilisation=utilisation,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
-from deeprec_env.policies.base import Prepared
+from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.policies.evaluation.day_metrics import day_length_s
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
 from deeprec_env.policies.evaluation.evaluation import Baseline, Evaluation, Result, Tuning, figure
@@ -27,7 +27,7 @@ class RewardedEpisode:
     joules_per_query: float
 
 
-def _measure(run: EpisodeRun, prepared: Prepared) -> RewardedEpisode:
+def _measure(run: EpisodeRun, prepared: TunedPolicy) -> RewardedEpisode:
     records, scenario = run.records, prepared.scenario
     p95_s, p99_s = np.percentile(records.latency_s, (95, 99)).tolist()
     _, energy_j = usage(records, scenario, 0.0, day_length_s(scenario))
@@ -46,9 +46,9 @@ def _judge(episodes: Sequence[RewardedEpisode], scenario: Scenario) -> dict[str,
     return {"lost_reward": -reward, "reward": reward, "violation_rate": violation_rate}
 
 
-def _random(tuning: Tuning) -> Prepared:
+def _random(tuning: Tuning) -> TunedPolicy:
     space = tuning.spec.make_task(tuning.scenario).action_space
-    return Prepared(RandomPolicy(space, tuning.options.seed), tuning.scenario, 0)
+    return TunedPolicy(RandomPolicy(space, tuning.options.seed), tuning.scenario, 0)
 
 
 def _versus(result: Result, other: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from deeprec_env.envs.capacity_task import reference_qps
 from deeprec_env.policies.adaptive.live_search import SEARCHES, LiveSearch
-from deeprec_env.policies.base import Prepared
+from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
 from deeprec_env.policies.evaluation.evaluation import HEADER, Baseline, Comparison, Evaluation, Result, figure
 from deeprec_env.policies.registry import REFERENCES, baselines
@@ -46,7 +46,7 @@ class CapacityEpisode:
     late: float
 
 
-def _measure(run: EpisodeRun, prepared: Prepared) -> CapacityEpisode:
+def _measure(run: EpisodeRun, prepared: TunedPolicy) -> CapacityEpisode:
     before, infos = run.infos[:-1], run.infos[1:]
     carried = np.array([info["carried_qps"] / info["reference_qps"] for info in infos])
     loads = np.array([info["load_qps"] / info["reference_qps"] for info in before])
@@ -71,7 +71,7 @@ def _judge(episodes: Sequence[CapacityEpisode], scenario: Scenario) -> dict[str,
 
 def _search(name: str) -> Baseline:
     """A scheduler that searches in the episode itself, and needs no tuning before it."""
-    return lambda tuning: Prepared(LiveSearch(tuning.scenario, name), tuning.scenario, 0)
+    return lambda tuning: TunedPolicy(LiveSearch(tuning.scenario, name), tuning.scenario, 0)
 
 
 def _settings(result: Result) -> list[Setting | None]:

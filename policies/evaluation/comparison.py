@@ -9,7 +9,7 @@ from deeprec_env import console
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import plugin_names
-from deeprec_env.policies.base import Prepared, Progress, Watcher
+from deeprec_env.policies.base import PrivilegedPolicy, Progress, TunedPolicy
 from deeprec_env.policies.evaluation.episodes import run_episode
 from deeprec_env.policies.evaluation.evaluation import (
     SPLIT,
@@ -75,7 +75,7 @@ def compare(
             episodes.append(evaluation.measure(run_episode(env, prepared.policy, each, SPLIT), prepared))
         env.close()
         capacities = None
-        if evaluation.capacities is not None and not isinstance(prepared.policy, Watcher):
+        if evaluation.capacities is not None and not isinstance(prepared.policy, PrivilegedPolicy):
             progress(f"{name}: capacity")
             capacities = evaluation.capacities(prepared, episode_seeds, options)
         results[name] = Result(name, prepared, tuple(episodes), capacities, results)
@@ -113,7 +113,7 @@ def _check_name(evaluation: Evaluation, name: str, engine: str) -> None:
         raise InputError("policy", name, f"must be one of {known}, or the path of a trained agent")
 
 
-def _prepared(evaluation: Evaluation, name: str, tuning: Tuning) -> Prepared:
+def _prepared(evaluation: Evaluation, name: str, tuning: Tuning) -> TunedPolicy:
     if name in evaluation.baselines:
         return evaluation.baselines[name](tuning)
     if is_users(name):

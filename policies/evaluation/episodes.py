@@ -9,7 +9,7 @@ import numpy as np
 
 from deeprec_env.envs.node_env import NodeEnv
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.policies.base import Policy, Watcher
+from deeprec_env.policies.base import Policy, PrivilegedPolicy
 from deeprec_env.simulation.records import Records
 
 
@@ -33,7 +33,7 @@ def run_episode(env: NodeEnv, policy: Policy, seed: int, split: str) -> EpisodeR
     A policy that watches is shown the environment, whose traffic is known ahead, at the start of the episode.
     """
     observation, info = env.reset(seed=seed, options={"split": split})
-    if isinstance(policy, Watcher):
+    if isinstance(policy, PrivilegedPolicy):
         assert isinstance(env, TrafficEnv)
         policy.watch(env)
     rewards: list[float] = []

@@ -12,7 +12,7 @@ import numpy as np
 
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
-from deeprec_env.policies.base import Prepared, Progress
+from deeprec_env.policies.base import Progress, TunedPolicy
 from deeprec_env.policies.evaluation import paired
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
 from deeprec_env.policies.evaluation.paired import Estimate
@@ -38,7 +38,7 @@ class Tuning:
     progress: Progress = lambda what: None
 
 
-Baseline = Callable[[Any], Prepared]
+Baseline = Callable[[Any], TunedPolicy]
 """What prepares a policy from an evaluation's `Tuning`."""
 
 
@@ -50,7 +50,7 @@ class Result:
     """
 
     name: str
-    prepared: Prepared
+    prepared: TunedPolicy
     episodes: tuple[Any, ...]
     capacities_qps: tuple[float, ...] | None
     results: Mapping[str, Result]
@@ -149,7 +149,7 @@ class Evaluation:
     holds; `title` stands above the table.
     """
 
-    measure: Callable[[EpisodeRun, Prepared], Any]
+    measure: Callable[[EpisodeRun, TunedPolicy], Any]
     judge: Callable[[Sequence[Any], Scenario], dict[str, float]]
     objective: str
     entry: Mapping[str, Callable[[Result], Any]]
@@ -161,7 +161,7 @@ class Evaluation:
     title: Callable[[Comparison], str] = lambda compared: compared.seeds_in_words
     prepare: Callable[[Scenario, str, Choices], Scenario] = lambda scenario, engine, choices: scenario
     tuning: Callable[[EnvSpec, Scenario, TuneOptions, Choices, Progress], Any] = Tuning
-    capacities: Callable[[Prepared, Sequence[int], TuneOptions], tuple[float, ...]] | None = None
+    capacities: Callable[[TunedPolicy, Sequence[int], TuneOptions], tuple[float, ...]] | None = None
     choices: Choices = field(default_factory=dict)
     validation_seeds: tuple[int, ...] = (1000, 1001)
     """Validation days lie beside those that tuners see."""

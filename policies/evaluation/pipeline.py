@@ -8,7 +8,7 @@ from typing import Any
 from deeprec_env.envs.pipeline_day import best_quality, with_pipeline_day
 from deeprec_env.policies.adaptive.degrade import DegradePolicy
 from deeprec_env.policies.adaptive.plan_table import PlanTablePolicy
-from deeprec_env.policies.base import Prepared, Watcher
+from deeprec_env.policies.base import PrivilegedPolicy, TunedPolicy
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
 from deeprec_env.policies.evaluation.evaluation import HEADER, Comparison, Evaluation, Result, figure
 from deeprec_env.policies.evaluation.pipeline_policies import POLICIES, PipelineTuning
@@ -20,7 +20,7 @@ BASE = "best-fixed"
 """The policy that the table compares with."""
 
 
-def describe(prepared: Prepared) -> str:
+def describe(prepared: TunedPolicy) -> str:
     """What a policy chooses, in words."""
     policy = prepared.policy
     if (setting := prepared.setting) is not None:
@@ -30,10 +30,10 @@ def describe(prepared: Prepared) -> str:
         return f"p95 > {policy.rule.high:g}: -{policy.rule.down}, < {policy.rule.low:g}: +1"
     if isinstance(policy, PlanTablePolicy):
         return f"by {policy.headroom:g} x rate"
-    return "sees ahead" if isinstance(policy, Watcher) else "adaptive"
+    return "sees ahead" if isinstance(policy, PrivilegedPolicy) else "adaptive"
 
 
-def _measure(run: EpisodeRun, prepared: Prepared) -> PipelineDay:
+def _measure(run: EpisodeRun, prepared: TunedPolicy) -> PipelineDay:
     return pipeline_day(run.records, prepared.scenario)
 
 

@@ -14,7 +14,7 @@ from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.policies.adaptive.degrade import RULES, DegradePolicy
 from deeprec_env.policies.adaptive.plan_table import HEADROOMS, PlanTablePolicy, best_by_load
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
-from deeprec_env.policies.base import FixedPolicy, Policy, Prepared
+from deeprec_env.policies.base import FixedPolicy, Policy, TunedPolicy
 from deeprec_env.policies.evaluation.day_metrics import DayRuns
 from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.evaluation import Tuning
@@ -65,20 +65,20 @@ class PipelineTuning(Tuning):
         )
 
 
-def _fixed(tuning: PipelineTuning, floor: float) -> Prepared:
+def _fixed(tuning: PipelineTuning, floor: float) -> TunedPolicy:
     days = tuning.new_days()
     setting = best_plan(tuning.scenario, plans_of_quality(tuning.scenario, floor), days, tuning.progress)
     policy = FixedPolicy(*tuning.scenario.action(setting, PIPELINE_CONTROLS))
-    return Prepared(policy, tuning.scenario, days.queries_used, setting)
+    return TunedPolicy(policy, tuning.scenario, days.queries_used, setting)
 
 
-def _degrade(tuning: PipelineTuning) -> Prepared:
+def _degrade(tuning: PipelineTuning) -> TunedPolicy:
     scenario, (steps, used) = tuning.scenario, tuning.steps
     actions = [scenario.action(setting, PIPELINE_CONTROLS) for setting in steps]
     return _best(tuning, [DegradePolicy(actions, rule) for rule in RULES], used)
 
 
-def _load_table(tuning: PipelineTuning) -> Prepared:
+def _load_table(tuning: PipelineTuning) -> TunedPolicy:
     scenario, (steps, used) = tuning.scenario, tuning.steps
     arrivals, capacity = scenario.workload.arrivals, scenario.capacity
     assert isinstance(arrivals, Diurnal)
@@ -94,7 +94,7 @@ def _load_table(tuning: PipelineTuning) -> Prepared:
     return _best(tuning, [PlanTablePolicy(scenario, by_load, headroom) for headroom in HEADROOMS], used + more)
 
 
-def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> Prepared:
+def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> TunedPolicy:
     """The policy of highest goodput on validation days: all run an eighth of them, the best `KEPT` all."""
     env = PipelineEnv(tuning.scenario, engine=tuning.options.engine)
 
@@ -108,23 +108,23 @@ def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> Prep
     rounds = [(math.ceil(tuning.options.days / 8), KEPT), (tuning.options.days, 1)]
     best = leaders(range(len(policies)), value, rounds)[0]
     env.close()
-    return Prepared(policies[best], tuning.scenario, used)
+    return TunedPolicy(policies[best], tuning.scenario, used)
 
 
-def _rate_oracle(tuning: PipelineTuning) -> Prepared:
+def _rate_oracle(tuning: PipelineTuning) -> TunedPolicy:
     engine_kind(tuning.options.engine, FORK, asker="rate-oracle")
     steps, used = tuning.steps
-    return Prepared(PlanOracle(tuning.scenario, steps, tuning.options.seed), tuning.scenario, used)
+    return TunedPolicy(PlanOracle(tuning.scenario, steps, tuning.options.seed), tuning.scenario, used)
 
 
-def _random(tuning: PipelineTuning) -> Prepared:
+def _random(tuning: PipelineTuning) -> TunedPolicy:
     control, plans = tuning.scenario.control, tuning.scenario.planned_stages
     indices = gym.spaces.MultiDiscrete([len(plans), len(control.batch_sizes), len(tuning.scenario.thresholds)])
     policy: Policy = RandomPolicy(indices, tuning.options.seed)
-    return Prepared(policy, tuning.scenario, 0)
+    return TunedPolicy(policy, tuning.scenario, 0)
 
 
-POLICIES: dict[str, Callable[[PipelineTuning], Prepared]] = {
+POLICIES: dict[str, Callable[[PipelineTuning], TunedPolicy]] = {
     "best-fixed": lambda tuning: _fixed(tuning, 0.0),
     "best-fixed-iso": lambda tuning: _fixed(tuning, tuning.quality_floor),
     "degrade": _degrade,

@@ -7,7 +7,7 @@ from typing import Any
 
 from deeprec_env.analysis.day import with_day, with_flash
 from deeprec_env.errors import InputError
-from deeprec_env.policies.base import Prepared, Watcher
+from deeprec_env.policies.base import PrivilegedPolicy, TunedPolicy
 from deeprec_env.policies.evaluation import paired
 from deeprec_env.policies.evaluation.day_metrics import DayMetrics, day_length_s, day_metrics, day_objective
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
@@ -48,15 +48,15 @@ def capacity_ratio(result: Result) -> Estimate | None:
     return paired.ratio(result.capacities_qps, base.capacities_qps)
 
 
-def describe(prepared: Prepared) -> str:
+def describe(prepared: TunedPolicy) -> str:
     """A policy's settings in words: the fixed ones, or "adaptive"; of a reference, "sees ahead"."""
     if prepared.setting is None:
-        return "sees ahead" if isinstance(prepared.policy, Watcher) else "adaptive"
+        return "sees ahead" if isinstance(prepared.policy, PrivilegedPolicy) else "adaptive"
     batch_size, threshold = prepared.setting.batch_size, prepared.setting.threshold
     return f"B {batch_size}, T {'never' if threshold is None else threshold}"
 
 
-def _measure(run: EpisodeRun, prepared: Prepared) -> DayMetrics:
+def _measure(run: EpisodeRun, prepared: TunedPolicy) -> DayMetrics:
     return day_metrics(run.records, prepared.scenario)
 
 
@@ -76,7 +76,7 @@ def _prepare(scenario: Scenario, engine: str, choices: Choices) -> Scenario:
     return with_flash(scenario) if traffic == "flash" else scenario
 
 
-def _capacities(prepared: Prepared, seeds: Sequence[int], options: TuneOptions) -> tuple[float, ...]:
+def _capacities(prepared: TunedPolicy, seeds: Sequence[int], options: TuneOptions) -> tuple[float, ...]:
     queries = capacity_queries(prepared.scenario, options.queries)
     return policy_capacities(prepared, seeds, queries=queries, engine=options.engine)
 

@@ -15,7 +15,7 @@ from deeprec_env.envs.observation import CAPACITY_FIELDS
 from deeprec_env.envs.rewards import CAPACITY_REWARDS, Scale
 from deeprec_env.envs.vector import CapacityVectorEnv
 from deeprec_env.scenario.setting import Setting
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import QueryStream, episode_seed
 from tests.conftest import day_scenario
@@ -157,7 +157,7 @@ def test_the_reference_is_the_capacity_or_what_the_best_settings_could_keep_up_w
     without = load_scenario(day_scenario())
     reference = reference_qps(without)
     able = [
-        all(work.load(reference * 0.999) < 1 for work in pool_work(without, Setting(size, limit)))
+        all(demand.load(reference * 0.999) < 1 for demand in service_demands(without, Setting(size, limit)))
         for size in without.control.batch_sizes
         for limit in without.thresholds
     ]

@@ -9,7 +9,7 @@ import pytest
 
 from deeprec_env import InputError, load_scenario
 from deeprec_env.envs import PipelineEnv
-from deeprec_env.envs.pipeline_day import largest_qps, with_pipeline_day
+from deeprec_env.envs.pipeline_day import saturation_qps, with_pipeline_day
 from deeprec_env.envs.rewards import PIPELINE_REWARDS, Scale, mean_quality
 from deeprec_env.envs.vector import PipelineVectorEnv
 from deeprec_env.simulation.windows import Window
@@ -106,7 +106,7 @@ def test_a_pipeline_without_a_day_gets_one_whose_bursts_a_cheaper_plan_carries()
     arrivals = day.workload.arrivals
     assert isinstance(arrivals, Diurnal)
     assert day.capacity is not None
-    best, cheapest = largest_qps(scenario, 0), largest_qps(scenario, 5)
+    best, cheapest = saturation_qps(scenario, 0), saturation_qps(scenario, 5)
     assert day.capacity.qps == best
     assert arrivals.peak_qps == pytest.approx(0.9 * best, rel=1e-5)
     highest = arrivals.peak_qps * arrivals.ceiling / arrivals.peak

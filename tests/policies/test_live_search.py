@@ -88,7 +88,7 @@ def test_a_trial_waits_for_the_backlog_and_its_last_windows_are_its_result() -> 
         _, state = policy.predict(observation(load, p95=3.0 if step < 3 else 0.5), state)
     assert not state[0].results
     action, state = policy.predict(observation(0.4), state)
-    assert action.tolist() == [1, 12]  # the next rung
+    assert action.tolist() == [1, 12]  # the next level
     assert state[0].results[0].qps == pytest.approx(1.05 ** (-47 + 0.4 * 57), rel=1e-6)
 
 

@@ -11,7 +11,7 @@ from deeprec_env.envs import ServingEnv
 from deeprec_env.envs.serving_task import GivenTraffic, ServingTask
 from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.policies.adaptive.load_table import LoadTablePolicy, find_load_table
-from deeprec_env.policies.base import Watcher
+from deeprec_env.policies.base import PrivilegedPolicy
 from deeprec_env.policies.evaluation.day_metrics import day_metrics, geometric_mean
 from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.privileged.hindsight import Hindsight
@@ -193,8 +193,8 @@ def test_looking_ahead_beats_the_table(scenario: Scenario, table: Any) -> None:
 
 
 def test_only_the_references_watch_and_they_need_the_compiled_engine(scenario: Scenario, table: Any) -> None:
-    assert isinstance(RateOracle(table, 0), Watcher)
-    assert not isinstance(LoadTablePolicy(table), Watcher)
+    assert isinstance(RateOracle(table, 0), PrivilegedPolicy)
+    assert not isinstance(LoadTablePolicy(table), PrivilegedPolicy)
     env = ServingEnv(scenario, engine="asyncio")
     env.reset(seed=0)
     with pytest.raises(InputError, match=r"engine.*use compiled"):

@@ -16,7 +16,7 @@ from deeprec_env.envs.pipeline_day import with_pipeline_day
 from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.policies.adaptive.degrade import DegradePolicy, DegradeRule
 from deeprec_env.policies.adaptive.plan_table import STEP, PlanTablePolicy, best_by_load
-from deeprec_env.policies.base import FixedPolicy, Prepared, Progress
+from deeprec_env.policies.base import FixedPolicy, Progress, TunedPolicy
 from deeprec_env.policies.evaluation.comparison import compare, print_comparison
 from deeprec_env.policies.evaluation.day_metrics import DayRuns
 from deeprec_env.policies.evaluation.episodes import run_policy
@@ -137,8 +137,8 @@ def test_every_policy_is_compared_on_the_same_days_and_seeing_ahead_pays(scenari
     assert again.policies["random"].episodes == comparison.policies["random"].episodes[:2]
 
 
-def third_plan(scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
-    return Prepared(FixedPolicy(2, 0, 0), scenario, 7)
+def third_plan(scenario: Scenario, options: TuneOptions, progress: Progress) -> TunedPolicy:
+    return TunedPolicy(FixedPolicy(2, 0, 0), scenario, 7)
 
 
 def test_a_policy_of_the_users_own_is_compared_by_its_name(scenario: Scenario) -> None:

@@ -12,7 +12,7 @@ from deeprec_env import InputError, Scenario, find_capacity, load_scenario
 from deeprec_env.envs import ServingEnv
 from deeprec_env.envs.environments import SERVING
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
-from deeprec_env.policies.base import FixedPolicy, Prepared, fixed
+from deeprec_env.policies.base import FixedPolicy, TunedPolicy, fixed
 from deeprec_env.policies.evaluation import paired
 from deeprec_env.policies.evaluation.comparison import compare
 from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean
@@ -66,10 +66,10 @@ def test_a_fixed_policy_in_the_environment_is_the_fixed_run(scenario: Scenario) 
 
 def test_random_is_seeded(scenario: Scenario) -> None:
     observation = np.zeros(14, dtype=np.float32)
-    rungs = len(scenario.control.batch_sizes), len(scenario.thresholds)
+    levels = len(scenario.control.batch_sizes), len(scenario.thresholds)
 
     def draws(seed: int, count: int) -> list[list[int]]:
-        policy, state, actions = RandomPolicy(gym.spaces.MultiDiscrete(rungs), seed), None, []
+        policy, state, actions = RandomPolicy(gym.spaces.MultiDiscrete(levels), seed), None, []
         for _ in range(count):
             action, state = policy.predict(observation, state)
             actions.append(action.tolist())
@@ -77,9 +77,9 @@ def test_random_is_seeded(scenario: Scenario) -> None:
 
     assert draws(3, 60) == draws(3, 60) != draws(4, 60)
     counts = [
-        np.bincount(column, minlength=length) for column, length in zip(np.array(draws(3, 900)).T, rungs, strict=True)
+        np.bincount(column, minlength=length) for column, length in zip(np.array(draws(3, 900)).T, levels, strict=True)
     ]
-    assert [len(count) for count in counts] == list(rungs)
+    assert [len(count) for count in counts] == list(levels)
     assert all(chisquare(count).pvalue > 1e-4 for count in counts)
 
 
@@ -231,7 +231,7 @@ def test_scores_and_capacity_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     assert low < entries["grid-day"]["p95_hourly_ms"] < high
 
 
-def _options(prepared: Prepared) -> Any:
+def _options(prepared: TunedPolicy) -> Any:
     assert prepared.setting is not None
     return {"batch_size": prepared.setting.batch_size, "threshold": prepared.setting.threshold}
 

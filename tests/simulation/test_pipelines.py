@@ -16,7 +16,7 @@ from deeprec_env.simulation import AsyncioEngine
 from deeprec_env.simulation.arrays import all_rows
 from deeprec_env.simulation.batched_nodes import BatchedNodes
 from deeprec_env.simulation.engines import ENGINES, make_engine
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.rates import PlannedRun
 from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.simulation.windows import Window
@@ -162,10 +162,10 @@ def test_a_planned_run_is_the_engines_run_at_any_rate(
     at_rate = run(scenario, traffic.at(arrival_s))
     assert planned.latency_s(arrival_s).tobytes() == at_rate.latency_s.tobytes()
     visits = np.zeros(len(traffic.items))
-    for work in pool_work(scenario, scenario.setting):
-        seconds, _ = planned.pool_seconds(work)
-        assert (seconds > 0).tolist() == planned.visits(work).tolist()
-        visits += planned.visits(work)
+    for demand in service_demands(scenario, scenario.setting):
+        seconds, _ = planned.pool_seconds(demand)
+        assert (seconds > 0).tolist() == planned.visits(demand).tolist()
+        visits += planned.visits(demand)
     assert (visits == sum(n > 0 for n in scenario.planned_items[scenario.setting.plan])).all()
 
 
