@@ -2,8 +2,9 @@
 
     python -m benchmarks.env_steps [--scenario wnd] [--rounds 5] [--json]
 
-Random actions on training days, resets included. `--settings capacity` holds the scenario's best settings instead:
-random ones overload the node most of the time, which leaves long queues. Rounds alternate, the median counts.
+Random actions on training days, resets included: they overload the node most of the time, which leaves long queues;
+the longest with `--settings held`, random ones that are held for a day each. `--settings capacity` holds the scenario's
+best settings instead. Rounds alternate, the median counts.
 """
 
 from __future__ import annotations
@@ -47,12 +48,15 @@ def step_vector(env: ServingVectorEnv, actions: Actions, seed: int) -> int:
 
 
 def draw_actions(env: ServingEnv, rng: np.random.Generator, settings: str, shape: tuple[int, ...]) -> Actions:
-    """Actions of that shape: random, or the settings of the scenario's capacity."""
+    """Actions of that shape, whole days of them: random, held for a day, or the settings of the scenario's capacity."""
     if settings == "random":
         return rng.integers(0, env.action_space.nvec, (*shape, 2))
+    if settings == "held":
+        by_day = rng.integers(0, env.action_space.nvec, (shape[0] // env.windows, *shape[1:], 2))
+        return np.repeat(by_day, env.windows, axis=0)
     found = env.scenario.capacity
     if settings != "capacity" or found is None:
-        raise InputError("settings", settings, "must be random, or capacity where the scenario holds one")
+        raise InputError("settings", settings, "must be random, held, or capacity where the scenario holds one")
     action = (env.batch_sizes.index(found.batch_size), env.thresholds.index(found.threshold))
     return np.broadcast_to(np.array(action), (*shape, 2))
 
@@ -61,7 +65,9 @@ def main(
     scenario: Annotated[str, typer.Option(help="Preset or YAML file.")] = "wnd",
     rounds: Annotated[int, typer.Option(help="Rounds; the median counts.")] = 5,
     vector: Annotated[int, typer.Option(help="Environments of the vector environment.")] = 64,
-    settings: Annotated[str, typer.Option(help="random, or capacity: the scenario's best settings.")] = "random",
+    settings: Annotated[
+        str, typer.Option(help="random, held (random ones, for a day each), or capacity: the scenario's best.")
+    ] = "random",
     profile: Annotated[bool, typer.Option(help="Show where the time of the single and the vector one goes.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of traffic and actions.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

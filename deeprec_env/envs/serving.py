@@ -56,6 +56,10 @@ class ServingEnv(TrafficEnv):
     so far; needs the extra "plots"). Pickling and copying work in mid-episode: the copy replays the actions
     so far. The attribute `windows` is the length of an episode; set before `reset`, it makes episodes longer or
     shorter.
+    `scenario` may also be a function of a generator (a `numpy.random.Generator`, a child of the episode's seed of its
+    own), or its name as "module:function": it draws a `Scenario` for every episode. All that it draws have the spaces,
+    and the length of an episode, of a first one, drawn with a generator of seed 0. `ladders="common"`: a node without
+    accelerator takes the full ladder of thresholds and ignores it (null stays in force, in `info` and observation).
 
     ## Version history
     v1: capacities and days of the presets by an exhaustive search with better statistics (they moved by up to 2.3 %);
