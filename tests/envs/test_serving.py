@@ -19,7 +19,7 @@ from deeprec_env.envs import SERVING, ServingEnv, register_environments
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.rewards import REWARDS, Scale
 from deeprec_env.simulation import Records
-from deeprec_env.simulation.simulate import ENGINES
+from deeprec_env.simulation.engines import ENGINES
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import QueryStream, episode_seed
 from tests.conftest import day_scenario
