@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
 
 from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
@@ -15,7 +18,6 @@ from deeprec_env.policies.fixed.tune import METHODS, TuneOptions, find_setting
 from deeprec_env.policies.privileged.hindsight import Hindsight
 from deeprec_env.policies.privileged.rate_oracle import RateOracle
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.engines import FORK, engine_kind
 
 AGENT_LOADERS = "deeprec_env.agents"
 """Entry-point group of functions (path, scenario, environment) -> Prepared that load trained agents."""
@@ -58,21 +60,20 @@ def prepare(
         table = find_load_table(scenario, queries=options.queries, seed=options.seed, engine=options.engine)
         return Prepared(BY_LOAD[name](table, options.seed), table.scenario, table.queries_used)
     if name == "random":
-        rungs = len(scenario.control.batch_sizes), len(scenario.thresholds)
-        return Prepared(RandomPolicy(rungs, options.seed), scenario, 0)
+        indices = gym.spaces.MultiDiscrete([len(scenario.control.batch_sizes), len(scenario.thresholds)])
+        return Prepared(RandomPolicy(indices, options.seed), scenario, 0)
     if is_users(name):
         return prepared_by_user(name, scenario, options, progress)
     return load_agent(name, scenario, environment, policy_names())
 
 
-def check_name(name: str, engine: str = "compiled") -> None:
-    """Raise `InputError` unless `name` is a policy's that can run on the engine, or a path where an agent may be."""
-    if is_users(name):
-        _users_function(name)
-    elif name not in _OWN and not is_agent(name):
-        raise InputError("policy", name, f"must be one of {', '.join(policy_names())}, or the path of a trained agent")
-    if name in REFERENCES:
-        engine_kind(engine, FORK)
+def baselines() -> dict[str, Callable[[Any], Prepared]]:
+    """The hand-written policies that choose batch size and threshold, each prepared from a comparison's tuning."""
+
+    def prepared(name: str) -> Callable[[Any], Prepared]:
+        return lambda tuning: prepare(name, tuning.scenario, tuning.options, tuning.progress)
+
+    return {name: prepared(name) for name in _OWN}
 
 
 def policy_names() -> list[str]:
@@ -87,14 +88,15 @@ def is_users(name: str) -> bool:
     return is_plugin(PLUGINS, name)
 
 
-def _users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], Prepared]:
+def users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], Prepared]:
+    """The function that another package's name, or `module:function`, stands for; `InputError` if it is none."""
     allowed = "a function (scenario, options, progress) that returns a deeprec_env.policies.base.Prepared"
     return load_plugin("policy", PLUGINS, name, callable, allowed)  # type: ignore[no-any-return]
 
 
 def prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
     """What another package's function makes; `InputError` if that is no policy, ready for evaluation."""
-    prepared = _users_function(name)(scenario, options, progress)
+    prepared = users_function(name)(scenario, options, progress)
     if not isinstance(prepared, Prepared):
         raise InputError(
             "policy", name, f"must return a deeprec_env.policies.base.Prepared, not {type(prepared).__name__}"

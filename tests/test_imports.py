@@ -116,12 +116,8 @@ def test_layers_are_kept() -> None:
     assert against_the_layers(IMPORTS) == []
 
 
-KNOWN_CIRCLES = ["deeprec_env.simulation.window_metrics", "deeprec_env.simulation.windows"]
-"""To be taken apart: `windows` measures, inside of functions, with what is laid out as its `Window` says."""
-
-
-def test_there_are_no_circles_but_the_known() -> None:
-    assert circles(IMPORTS) == KNOWN_CIRCLES
+def test_there_are_no_circles() -> None:
+    assert circles(IMPORTS) == []
 
 
 def test_what_breaks_the_layers_would_be_noticed() -> None:

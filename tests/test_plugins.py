@@ -19,8 +19,9 @@ from deeprec_env import InputError, load_scenario, simulate
 from deeprec_env.envs import CAPACITY, SERVING
 from deeprec_env.plugins import load_plugin
 from deeprec_env.policies.fixed.tune import TuneOptions
-from deeprec_env.policies.registry import check_name, prepare
+from deeprec_env.policies.registry import is_agent, prepare
 from deeprec_env.scenario.parts import LATENCIES
+from deeprec_env.scenario.setting import Setting
 from tests.docs import blocks
 from tests.test_cli import call, payload
 
@@ -226,8 +227,9 @@ def test_the_schema_knows_their_kinds(installed: Path, mine: Path, capsys: pytes
 
 AGENTS = """
 from deeprec_env.policies.base import fixed
+from deeprec_env.scenario.setting import Setting
 def load(path, scenario, environment):
-    return fixed(scenario, (int(path), None)) if environment == "DeepRec/Serving-v1" else None
+    return fixed(scenario, Setting(int(path))) if environment == "DeepRec/Serving-v1" else None
 """
 
 
@@ -247,8 +249,8 @@ def test_an_agent_is_loaded_by_the_loader_that_is_named(
     loaders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenario, progress, options = load_scenario("wnd"), lambda what: None, TuneOptions()
-    check_name("mine:48")
-    assert prepare("mine:48", scenario, options, progress).setting == (48, None)
+    assert is_agent("mine:48")
+    assert prepare("mine:48", scenario, options, progress).setting == Setting(48)
     for name, environment, message in (
         (
             "theirs:48",

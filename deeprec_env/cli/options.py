@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -36,28 +35,6 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.", callback=_
 def print_result(payload: dict[str, Any], json: bool) -> None:
     """The payload as one JSON object, or as lines for a reader."""
     (console.print_json if json else console.print_facts)(payload)
-
-
-class Comparison(Protocol):
-    """What compares policies."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The payload of `--json`."""
-
-
-Compared = TypeVar("Compared", bound=Comparison)
-
-
-def show_comparison(
-    compare: Callable[[Callable[[str], None]], Compared], show: Callable[[Compared], None], json: bool
-) -> None:
-    """Compare policies, `compare` telling its progress, and show what came of it."""
-    with console.progress("evaluate", None, quiet=json) as update:
-        compared = compare(lambda what: update(what, 1))
-    if json:
-        console.print_json(compared.to_json())
-    else:
-        show(compared)
 
 
 def threshold_of(text: str | None) -> Threshold | FromScenario:

@@ -8,7 +8,7 @@ import numpy as np
 
 from deeprec_env.envs.observation import CAPACITY_FIELDS
 from deeprec_env.envs.rewards import CAPACITY_REWARDS, carried_qps
-from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child, reward_named
+from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario, Workload
 from deeprec_env.scenario.setting import SettingNumbers
@@ -44,11 +44,11 @@ class CapacityTask(Task):
     """Carry the most queries a second within the target; `scale_qps` is the reference that is counted as 1."""
 
     fields = CAPACITY_FIELDS
+    rewards = CAPACITY_REWARDS
     windows = WINDOWS
 
     def __init__(self, scenario: AnyScenario, reward: str) -> None:
-        self._reward = reward_named(CAPACITY_REWARDS, reward)
-        super().__init__(scenario)
+        super().__init__(scenario, reward)
         self.interval_s = max(self.interval_s, SHORTEST_WINDOW * self.scenario.sla_s)
         self.scale_qps = reference_qps(self.scenario)
         self.grid_qps: Floats = self.scale_qps * STEP ** np.arange(LOWEST, HIGHEST + 1.0)
@@ -59,10 +59,6 @@ class CapacityTask(Task):
         unit = self.scenario.workload.model_copy(update={"arrivals": Poisson(kind="poisson", qps=1.0)})
         sequence = episode_seed(seed, split, episode)
         return ClimbingLoad(unit, sequence, self.grid_qps, first, self.scenario.sla_s, self.interval_s)
-
-    def reward(self, window: Window) -> float:
-        """The reward of a window."""
-        return float(self._reward(window, self.scale))
 
     def info(self, window: Any, setting: SettingNumbers) -> dict[str, Any]:
         """As of every task, with the queries a second that completed within the target, and the reference."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from deeprec_env.envs.rendering import RENDER_MODES, Frame, Picture, describe
 from deeprec_env.envs.task import Episode, Task, split_of
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.checks import check_setting
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.engines import engine_kind, make_engine
 from deeprec_env.simulation.records import Records
@@ -20,7 +22,7 @@ from deeprec_env.simulation.windows import Window
 Observation = NDArray[np.float32]
 
 
-class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
+class NodeEnv(gym.Env[Observation, Any]):
     """A node whose settings are chosen once a window; a task says from what, and what its traffic and reward are."""
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012  (gymnasium's own type)
@@ -36,11 +38,11 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         self.scenario, self.interval_s = task.scenario, task.interval_s
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
         self.action_space, self.observation_space = task.action_space, task.observation_space
-        self._rungs = [len(task.ladders[name]) for name in task.controls]
+        self._levels = [len(task.ladders[name]) for name in task.controls]
         self.windows = task.windows
         self._seed: int | None = None
         self._split, self._episode = "train", 0
-        self._actions: list[tuple[int, ...]] = []  # that have run
+        self._actions: list[Any] = []  # that have run
         self._whole = True  # the engine has run these actions and nothing else, which an interrupt leaves open
         self._frames: list[Frame] = []  # of the windows so far, where they are to be drawn
         self._engine: Engine | None = None
@@ -62,7 +64,7 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._restore()
         return self._result(self._task.nothing)
 
-    def step(self, action: NDArray[np.int64]) -> tuple[Observation, float, bool, bool, dict[str, float]]:
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, float]]:
         """Put an action in force for one window and return what it brought.
 
         A step that is interrupted has not happened: the next one begins where it did.
@@ -126,12 +128,16 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         ladders = {name: self._task.ladders[name] for name in self._task.controls}
         return Picture(self._task.scenario, self._task.interval_s, ladders)
 
-    def _checked(self, action: NDArray[np.int64]) -> tuple[int, ...]:
-        """The action as indices; cheaper than the action space's own check."""
+    def _checked(self, action: Any) -> Any:
+        """The action as indices, which is cheaper than the action space's own check; a task's own as it is."""
+        if not self._task.by_ladders:
+            if self.action_space.contains(action):
+                return copy.deepcopy(action)
+            raise InputError("action", action, f"must be in {self.action_space}")
         given = np.asarray(action)
-        if given.shape == (len(self._rungs),) and given.dtype.kind in "iu":
+        if given.shape == (len(self._levels),) and given.dtype.kind in "iu":
             chosen = tuple(given.tolist())
-            if all(0 <= index < rungs for index, rungs in zip(chosen, self._rungs, strict=True)):
+            if all(0 <= index < levels for index, levels in zip(chosen, self._levels, strict=True)):
                 return chosen
         raise InputError("action", action, f"must be in {self.action_space}")
 
@@ -155,10 +161,13 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._opened = self._task.open(*self._episode_key(), self.windows)
         self._engine = make_engine(self.scenario, self._opened.start(), self.engine_name)
 
-    def _run(self, index: int, chosen: tuple[int, ...]) -> Window:
+    def _run(self, index: int, chosen: Any) -> Window:
         assert self._engine is not None
         assert self._opened is not None
-        self._setting = setting = self._task.decode_action(chosen)
+        setting = self._task.decode_action(chosen, self._setting)
+        if not self._task.by_ladders:
+            check_setting(self.scenario, setting)
+        self._setting = setting
         ahead = self._opened.ahead(index)
         if ahead is not None:
             self._engine.expect(ahead)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting
+from deeprec_env.scenario.setting import Setting, threshold_number
 from deeprec_env.simulation.windows import Window
 
 RENDER_MODES = ("ansi", "rgb_array")
@@ -140,10 +140,17 @@ class Picture:
             "cpu": [frame.window.cpu_utilisation * 100 for frame in frames],
         }
         for name, rungs in self._ladders.items():
-            curves[name] = [rungs.index(getattr(frame.setting, name)) for frame in frames]
+            curves[name] = [_place(getattr(frame.setting, name), rungs) for frame in frames]
         if "accelerator" in self._lines:
             curves["accelerator"] = [frame.window.accelerator_utilisation * 100 for frame in frames]
         return curves
+
+
+def _place(value: int | None, rungs: Sequence[Any]) -> float:
+    """The index of a value on its ladder; halfway between its neighbours where it is none of the levels."""
+    if value in rungs:
+        return rungs.index(value)
+    return sum(threshold_number(level) < threshold_number(value) for level in rungs) - 0.5
 
 
 def _make_room(axes: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,16 +60,22 @@ class Task(ABC):
     """A scenario as a control problem; raises `InputError` for one that is none.
 
     `controls` names the settings that an action chooses, in its order, each by an index on its ladder; `fields` names
-    the entries of its observation, `windows` is the length of an episode, `scale_qps` the rate that rates are measured
-    by.
+    the entries of its observation, `rewards` are functions of a window and a `Scale` by name, the default first,
+    `windows` is the length of an episode, `scale_qps` the rate that rates are measured by.
+
+    A task whose actions are no indices on ladders sets its own `action_space` and `decode_action`.
     """
 
     controls: tuple[str, ...] = ("batch_size", "threshold")
     fields: tuple[str, ...]
+    rewards: Mapping[str, Callable[[Window, Scale], float]]
     windows: int
     scale_qps: float
 
-    def __init__(self, scenario: AnyScenario) -> None:
+    def __init__(self, scenario: AnyScenario, reward: str) -> None:
+        if reward not in self.rewards:
+            raise InputError("reward", reward, f"must be one of {', '.join(self.rewards)}")
+        self._reward = self.rewards[reward]
         self.scenario = load_scenario(scenario)
         self.interval_s = self.scenario.control.interval_s
         self.batch_sizes: tuple[int, ...] = self.scenario.control.batch_sizes
@@ -77,7 +83,9 @@ class Task(ABC):
         self.ladders = self.scenario.ladders
         pools = [pool for stage in self.scenario.stages for pool in stage.pools().values()]
         self.full_w = sum(pool.busy_w for pool in pools)
-        self.action_space = gym.spaces.MultiDiscrete([len(self.ladders[name]) for name in self.controls])
+        self.action_space: gym.Space[Any] = gym.spaces.MultiDiscrete(
+            [len(self.ladders[name]) for name in self.controls]
+        )
         self.observation_space = gym.spaces.Box(-1.0, HIGHEST, (len(self.fields),), np.float32)
         self._mean_items = self.scenario.workload.sizes.mean_items
 
@@ -90,9 +98,9 @@ class Task(ABC):
     def open(self, seed: int, split: str, episode: int, windows: int) -> Episode:
         """An episode of so many windows."""
 
-    @abstractmethod
     def reward(self, window: Window) -> float:
         """The reward of a window."""
+        return float(self._reward(window, self.scale))
 
     @cached_property
     def start(self) -> Setting:
@@ -104,10 +112,23 @@ class Task(ABC):
         """The window before the first."""
         return Window.empty(len(self.scenario.stages), len(self.scenario.planned_stages))
 
-    def decode_action(self, action: Sequence[int]) -> Setting:
-        """The setting of an action, given by its indices."""
+    def decode_action(self, action: Any, in_force: Setting) -> Setting:
+        """The setting of an action, given by its indices; `in_force` is that of the window before."""
         named = zip(self.controls, action, strict=True)
         return self.start.replace(**{name: self.ladders[name][index] for name, index in named})
+
+    @property
+    def by_ladders(self) -> bool:
+        """Whether actions are indices on the ladders of `controls`, and not the task's own."""
+        return type(self).decode_action is Task.decode_action
+
+    @property
+    def choices(self) -> list[Any]:
+        """What an action chooses from, as JSON holds it; an agent is of use where it is what it was trained on."""
+        if not self.by_ladders:
+            return [str(self.action_space)]
+        named = self.ladders | ({"plan": self.scenario.plan_names} if self.scenario.plans else {})
+        return [list(named[name]) for name in self.controls]
 
     def normalised(self, setting: Setting) -> Normalised:
         """Where batch size and threshold stand on the ladders, 0 to 1; plans have no order, theirs is the index."""
@@ -159,13 +180,6 @@ def split_of(options: Mapping[str, Any] | None) -> str:
     if split not in SPLITS:
         raise InputError("split", split, f"must be one of {', '.join(SPLITS)}")
     return str(split)
-
-
-def reward_named(rewards: Mapping[str, Any], name: str) -> Any:
-    """The reward of a name; `InputError` for one that is not known."""
-    if name not in rewards:
-        raise InputError("reward", name, f"must be one of {', '.join(rewards)}")
-    return rewards[name]
 
 
 def _normalised(value: Any, ladder: tuple[Any, ...]) -> float:

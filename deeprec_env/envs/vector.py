@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
 from deeprec_env.cores import usable_cores
@@ -19,8 +19,9 @@ from deeprec_env.envs.serving_task import ServingTask
 from deeprec_env.envs.task import AnyScenario, Episode, Normalised, Task, split_of
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.setting import SettingNumbers
+from deeprec_env.scenario.setting import Setting, SettingNumbers
 from deeprec_env.simulation.batched_nodes import BatchedNodes
+from deeprec_env.simulation.checks import check_setting
 from deeprec_env.simulation.engines import BATCH, engine_kind
 from deeprec_env.simulation.windows import Window, width
 
@@ -40,6 +41,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    _workers: ThreadPoolExecutor | None = None  # of the class: Gymnasium 1.1 closes what was refused half-made, too
 
     def __init__(self, num_envs: int, task: Task, engine: str, threads: int | None, render_mode: str | None) -> None:
         for name, value in (("num_envs", num_envs), ("threads", 1 if threads is None else threads)):
@@ -56,7 +58,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self.observation_space = batch_space(task.observation_space, num_envs)
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
         self.windows = task.windows
-        # By index on the ladders: the levels as numbers, and normalised for the observation.
+        # By index on the ladders, where actions are that: the levels as numbers, and normalised for the observation.
         self._levels, self._normalised = {}, {}
         for name in task.controls:
             settings = [task.start.replace(**{name: level}) for level in task.ladders[name]]
@@ -65,11 +67,11 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._seeds: list[int] | None = None
         self._split, self._episode, self._step = "train", 0, -1
         self._opened: list[Episode] = []
+        self._in_force: list[Setting] = []  # of a task that decodes actions itself
         parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
         self._parts = [
             (slice(int(part[0]), int(part[-1]) + 1), BatchedNodes(self.scenario, len(part))) for part in parts
         ]
-        self._workers: ThreadPoolExecutor | None = None
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -95,14 +97,8 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         """Put an action (num_envs, controls) in force everywhere for one window and return what it brought."""
         if self._step < 0:
             raise RuntimeError("call reset before step, and after one that was interrupted")
-        given = np.asarray(actions)
-        if given.dtype.kind not in "iu" or not self.action_space.contains(given.astype(np.int64)):
-            raise InputError("action", actions, f"must be in {self.action_space}")
         task = self._task
-        chosen = dict(zip(task.controls, given.T, strict=True))
-        settings = self._start_settings()
-        for name, index in chosen.items():
-            settings[:, SettingNumbers._fields.index(name)] = self._levels[name][index]
+        settings, places = (self._by_ladders if task.by_ladders else self._by_task)(actions)
         step, self._step = self._step, -1  # an interrupt leaves the nodes at different times
         begin_s, end_s = step * task.interval_s, (step + 1) * task.interval_s
 
@@ -121,8 +117,6 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._step = step + 1
         rewards = np.array([task.reward(window) for window in each])
         columns = Window.of(windows.T.copy(), stages)
-        places = self._everywhere(task.normalised(task.start))
-        places = places._replace(**{name: self._normalised[name][index] for name, index in chosen.items()})
         observations = task.observe(columns, places, self._context_features())
         infos = self._infos(columns, settings)
         over = self._step >= self.windows
@@ -156,11 +150,36 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
 
         self._opened = [episode for opened in self._spread(start) for episode in opened]
         self._step = 0
+        self._in_force = [task.start] * self.num_envs
         stages, plans = len(self.scenario.stages), len(self.scenario.planned_stages)
         columns = Window.of(np.zeros((width(stages, plans), self.num_envs)), stages)
         places = self._everywhere(task.normalised(task.start))
         observations = task.observe(columns, places, self._context_features())
         return observations, self._infos(columns, self._start_settings())
+
+    def _by_ladders(self, actions: NDArray[np.int64]) -> tuple[Floats, Normalised]:
+        """The settings (num_envs, controls) of indices on the ladders, and where they stand on them."""
+        given = np.asarray(actions)
+        if given.dtype.kind not in "iu" or not self.action_space.contains(given.astype(np.int64)):
+            raise InputError("action", actions, f"must be in {self.action_space}")
+        chosen = dict(zip(self._task.controls, given.T, strict=True))
+        settings = self._start_settings()
+        for name, index in chosen.items():
+            settings[:, SettingNumbers._fields.index(name)] = self._levels[name][index]
+        places = self._everywhere(self._task.normalised(self._task.start))
+        return settings, places._replace(**{name: self._normalised[name][index] for name, index in chosen.items()})
+
+    def _by_task(self, actions: Any) -> tuple[Floats, Normalised]:
+        """The same of actions that the task decodes itself, one environment after the other."""
+        if not self.action_space.contains(actions):
+            raise InputError("action", actions, f"must be in {self.action_space}")
+        pairs = zip(iterate(self.action_space, actions), self._in_force, strict=True)
+        decoded = [self._task.decode_action(action, in_force) for action, in_force in pairs]
+        for setting in decoded:
+            check_setting(self.scenario, setting)
+        self._in_force = decoded
+        places = [self._task.normalised(setting) for setting in decoded]
+        return np.array([setting.numbers for setting in decoded]), Normalised(*map(np.array, zip(*places, strict=True)))
 
     def _start_settings(self) -> Floats:
         """The setting at an episode's start, once for every environment, (num_envs, controls)."""

@@ -40,27 +40,55 @@ def _profile_s(row: Floats, items: int, u: float) -> float:
 
 
 @compiled
+def _exponential_s(row: Floats, u: float) -> float:
+    return float(-row[1] * math.log1p(-u))
+
+
+@compiled
+def _affine_s(row: Floats, items: int, u: float) -> float:
+    base_ms, per_item_ms, sigma = row[1], row[2], row[3]
+    mean_s = (base_ms + per_item_ms * items) * 1e-3
+    if sigma > 0.0:
+        mean_s = mean_s * math.exp(sigma * normal_quantile(u) - sigma * sigma / 2.0)
+    return float(mean_s)
+
+
+@compiled
+def _rpaccel_s(row: Floats, items: int) -> float:
+    fixed, per_item, per_cycle = row[1], row[2], row[3]
+    return float((fixed + per_item * items + math.floor(items / per_cycle)) * CLOCK_S)
+
+
+@compiled
+def request_s(row: Floats, items: int, u: float) -> float:
+    """Seconds of one request of `items` items at noise `u` (rule 9)."""
+    kind = row[0]
+    if kind == CONSTANT:
+        return float(row[1])
+    if kind == EXPONENTIAL:
+        return _exponential_s(row, u)
+    if kind == AFFINE:
+        return _affine_s(row, items, u)
+    if kind == RPACCEL:
+        return _rpaccel_s(row, items)
+    return _profile_s(row, items, u)
+
+
+@compiled
 def write_s(row: Floats, items: Ints, u: Floats, seconds: Floats) -> None:
-    """Write the seconds of requests of `items` items at noise `u` (rule 9), elementwise."""
+    """Write `request_s` of many requests; the kind is looked at once."""
     kind = row[0]
     if kind == CONSTANT:
         seconds[:] = row[1]
     elif kind == EXPONENTIAL:
-        mean_s = row[1]
         for request in range(len(items)):
-            seconds[request] = -mean_s * math.log1p(-u[request])
+            seconds[request] = _exponential_s(row, u[request])
     elif kind == AFFINE:
-        base_ms, per_item_ms, sigma = row[1], row[2], row[3]
         for request in range(len(items)):
-            mean_s = (base_ms + per_item_ms * items[request]) * 1e-3
-            if sigma > 0.0:
-                mean_s = mean_s * math.exp(sigma * normal_quantile(u[request]) - sigma * sigma / 2.0)
-            seconds[request] = mean_s
+            seconds[request] = _affine_s(row, items[request], u[request])
     elif kind == RPACCEL:
-        fixed, per_item, per_cycle = row[1], row[2], row[3]
         for request in range(len(items)):
-            cycles = fixed + per_item * items[request] + math.floor(items[request] / per_cycle)
-            seconds[request] = cycles * CLOCK_S
+            seconds[request] = _rpaccel_s(row, items[request])
     else:
         for request in range(len(items)):
             seconds[request] = _profile_s(row, items[request], u[request])

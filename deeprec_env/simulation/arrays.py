@@ -13,6 +13,7 @@ from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.pools import KINDS
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import SettingNumbers
+from deeprec_env.simulation.kernel_choice import decided_on_entry
 
 CPU, ACCELERATOR = 0, 1
 """Of stage s, pool 2 s + 1 of these."""
@@ -38,6 +39,7 @@ class NodeArrays(NamedTuple):
     fewest: Ints  # (plans,) the fewest items that a large query has at any stage it visits
     overhead_s: Floats  # (stages,)
     transfer_s: Floats  # (stages,)
+    decided_on_entry: bool  # see `kernel_choice`
 
 
 class NodeState(NamedTuple):
@@ -101,6 +103,7 @@ def node_arrays(scenario: Scenario) -> NodeArrays:
         fewest=np.array(scenario.fewest_items, dtype=np.int64),
         overhead_s=np.array([stage.overhead_s for stage in scenario.stages]),
         transfer_s=np.array([stage.transfer_s for stage in scenario.stages]),
+        decided_on_entry=decided_on_entry(scenario),
     )
 
 

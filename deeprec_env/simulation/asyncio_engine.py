@@ -21,7 +21,8 @@ from deeprec_env.simulation.loop import ARRIVAL, ENTRY, VirtualTimeLoop
 from deeprec_env.simulation.pool import Pool, StageLog
 from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.simulated_servers import simulated_servers
-from deeprec_env.simulation.windows import Window, WindowMeter
+from deeprec_env.simulation.window_meter import WindowMeter
+from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic
 
 _DISPATCHED_AHEAD = 256

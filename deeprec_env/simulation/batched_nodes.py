@@ -11,7 +11,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.jit import compiled
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting, SettingNumbers
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.arrays import (
     ADMITTED,
     BEFORE,
@@ -25,6 +25,7 @@ from deeprec_env.simulation.arrays import (
 )
 from deeprec_env.simulation.checks import warn_beyond
 from deeprec_env.simulation.node import completion_s, forget, run_window
+from deeprec_env.simulation.splitting import setting_numbers
 from deeprec_env.simulation.windows import Window, width
 from deeprec_env.workload.noise import Keys
 from deeprec_env.workload.stream import Traffic
@@ -33,12 +34,6 @@ _QUERIES, _REQUESTS = 1024, 8192
 """Room that every node begins with; nodes forget what has completed."""
 
 _BACKLOG = Window._fields.index("backlog")
-
-
-@compiled
-def setting_numbers(row: Floats) -> SettingNumbers:
-    """A setting that is a row of an array."""
-    return SettingNumbers(row[0], row[1], row[2])
 
 
 @compiled
@@ -81,7 +76,7 @@ def _run_windows(
             arrival_s[i],
             items[i],
             query[i],
-            setting_numbers(settings[i]),
+            setting_numbers(settings, i),
             begin_s,
             end_s,
             sla_s,

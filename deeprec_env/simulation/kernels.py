@@ -88,8 +88,9 @@ def busy_seconds(
 ) -> tuple[float, float]:
     """Server-seconds inside [begin_s, until_s) on the CPU and on the accelerator, added in (query, part) order.
 
-    Of queries or of their sub-batches. `in_order`: they entered in this order, as they do the first stage. Then, after
-    one that starts too late to count, no other of its pool counts, which spares a look at a long queue.
+    Of queries or of their sub-batches. `in_order`: they started in this order, as they do the first stage of a node
+    that is `decided_on_entry`. Then, after one that starts too late to count, no other of its pool counts, which spares
+    a look at a long queue.
     """
     cpu_s = accelerator_s = 0.0
     cpu_counts = accelerator_counts = True

@@ -10,7 +10,7 @@ import numpy as np
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import BATCHES, mean_interval, quantile_interval
 from deeprec_env.simulation.records import Records
-from deeprec_env.simulation.windows import usage
+from deeprec_env.simulation.window_meter import usage
 
 Interval = tuple[float, float]
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from deeprec_env.envs.serving import ServingEnv
 from deeprec_env.policies.base import Prepared
-from deeprec_env.policies.evaluation.day_metrics import day_length_s, run_policy
+from deeprec_env.policies.evaluation.day_metrics import day_length_s
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.fixed.refine import largest_rates
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario

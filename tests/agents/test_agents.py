@@ -13,7 +13,8 @@ from deeprec_env import InputError, load_scenario
 from deeprec_env.agents.agent import load_agent
 from deeprec_env.agents.hyperparams import load_hyperparams
 from deeprec_env.agents.training import TrainSettings, Watch, train
-from deeprec_env.policies.evaluation.days import evaluate
+from deeprec_env.envs.environments import SERVING
+from deeprec_env.policies.evaluation.comparison import compare
 from deeprec_env.policies.fixed.tune import TuneOptions
 from tests.conftest import day_scenario
 
@@ -57,8 +58,8 @@ def test_a_training_leaves_models_normalisation_config_and_logs(settings: TrainS
     assert prepared.tuning_queries == trained.queries
     action, _ = prepared.policy.predict(np.zeros(14, dtype=np.float32), None, np.array([True]))
     assert scenario.control.batch_sizes[action[0]] > 0
-    result = evaluate(
-        scenario, ["static", str(folder)], labels=["static", "ppo"], seeds=2, options=TuneOptions(queries=1100)
+    result = compare(
+        SERVING, scenario, ["static", str(folder)], labels=["static", "ppo"], seeds=2, options=TuneOptions(queries=1100)
     )
     assert set(result.to_json()["policies"]) == {"static", "ppo"}
     again = load_agent(str(folder / "last_model.zip"), scenario)

@@ -28,7 +28,7 @@ from deeprec_env.agents.hyperparams import load_hyperparams
 from deeprec_env.agents.storage import load_model
 from deeprec_env.agents.training import TrainSettings, train
 from deeprec_env.envs import SERVING
-from deeprec_env.policies.evaluation.day_metrics import run_policy
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.policy_capacity import RateMeter
 from tests.conftest import day_scenario
 

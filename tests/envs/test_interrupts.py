@@ -101,9 +101,9 @@ class InterruptedTraffic(GivenTraffic):
         count_down()
         return super().ahead(step)
 
-    def follow(self, window: Window) -> None:
+    def on_window(self, window: Window) -> None:
         count_down()
-        super().follow(window)
+        super().on_window(window)
 
 
 class InterruptedTask(ServingTask):

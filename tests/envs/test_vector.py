@@ -1,54 +1,18 @@
 from __future__ import annotations
 
-import copy
-import pickle
-from typing import Any
-
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode
 
 from deeprec_env import InputError
 from deeprec_env.envs import SERVING, ServingEnv
 from deeprec_env.envs.vector import ServingVectorEnv
-from tests.conftest import OwnLatency, day_scenario, pipeline_day
+from tests.conftest import day_scenario
 
 
 def actions(steps: int, count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 13, (steps, count, 2))
-
-
-def assert_same(mine: Any, theirs: Any) -> None:
-    """Two results of Gymnasium's vector API, to the bit."""
-    if isinstance(mine, dict):
-        assert sorted(mine) == sorted(theirs)
-        for name in mine:
-            assert_same(mine[name], theirs[name])
-    elif isinstance(mine, tuple):
-        for ours, other in zip(mine, theirs, strict=True):
-            assert_same(ours, other)
-    elif np.asarray(mine).dtype == object:
-        assert [entry.tobytes() for entry in mine] == [entry.tobytes() for entry in theirs]
-    else:
-        assert np.asarray(mine).dtype == np.asarray(theirs).dtype
-        assert np.asarray(mine).tobytes() == np.asarray(theirs).tobytes()
-
-
-@pytest.mark.parametrize("scenario", [day_scenario(), pipeline_day(), day_scenario(sla_ms=1)])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_it_is_so_many_single_environments(scenario: dict[str, Any], threads: int) -> None:
-    several = ServingVectorEnv(5, scenario, threads=threads)
-    singles = SyncVectorEnv(
-        [lambda: ServingEnv(scenario, engine="asyncio") for _ in range(5)], autoreset_mode=AutoresetMode.SAME_STEP
-    )
-    for options in ({"split": "test"}, None):
-        assert_same(several.reset(seed=4, options=options), singles.reset(seed=4, options=options))
-        for action in actions(2 * several.windows + 3, 5):
-            assert_same(several.step(action), singles.step(action))
-        assert_same(several.reset(), singles.reset())
-    several.close()
-    several.close()
 
 
 def test_seeds_may_be_given_one_to_each() -> None:
@@ -94,19 +58,6 @@ def test_make_vec_takes_it_and_declares_its_autoreset() -> None:
     assert infos["episode"]["l"].tolist() == [12, 12]
 
 
-def test_it_pickles_and_copies_in_mid_episode() -> None:
-    several = ServingVectorEnv(4, day_scenario(), threads=2)
-    several.reset(seed=3)
-    chosen = actions(14, 4)
-    for action in chosen[:5]:
-        several.step(action)
-    twins = [pickle.loads(pickle.dumps(several)), copy.deepcopy(several)]
-    for action in chosen[5:]:
-        result = several.step(action)
-        for twin in twins:
-            assert_same(twin.step(action), result)
-
-
 def test_bad_input_is_refused() -> None:
     for arguments, field in (
         ({"num_envs": 0}, "num_envs"),
@@ -129,13 +80,6 @@ def test_bad_input_is_refused() -> None:
     ):
         with pytest.raises(InputError, match="action"):
             several.step(action)
-
-
-def test_a_latency_of_the_users_own_needs_single_environments() -> None:
-    scenario = day_scenario()
-    scenario["node"]["cpu"] = {"servers": 2, "latency": OwnLatency()}
-    with pytest.raises(InputError, match="vectorization_mode='sync'"):
-        ServingVectorEnv(2, scenario)
 
 
 def test_stable_baselines_sees_what_its_own_vector_environment_shows() -> None:

@@ -10,11 +10,13 @@ from deeprec_env.envs import ServingEnv
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.policies.adaptive.load_table import LEVELS, LoadTablePolicy, find_load_table
 from deeprec_env.policies.base import Prepared
-from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean, run_policy
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.policy_capacity import policy_capacities
-from deeprec_env.policies.fixed.refine import ladder_settings, largest_rates, leaders
+from deeprec_env.policies.fixed.refine import largest_rates, leaders
+from deeprec_env.scenario.setting import Setting
 
-SPLIT, WHOLE = (4, None), (16, None)
+SPLIT, WHOLE = Setting(4), Setting(16)
 
 
 def crossing_scenario(**changes: Any) -> Scenario:
@@ -133,6 +135,6 @@ def test_leaders_are_the_lowest_after_every_round() -> None:
 
 def test_largest_rates_cover_the_ladders(scenario: Scenario) -> None:
     rates = largest_rates(scenario)
-    assert list(rates) == ladder_settings(scenario) == [SPLIT, WHOLE]
+    assert list(rates) == scenario.settings() == [SPLIT, WHOLE]
     assert rates[SPLIT] == pytest.approx(4 / 0.0028, rel=1e-3)
     assert rates[WHOLE] == pytest.approx(4 / 0.0019, rel=1e-3)

@@ -12,7 +12,8 @@ from deeprec_env.envs.serving_task import GivenTraffic, ServingTask
 from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.policies.adaptive.load_table import LoadTablePolicy, find_load_table
 from deeprec_env.policies.base import Watcher
-from deeprec_env.policies.evaluation.day_metrics import day_metrics, geometric_mean, run_policy
+from deeprec_env.policies.evaluation.day_metrics import day_metrics, geometric_mean
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.privileged.hindsight import Hindsight
 from deeprec_env.policies.privileged.lookahead import LookAhead
 from deeprec_env.policies.privileged.rate_oracle import RateOracle

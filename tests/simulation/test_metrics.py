@@ -15,8 +15,8 @@ from deeprec_env.simulation import AsyncioEngine, write_records
 from deeprec_env.simulation.intervals import quantile_interval
 from deeprec_env.simulation.offered_load import offered_load, pool_work
 from deeprec_env.simulation.records import RECORD_COLUMNS
+from deeprec_env.simulation.window_meter import WindowMeter, measure_window
 from deeprec_env.simulation.window_metrics import merge, percentile
-from deeprec_env.simulation.windows import WindowMeter, measure_window
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
 

@@ -274,9 +274,9 @@ def test_capacity_is_that_of_the_plan() -> None:
 
 def test_the_start_plan_is_the_scenarios_and_stays_with_other_settings() -> None:
     scenario = load_scenario(changed(control={"plan": "rank", "batch_size": 9}))
-    assert scenario.plan == 1
-    assert with_options(scenario, batch_size=7).plan == 1
-    assert with_options(scenario, plan=2).plan == 2
+    assert scenario.setting.plan == 1
+    assert with_options(scenario, batch_size=7).setting.plan == 1
+    assert with_options(scenario, plan=2).setting.plan == 2
     traffic = QueryStream(scenario.workload, episode_seed(0)).draw(50)
     for name in ENGINES:
         engine = make_engine(scenario, traffic, name)
