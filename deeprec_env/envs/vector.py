@@ -45,6 +45,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    _workers: ThreadPoolExecutor | None = None  # of the class: Gymnasium 1.1 closes what was refused half-made, too
 
     def __init__(
         self,
@@ -77,7 +78,6 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
         slices = [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
         self._parts = [(part, BatchedNodes(self.scenarios[part])) for part in slices]
-        self._workers: ThreadPoolExecutor | None = None
 
     def _take(self, tasks: Sequence[Task]) -> None:
         """Let these be the tasks of the episodes, one for each environment."""
