@@ -85,10 +85,9 @@ def goes_by_the_draws(make: Callable[[], LookAhead], scenario: Scenario, window:
     """Whether a reference, asked at a window's start, tries or does something else when other queries are to come."""
     answers, arrivals_s = [], []
     for changed in (False, True):
-        env = ServingEnv(scenario, engine="compiled")
-        from_s = window * env.interval_s
-        if changed:
-            env._task = OtherFuture(scenario, from_s)
+        from_s = window * scenario.control.interval_s
+        task = OtherFuture(scenario, from_s) if changed else ServingTask(scenario, "tail")
+        env = TrafficEnv(task, "compiled", None)
         observation, _ = env.reset(seed=2, options={"split": "validation"})
         for _ in range(window):
             observation, *_ = env.step(np.array(SPLIT))
