@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deeprec_env.envs.task import AnyScenario, Task
@@ -72,10 +73,11 @@ class EnvSpec:
             return made
         from deeprec_env.envs.node_env import NodeEnv
         from deeprec_env.envs.serving_task import ServingTask
+        from deeprec_env.envs.task_source import task_source
         from deeprec_env.envs.traffic_env import TrafficEnv
 
-        task = self.make_task(scenario, reward)
-        return (TrafficEnv if isinstance(task, ServingTask) else NodeEnv)(task, engine, render_mode)
+        source = task_source(self.scenario if scenario is None else scenario, partial(self.make_task, reward=reward))
+        return (TrafficEnv if isinstance(source.first, ServingTask) else NodeEnv)(source, engine, render_mode)
 
     def make_vector(
         self,
@@ -93,9 +95,12 @@ class EnvSpec:
                 num_envs, engine=engine, threads=threads, render_mode=render_mode, **named
             )
             return several
+        from deeprec_env.envs.task_source import task_sources
         from deeprec_env.envs.vector import NodeVectorEnv  # compiled code: loaded when it is needed
 
-        return NodeVectorEnv(num_envs, self.make_task(scenario, reward), engine, threads, render_mode)
+        given = self.scenario if scenario is None else scenario
+        sources = task_sources(given, num_envs, partial(self.make_task, reward=reward))
+        return NodeVectorEnv(num_envs, sources, engine, threads, render_mode)
 
 
 def name_of(identifier: str) -> str:
