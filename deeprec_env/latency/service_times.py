@@ -70,7 +70,7 @@ def write_s(row: Floats, items: Ints, u: Floats, seconds: Floats) -> None:
             cycles = fixed + per_item * items[request] + math.floor(items[request] / per_cycle)
             seconds[request] = cycles * CLOCK_S
     else:
-        placed, i, weight = np.int64(-1), np.int64(0), 0.0
+        placed, i, weight = -1, 0, 0.0
         for request in range(len(items)):
             if items[request] != placed:  # most requests are as large as the one before
                 placed = items[request]
