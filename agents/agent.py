@@ -10,22 +10,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize
 
-from deeprec_env.agents.environments import of_id
-from deeprec_env.agents.hyperparams import load_wrapper
-from deeprec_env.agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state
+from deeprec_env.agents.hyperparams import loaded_wrapper
+from deeprec_env.agents.normalisation import NormalisesObservations, load_normalisation, normalisation_path
+from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_state
 from deeprec_env.envs import SERVING
+from deeprec_env.envs.environments import find_spec
 from deeprec_env.envs.wrappers import ActionMap
 from deeprec_env.errors import InputError
-from deeprec_env.policies.base import Prepared
+from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.scenario.schema import Scenario
 
 
 class TrainedAgent:
     """A Stable-Baselines3 model with its normalisation of observations and the mapping of its actions."""
 
-    def __init__(self, model: BaseAlgorithm, normalise: VecNormalize | None, mapping: ActionMap | None) -> None:
+    def __init__(
+        self, model: BaseAlgorithm, normalise: NormalisesObservations | None, mapping: ActionMap | None
+    ) -> None:
         self._model, self._normalise, self._mapping = model, normalise, mapping
 
     def predict(
@@ -38,7 +40,9 @@ class TrainedAgent:
         """The model's action for a raw observation; `state` is what a recurrent one remembers."""
         seen: Any = self._normalise.normalize_obs(observation) if self._normalise else observation
         action, state = self._model.predict(seen, state, episode_start, deterministic)
-        return (self._mapping.indices(action) if self._mapping else action.astype(np.int64)), state
+        if self._mapping is not None:
+            return self._mapping.indices(action), state
+        return (action if isinstance(self._model.action_space, gym.spaces.Box) else action.astype(np.int64)), state
 
 
 def find_agent(path: str) -> tuple[Path, str]:
@@ -54,30 +58,30 @@ def find_agent(path: str) -> tuple[Path, str]:
     return folder, stem
 
 
-def load_agent(path: str, scenario: Scenario, environment: str = SERVING) -> Prepared:
+def load_agent(path: str, scenario: Scenario, environment: str = SERVING) -> TunedPolicy:
     """The agent at a path (see `find_agent`), as a policy for the scenario in an environment (Gymnasium's name).
 
-    Raises `InputError` if there is none, or if it was trained in another environment, or on other ladders than the
-    scenario's.
+    Raises `InputError` if there is none, or if it was trained in another environment, or on other ladders (other
+    choices) than the scenario's.
     """
     folder, stem = find_agent(path)
     config = read_config(folder)
     trained = config.get("environment", SERVING)
     if trained != environment:
         raise InputError("policy", path, f"was trained in {trained}, not in {environment}")
-    ladders = of_id(environment).ladders(scenario)
+    task = find_spec(environment).make_task(scenario)
+    ladders = task.choices
     if config["ladders"] != ladders:
         raise InputError("policy", path, f"was trained on the ladders {config['ladders']}, not {ladders}")
-    wrapper = load_wrapper(config.get("hyperparams", {}).get("env_wrapper"), f"{folder / CONFIG}: env_wrapper")
+    wrapper = loaded_wrapper(config.get("hyperparams", {}).get("env_wrapper"), f"{folder / CONFIG}: env_wrapper")
     torch.set_num_threads(1)
     model = load_model(folder, stem, config["algo"])
-    indices = gym.spaces.MultiDiscrete([len(ladder) for ladder in ladders])
-    mapping = wrapper.mapping(indices) if wrapper else None
-    space = mapping.space if mapping else indices
+    mapping = wrapper.mapping(task.action_space) if wrapper else None
+    space = mapping.space if mapping else task.action_space
     if model.action_space != space:
         raise InputError("model", path, f"chooses from {model.action_space}, not from {space} as {CONFIG} says")
     queries = int(read_state(folder, "last")["queries"])
     normalise = load_normalisation(folder, stem)
     if normalise is None and config.get("hyperparams", {}).get("normalize", False) not in (None, False, "False"):
-        raise InputError("agent", path, f"lacks {stem}_vecnormalize.pkl, with which it was trained")
-    return Prepared(TrainedAgent(model, normalise, mapping), scenario, queries)
+        raise InputError("agent", path, f"lacks {normalisation_path(folder, stem).name}, with which it was trained")
+    return TunedPolicy(TrainedAgent(model, normalise, mapping), scenario, queries)

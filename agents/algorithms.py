@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 from sb3_contrib import QRDQN, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
@@ -49,10 +49,14 @@ def algorithm(name: str, field: str = "algo") -> type[BaseAlgorithm]:
 
 def arguments(algo: str) -> dict[str, set[Any]]:
     """The arguments of an algorithm that a file may give, each with the types it may have."""
-    parameters = inspect.signature(ALGORITHMS[algo].__init__).parameters
-    return {
-        name: _kinds(parameter.annotation) for name, parameter in parameters.items() if name not in (*_OURS, *_OBJECTS)
-    }
+    kinds = kinds_of(ALGORITHMS[algo].__init__)
+    return {name: kinds[name] for name in kinds if name not in (*_OURS, *_OBJECTS)}
+
+
+def kinds_of(function: Callable[..., Any]) -> dict[str, set[Any]]:
+    """The plain types that each argument of a function may have, whichever way its annotations are written."""
+    parameters = inspect.signature(function, eval_str=True).parameters
+    return {name: _kinds(parameter.annotation) for name, parameter in parameters.items()}
 
 
 def check(algo: str, name: str, value: Any, field: str) -> None:
@@ -73,7 +77,7 @@ def check(algo: str, name: str, value: Any, field: str) -> None:
 
 def _kinds(annotation: Any) -> set[Any]:
     """The plain types of an annotation: `dict` of `dict[str, Any]`, `Callable` of a schedule."""
-    parts = get_args(annotation) if isinstance(annotation, UnionType) else [annotation]
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else [annotation]
     return {get_origin(part) or part for part in parts} & _WORDS.keys()
 
 

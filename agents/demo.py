@@ -15,10 +15,10 @@ import typer
 from deeprec_env import console
 from deeprec_env.agents.training import TrainSettings, train
 from deeprec_env.analysis.capacity import TUNING_QUERIES
+from deeprec_env.envs.environments import SERVING
 from deeprec_env.files import make_folder, replacing
-from deeprec_env.policies.evaluation.days import evaluate
+from deeprec_env.policies.evaluation.comparison import compare, print_comparison
 from deeprec_env.policies.evaluation.plots import write_plots
-from deeprec_env.policies.evaluation.report import print_evaluation
 from deeprec_env.policies.fixed.tune import TuneOptions, tune
 from deeprec_env.scenario.load import load_scenario
 
@@ -48,7 +48,8 @@ def demo(
     agent = _train(scenario, output / "ppo", timesteps)
     print(f"ppo: trained for {timesteps:,} steps ({time.perf_counter() - begun:.0f} s so far)", flush=True)
     with console.progress("evaluate", None, quiet=False) as update:
-        evaluation = evaluate(
+        compared = compare(
+            SERVING,
             loaded,
             [*POLICIES, str(agent)],
             labels=[*POLICIES, "ppo"],
@@ -56,12 +57,12 @@ def demo(
             options=options,
             progress=lambda what: update(what, 1),
         )
-        results: dict[str, Any] = {"scenario": scenario, "tune": tuned, **evaluation.to_json()}
+        results: dict[str, Any] = {"scenario": scenario, "tune": tuned, **compared.to_json()}
         with replacing(output / "results.json") as file:
             json.dump(results, file, indent=2)
         update("plots", 1)
-        plots = write_plots(evaluation, output, queries=queries)
-    print_evaluation(evaluation, scenario)
+        plots = write_plots(compared, output, queries=queries)
+    print_comparison(compared, scenario)
     print(f"left in {output}: results.json, ppo/, {', '.join(plots)} ({time.perf_counter() - begun:.0f} s)")
 
 

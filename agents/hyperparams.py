@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -35,7 +36,7 @@ class Hyperparams:
     """What a YAML file says: of training (`n_envs`, `n_timesteps`, `normalize`, ...), and arguments of the algorithm.
 
     `normalize` holds VecNormalize's arguments, None for no normalisation; `wrapper` is the class that `env_wrapper`
-    names, None for actions as they are; `noise` makes the noise on continuous actions of so many dimensions, None for
+    names, None for actions as they are; `noise` makes the noise on continuous actions of n dimensions, None for
     none. `raw` is the mapping as read.
     """
 
@@ -69,19 +70,46 @@ def load_hyperparams(algo: str, path: Path | None = None, environment: str = SER
 
 
 def load_wrapper(value: Any, field: str) -> type[MappedActions] | None:
-    """The class that an `env_wrapper` names; `InputError` for `field` if it names no wrapper of actions."""
+    """The class that the `env_wrapper` of a user's own hyperparameter file names, imported.
+
+    Raises `InputError` for `field` if it names no wrapper of actions.
+    """
     if value is None:
         return None
-    module, _, name = value.rpartition(".") if isinstance(value, str) else ("", "", "")
+    module, name = _module_and_name(value)
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(field, value, f"must name a class that can be imported ({error})") from None
-    if not (inspect.isclass(found) and issubclass(found, MappedActions) and hasattr(found, "mapping")):
+    if not _is_wrapper(found):
         raise InputError(
             field, value, "must be deeprec_env.envs.wrappers.DiscreteActions or BoxActions, or another MappedActions"
         )
+    return found  # type: ignore[no-any-return]
+
+
+def loaded_wrapper(value: Any, field: str) -> type[MappedActions] | None:
+    """As `load_wrapper`, for files that others may have made: the class must be there already, nothing is imported.
+
+    That is so of `deeprec_env.envs.wrappers`, and of what the calling program has imported itself.
+    """
+    if value is None:
+        return None
+    module, name = _module_and_name(value)
+    found = getattr(sys.modules.get(module), "__dict__", {}).get(name)
+    if not _is_wrapper(found):
+        allowed = "must be deeprec_env.envs.wrappers.DiscreteActions or BoxActions; another MappedActions only where"
+        raise InputError(field, value, f"{allowed} the calling program has imported its module already")
     return found
+
+
+def _module_and_name(value: Any) -> tuple[str, str]:
+    module, _, name = value.rpartition(".") if isinstance(value, str) else ("", "", "")
+    return module, name
+
+
+def _is_wrapper(found: Any) -> bool:
+    return inspect.isclass(found) and issubclass(found, MappedActions) and hasattr(found, "mapping")
 
 
 def _lines(text: str, environment: str) -> dict[str | None, int]:

@@ -11,9 +11,10 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from deeprec_env.agents.algorithms import ALGORITHMS, algorithm
+from deeprec_env.agents.normalisation import normalisation_path, save_normalisation
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing, replacing_path
 
@@ -29,7 +30,7 @@ _DAMAGED = (
 def save_checkpoint(
     folder: Path, stem: str, model: BaseAlgorithm, state: dict[str, Any], *, to_resume: bool = False
 ) -> None:
-    """Write STEM_model.zip, STEM_state.json and, if the model trains under VecNormalize, STEM_vecnormalize.pkl.
+    """Write STEM_model.zip, STEM_state.json and, if the model trains under VecNormalize, STEM_vecnormalize.npz.
 
     With `to_resume` also STEM_replay_buffer.pkl of an algorithm that has one. All are written before the first of them
     takes its name, the state last.
@@ -40,7 +41,7 @@ def save_checkpoint(
         with files.enter_context(replacing_path(folder / f"{stem}_model.zip")).open("wb") as file:
             model.save(file)
         if normalise is not None:
-            normalise.save(str(files.enter_context(replacing_path(folder / f"{stem}_vecnormalize.pkl"))))
+            save_normalisation(normalise, files.enter_context(replacing_path(normalisation_path(folder, stem))))
         if to_resume and isinstance(model, OffPolicyAlgorithm):
             with files.enter_context(replacing_path(folder / f"{stem}_replay_buffer.pkl")).open("wb") as file:
                 model.save_replay_buffer(file)
@@ -109,20 +110,3 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise InputError("agent", str(path), f"must be a training's {CONFIG}; it lacks {key}")
     algorithm(config["algo"], f"{path}: algo")
     return config
-
-
-def load_normalisation(folder: Path, stem: str, venv: VecEnv | None = None) -> VecNormalize | None:
-    """The normalisation saved beside a model, on environments or for observations alone; None if there is none."""
-    path = folder / f"{stem}_vecnormalize.pkl"
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file:
-            loaded = pickle.load(file)
-        if not isinstance(loaded, VecNormalize):
-            raise TypeError(f"it holds a {type(loaded).__name__}")
-        if venv is not None:
-            loaded.set_venv(venv)
-    except _DAMAGED as error:
-        raise InputError("agent", str(path), f"must be a VecNormalize saved beside its model ({error})") from None
-    return loaded

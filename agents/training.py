@@ -20,14 +20,18 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor, 
 from deeprec_env.agents.action_vec_env import MappedVecEnv
 from deeprec_env.agents.agent import TrainedAgent
 from deeprec_env.agents.algorithms import algorithm
-from deeprec_env.agents.environments import Environment, environment
 from deeprec_env.agents.hyperparams import Hyperparams, load_hyperparams
-from deeprec_env.agents.storage import CONFIG, load_model, load_normalisation, read_config, read_state, save_checkpoint
+from deeprec_env.agents.normalisation import load_normalisation
+from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_state, save_checkpoint
 from deeprec_env.agents.vec_env import NodeVecEnv
 from deeprec_env.envs import SERVING
+from deeprec_env.envs.environments import find_spec
+from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.files import make_folder, replacing
-from deeprec_env.policies.evaluation.day_metrics import run_policy
+from deeprec_env.policies.base import TunedPolicy
+from deeprec_env.policies.evaluation.episodes import run_episode
+from deeprec_env.policies.evaluation.evaluation import Evaluation, evaluation_of
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows
@@ -54,7 +58,7 @@ class TrainSettings:
     validate_every: int = 4096
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reward", self.environment.reward(self.reward))  # frozen for everyone else
+        object.__setattr__(self, "reward", self.spec.reward(self.reward))  # frozen for everyone else
         self.parameters()
         if self.timesteps is not None and self.timesteps < 1:
             raise InputError("timesteps", self.timesteps, "must be at least 1")
@@ -63,12 +67,17 @@ class TrainSettings:
 
     def parameters(self) -> Hyperparams:
         """The hyperparameters in use."""
-        return load_hyperparams(self.algo, self.hyperparams, self.environment.id)
+        return load_hyperparams(self.algo, self.hyperparams, self.spec.hyperparams_key)
 
     @property
-    def environment(self) -> Environment:
+    def spec(self) -> EnvSpec:
         """The environment that the agent is trained in."""
-        return environment(self.env)
+        return find_spec(self.env)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How agents are judged in it."""
+        return evaluation_of(self.spec)
 
     def total_timesteps(self) -> int:
         """Environment steps of the whole training."""
@@ -97,7 +106,8 @@ def train(
 
     A checkpoint is written at every validation and on an interrupt; `resume` goes on from it.
     """
-    scenario = settings.environment.prepare(load_scenario(settings.scenario), settings.engine)
+    evaluation = settings.evaluation
+    scenario = evaluation.prepare(load_scenario(settings.scenario), settings.engine, evaluation.choices)
     parameters = settings.parameters()
     config = _config(settings, scenario, parameters)
     state = _resumed_state(folder, config) if resume else _fresh_state(folder)
@@ -125,7 +135,7 @@ def train(
 
 
 class Watch(BaseCallback):
-    """Validates and saves every so many steps; counts the queries that training and validation simulated."""
+    """Validates and saves every n steps; counts the queries that training and validation simulated."""
 
     def __init__(
         self, settings: TrainSettings, scenario: Scenario, folder: Path, state: dict[str, Any], progress: Update
@@ -133,8 +143,8 @@ class Watch(BaseCallback):
         super().__init__()
         self.state = state
         self._folder, self._every, self._progress = folder, settings.validate_every, progress
-        self._scenario, self._environment = scenario, settings.environment
-        self._env = self._environment.single(scenario, engine=settings.engine, reward=settings.reward)
+        self._scenario, self._evaluation = scenario, settings.evaluation
+        self._env = settings.spec.make(scenario, engine=settings.engine, reward=settings.reward)
         wrapper = settings.parameters().wrapper
         self._mapping = wrapper.mapping(self._env.action_space) if wrapper else None
         self._next = state["timesteps"] + self._every
@@ -159,14 +169,16 @@ class Watch(BaseCallback):
 
     def _validate(self) -> None:
         agent = TrainedAgent(self.model, self.model.get_vec_normalize_env(), self._mapping)
-        judged = self._environment
-        days = [run_policy(self._env, agent, seed, "validation") for seed in judged.validation_seeds]
-        self.state["queries"] += sum(map(len, days))
-        result = judged.judge(days, self._scenario) | {"timesteps": self.num_timesteps}
+        evaluation, prepared = self._evaluation, TunedPolicy(agent, self._scenario, 0)
+        runs = [run_episode(self._env, agent, seed, "validation") for seed in evaluation.validation_seeds]
+        self.state["queries"] += sum(len(run.records) for run in runs)
+        figures = [evaluation.measure(run, prepared) for run in runs]
+        result = evaluation.judge(figures, self._scenario) | {"timesteps": self.num_timesteps}
         for name, value in result.items():
             self.logger.record(f"validation/{name}", value)
         self.logger.dump(self.num_timesteps)  # now: some algorithms write their logs seldom
-        if not self.state["best"] or result[judged.objective] < self.state["best"][judged.objective]:
+        best, objective = self.state["best"], evaluation.objective
+        if not best or result[objective] < best[objective]:
             self.state["best"] = result
             save_checkpoint(self._folder, "best", self.model, self.state)
         self.checkpoint()
@@ -175,13 +187,13 @@ class Watch(BaseCallback):
 def _config(settings: TrainSettings, scenario: Scenario, parameters: Hyperparams) -> dict[str, Any]:
     return {
         "algo": settings.algo,
-        "environment": settings.environment.id,
+        "environment": settings.spec.id,
         "reward": settings.reward,
         "seed": settings.seed,
         "timesteps": settings.total_timesteps(),
         "engine": settings.engine,
-        "validation_seeds": list(settings.environment.validation_seeds),
-        "ladders": settings.environment.ladders(scenario),
+        "validation_seeds": list(settings.evaluation.validation_seeds),
+        "ladders": settings.spec.make_task(scenario).choices,
         "hyperparams": parameters.raw,
         "scenario": scenario.model_dump(mode="json"),
         "versions": versions(),
@@ -208,9 +220,9 @@ def _vector_env(
     venv = _environments(settings, scenario, parameters.n_envs)
     if parameters.wrapper is not None:
         venv = MappedVecEnv(venv, parameters.wrapper.mapping)
-    saved = load_normalisation(folder, "last", venv) if resumed else None
+    saved = load_normalisation(folder, "last") if resumed else None
     if saved is not None:
-        return saved
+        return saved.over(venv)
     if parameters.normalize is not None:
         # As RL Zoo has it: returns are discounted as the algorithm does.
         gamma = {"gamma": parameters.algorithm["gamma"]} if "gamma" in parameters.algorithm else {}
@@ -220,11 +232,11 @@ def _vector_env(
 
 def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> VecEnv:
     if settings.engine == "compiled" and all_rows(scenario):
-        return VecMonitor(NodeVecEnv(settings.environment.vector(count, scenario, reward=settings.reward)))
+        return VecMonitor(NodeVecEnv(settings.spec.make_vector(count, scenario, reward=settings.reward)))
     # The workers are forked from a server that has done the slow imports once.
     multiprocessing.get_context("forkserver").set_forkserver_preload(["deeprec_env.agents.training"])
     arguments = {
-        "identifier": settings.environment.id,
+        "name": settings.env,
         "scenario": scenario.model_dump(mode="json"),
         "engine": settings.engine,
         "reward": settings.reward,
@@ -238,10 +250,10 @@ def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> Ve
     )
 
 
-def _make_env(identifier: str, **arguments: Any) -> gym.Env[Any, Any]:
+def _make_env(name: str, **arguments: Any) -> gym.Env[Any, Any]:
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the trainer's to handle
-    return gym.make(f"deeprec_env:{identifier}", **arguments)
+    return find_spec(name).make(**arguments)
 
 
 def _model(

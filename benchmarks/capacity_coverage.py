@@ -19,7 +19,7 @@ from deeprec_env import console
 from deeprec_env.analysis.capacity import PERCENTILE, PRECISION, find_capacity
 from deeprec_env.analysis.estimate import QUERIES, RateEstimator, tail_rules
 from deeprec_env.scenario.load import load_scenario
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.simulate import with_options
 
 REFERENCE_SEED = 10**6
@@ -29,13 +29,13 @@ REPLICATIONS, LONGER = 4000, 4
 def value(name: str) -> tuple[float, int]:
     """Capacity by many long replications, and the queries of a rate."""
     scenario = with_options(load_scenario(name), qps=1.0)
-    works = pool_work(scenario, scenario.setting)
+    demands = service_demands(scenario, scenario.setting)
     length = LONGER * QUERIES
     estimator = RateEstimator(
         scenario,
-        works,
+        demands,
         tail_rules(scenario, PERCENTILE),
-        min(works, key=lambda work: work.largest_qps),
+        min(demands, key=lambda demand: demand.saturation_qps),
         seed=REFERENCE_SEED,
         split="validation",
         queries=REPLICATIONS * length,
@@ -48,7 +48,7 @@ def value(name: str) -> tuple[float, int]:
 
 
 def coverage(name: str, repeats: int) -> dict[str, Any]:
-    """Of so many seeds: the share of intervals that cover the value, their widths, bias, seconds of a search."""
+    """Of n seeds: the share of intervals that cover the value, their widths, bias, seconds of a search."""
     true_qps, reference_queries = value(name)
     found, seconds = [], []
     for seed in range(repeats):

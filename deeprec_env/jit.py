@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 import shutil
 import sys
@@ -17,9 +16,7 @@ from typing import ParamSpec, TypeVar
 from numba import njit
 from numba.core import config, event
 
-_PACKAGE = Path(__file__).parent
-_SOURCES = ("jit.py", "latency", "models", "recpipe", "scenario", "simulation", "workload")
-"""Everything in the package that compiled code is made of: this file, and folders."""
+from deeprec_env.sources import COMPILED, PACKAGE, sources_digest
 
 _PREFIX = "compiled-"
 
@@ -47,13 +44,8 @@ def cache_folder() -> Path | None:
     One folder for each state of the sources: Numba itself looks for changes in the file of a function alone,
     not in those of the functions it calls.
     """
-    digest = hashlib.sha256()
-    for name in _SOURCES:
-        path = _PACKAGE / name
-        for source in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            digest.update(source.read_bytes())
-    name = _PREFIX + digest.hexdigest()[:16]
-    own = _PACKAGE / "__pycache__"
+    name = _PREFIX + sources_digest(COMPILED)
+    own = PACKAGE / "__pycache__"
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeprec-env"
     given = config.CACHE_DIR  # type: ignore[attr-defined]
     for parent in (Path(given),) if given else (own, users):
@@ -94,7 +86,7 @@ class _SayOnce(event.Listener):
         self._said = False
 
     def on_start(self, event: event.Event) -> None:
-        if not self._said and Path(event.data["dispatcher"].py_func.__code__.co_filename).is_relative_to(_PACKAGE):
+        if not self._said and Path(event.data["dispatcher"].py_func.__code__.co_filename).is_relative_to(PACKAGE):
             self._said = True
             kept = "once: it is kept" if cache_folder() else "in every process: it can't be kept"
             print(f"deeprec-env: compiling the engine, which takes some seconds ({kept})", file=sys.stderr, flush=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ def load_plugin(field: str, group: str, name: str, fits: Callable[[Any], bool], 
     declare it, or if it does not fit; `allowed` says what would.
     """
     if ":" in name:
-        _look_in_working_directory()
-        return _checked(field, name, "", lambda: pkgutil.resolve_name(name), fits, allowed)
+        with _working_directory():
+            return _checked(field, name, "", lambda: pkgutil.resolve_name(name), fits, allowed)
     found = list(entry_points(group=group, name=name))
     if len(found) > 1:
         packages = ", ".join(_package(entry) for entry in found)
@@ -59,8 +60,19 @@ def _package(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist else "unknown"
 
 
-def _look_in_working_directory() -> None:
-    """As `python -m` does and an installed command does not; last, so that it hides nothing installed."""
+@contextmanager
+def _working_directory() -> Iterator[None]:
+    """Look for modules there too, as `python -m` does and an installed command does not.
+
+    Last, so that it hides nothing installed, and only here, so that nothing that was not named is found there later.
+    """
     folder = str(Path.cwd())
-    if folder not in sys.path and "" not in sys.path:
-        sys.path.append(folder)
+    if folder in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the module may have taken it out itself
+            sys.path.remove(folder)

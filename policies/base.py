@@ -29,7 +29,7 @@ class Policy(Protocol):
 
 
 @runtime_checkable
-class Watcher(Protocol):
+class PrivilegedPolicy(Protocol):
     """A policy that knows more than the observation holds, as no server could: the references of a comparison."""
 
     def watch(self, env: TrafficEnv) -> None:
@@ -38,7 +38,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TunedPolicy:
     """A policy ready for evaluation on `scenario`, and what it cost to tune, in simulated queries.
 
     The scenario's ladders hold the policy's settings, also those off the original ladders. `setting` is that of a
@@ -73,7 +73,7 @@ class FixedPolicy:
         return np.tile(self.action, (len(observation), 1)) if several else self.action.copy(), state
 
 
-def fixed(scenario: Scenario, setting: Setting, tuning_queries: int = 0) -> Prepared:
+def fixed(scenario: Scenario, setting: Setting, tuning_queries: int = 0) -> TunedPolicy:
     """The policy of one setting, on a scenario whose ladders hold it."""
     control = scenario.control.model_copy(
         update={
@@ -82,10 +82,10 @@ def fixed(scenario: Scenario, setting: Setting, tuning_queries: int = 0) -> Prep
         }
     )
     extended = scenario.replace(control=control)
-    return Prepared(FixedPolicy(*extended.action(setting)), extended, tuning_queries, setting)
+    return TunedPolicy(FixedPolicy(*extended.action(setting)), extended, tuning_queries, setting)
 
 
 def _with(value: Any, ladder: tuple[Any, ...]) -> tuple[Any, ...]:
     if value in ladder:
         return ladder
-    return tuple(sorted((*ladder, value), key=lambda rung: (rung is None, rung or 0)))
+    return tuple(sorted((*ladder, value), key=lambda level: (level is None, level or 0)))

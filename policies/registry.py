@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
 
 from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
 from deeprec_env.policies.adaptive.load_table import LoadTable, LoadTablePolicy, find_load_table
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
-from deeprec_env.policies.base import Policy, Prepared, Progress, fixed
+from deeprec_env.policies.base import Policy, Progress, TunedPolicy, fixed
 from deeprec_env.policies.fixed.tune import METHODS, TuneOptions, find_setting
 from deeprec_env.policies.privileged.hindsight import Hindsight
 from deeprec_env.policies.privileged.rate_oracle import RateOracle
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.engines import FORK, engine_kind
 
 AGENT_LOADERS = "deeprec_env.agents"
-"""Entry-point group of functions (path, scenario, environment) -> Prepared that load trained agents; the agents package
-has one."""
+"""Entry-point group of functions (path, scenario, environment) -> TunedPolicy that load trained agents."""
+
+OWN_LOADER = "stable-baselines3"
+"""The name of ours among them, which loads an agent named by its path alone; another's agent is LOADER:PATH."""
 
 PLUGINS = "deeprec_env.policies"
-"""Entry-point group of other packages' policies: functions (scenario, options, progress) -> Prepared."""
+"""Entry-point group of other packages' policies: functions (scenario, options, progress) -> TunedPolicy."""
 
 
 BY_LOAD: dict[str, Callable[[LoadTable, int], Policy]] = {
@@ -42,7 +45,7 @@ _OWN = (*METHODS, *BY_LOAD, "random")
 
 def prepare(
     name: str, scenario: Scenario, options: TuneOptions, progress: Progress, environment: str = SERVING
-) -> Prepared:
+) -> TunedPolicy:
     """The policy of a name, tuned if it needs tuning, or the trained agent in a file or folder of that path.
 
     `environment` is Gymnasium's name of that in which an agent must have been trained.
@@ -55,23 +58,22 @@ def prepare(
     if name in BY_LOAD:
         progress(f"{name}: settings by load")
         table = find_load_table(scenario, queries=options.queries, seed=options.seed, engine=options.engine)
-        return Prepared(BY_LOAD[name](table, options.seed), table.scenario, table.queries_used)
+        return TunedPolicy(BY_LOAD[name](table, options.seed), table.scenario, table.queries_used)
     if name == "random":
-        rungs = len(scenario.control.batch_sizes), len(scenario.thresholds)
-        return Prepared(RandomPolicy(rungs, options.seed), scenario, 0)
+        indices = gym.spaces.MultiDiscrete([len(scenario.control.batch_sizes), len(scenario.thresholds)])
+        return TunedPolicy(RandomPolicy(indices, options.seed), scenario, 0)
     if is_users(name):
         return prepared_by_user(name, scenario, options, progress)
-    return find_agent_loader(name, policy_names())(name, scenario, environment)
+    return load_agent(name, scenario, environment, policy_names())
 
 
-def check_name(name: str, engine: str = "compiled") -> None:
-    """Raise `InputError` unless `name` is a policy's that can run on the engine, or a path where an agent may be."""
-    if is_users(name):
-        _users_function(name)
-    elif name not in _OWN and not Path(name).exists():
-        raise InputError("policy", name, f"must be one of {', '.join(policy_names())}, or the path of a trained agent")
-    if name in REFERENCES:
-        engine_kind(engine, FORK)
+def baselines() -> dict[str, Callable[[Any], TunedPolicy]]:
+    """The hand-written policies that choose batch size and threshold, each prepared from a comparison's tuning."""
+
+    def prepared(name: str) -> Callable[[Any], TunedPolicy]:
+        return lambda tuning: prepare(name, tuning.scenario, tuning.options, tuning.progress)
+
+    return {name: prepared(name) for name in _OWN}
 
 
 def policy_names() -> list[str]:
@@ -81,29 +83,53 @@ def policy_names() -> list[str]:
 
 def is_users(name: str) -> bool:
     """Whether the name is another package's, or `module:function`, which is neither a policy of ours nor a path."""
-    if name in _OWN or (":" in name and Path(name).exists()):
+    if name in _OWN or (":" in name and is_agent(name)):
         return False
     return is_plugin(PLUGINS, name)
 
 
-def _users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], Prepared]:
-    allowed = "a function (scenario, options, progress) that returns a deeprec_env.policies.base.Prepared"
+def users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], TunedPolicy]:
+    """The function that another package's name, or `module:function`, stands for; `InputError` if it is none."""
+    allowed = "a function (scenario, options, progress) that returns a deeprec_env.policies.base.TunedPolicy"
     return load_plugin("policy", PLUGINS, name, callable, allowed)  # type: ignore[no-any-return]
 
 
-def prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
+def prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> TunedPolicy:
     """What another package's function makes; `InputError` if that is no policy, ready for evaluation."""
-    prepared = _users_function(name)(scenario, options, progress)
-    if not isinstance(prepared, Prepared):
+    prepared = users_function(name)(scenario, options, progress)
+    if not isinstance(prepared, TunedPolicy):
         raise InputError(
-            "policy", name, f"must return a deeprec_env.policies.base.Prepared, not {type(prepared).__name__}"
+            "policy", name, f"must return a deeprec_env.policies.base.TunedPolicy, not {type(prepared).__name__}"
         )
     return prepared
 
 
-def find_agent_loader(name: str, others: Sequence[str]) -> Callable[[str, Scenario, str], Prepared]:
-    """What loads the trained agent at a path; `InputError`, which names the `others` that `name` may be, without it."""
-    loaders = list(entry_points(group=AGENT_LOADERS))
-    if not loaders:
+def is_agent(name: str) -> bool:
+    """Whether a trained agent may be there: `name` is a path, or LOADER:PATH."""
+    return Path(name).exists() or _loader_and_path(name)[0] != OWN_LOADER
+
+
+def load_agent(name: str, scenario: Scenario, environment: str, others: Sequence[str]) -> TunedPolicy:
+    """The trained agent at a path, loaded by ours, or at LOADER:PATH, by the loader that a package declares.
+
+    Raises `InputError`, which names the `others` that `name` may be, where there is no loader, and where two packages
+    declare it.
+    """
+    loader, path = _loader_and_path(name)
+    if loader not in plugin_names(AGENT_LOADERS):
         raise InputError("policy", name, f"must be one of {', '.join(others)} (agents need the package installed)")
-    return loaders[0].load()  # type: ignore[no-any-return]
+    allowed = "a function (path, scenario, environment) that returns a deeprec_env.policies.base.TunedPolicy"
+    loaded = load_plugin("policy", AGENT_LOADERS, loader, callable, allowed)(path, scenario, environment)
+    if not isinstance(loaded, TunedPolicy):
+        raise InputError(
+            "policy", name, f"must be loaded as {TunedPolicy.__module__}.TunedPolicy, not {type(loaded).__name__}"
+        )
+    return loaded
+
+
+def _loader_and_path(name: str) -> tuple[str, str]:
+    """What loads an agent, and where it is; a path that is there is never taken for LOADER:PATH."""
+    loader, colon, path = name.partition(":")
+    if colon and not Path(name).exists() and loader in plugin_names(AGENT_LOADERS):
+        return loader, path
+    return OWN_LOADER, name

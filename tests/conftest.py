@@ -14,7 +14,10 @@ from deeprec_env.envs.vector import ServingVectorEnv
 from deeprec_env.recpipe.chip.embedding_cache import hit_rate
 from deeprec_env.scenario.parts import Floats, Ints, LatencyModel
 
-settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=60)
+# The same examples every time; `--hypothesis-profile random` (make test-random) draws others. A failure shows the blob
+# that brings its example back.
+settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=60, print_blob=True)
+settings.register_profile("random", settings.get_profile("fixed"), derandomize=False, max_examples=200)
 settings.load_profile("fixed")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -131,7 +131,7 @@ def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: 
     [
         (["simulate", "nowhere"], "scenario: got 'nowhere'"),
         (["simulate", "NODE", "--qps", "-5"], "qps: got -5.0; must be between 1e-09 and 1e+12"),
-        (["simulate", "NODE", "--batch-size", "0"], "batch_size: got 0; must be at least 1"),
+        (["simulate", "NODE", "--batch-size", "0"], "batch_size: got 0; must be a whole number of at least 1"),
         (["simulate", "wnd-cpu", "--threshold", "64"], "threshold: got 64; must be null"),
         (["simulate", "NODE", "--threshold", "many"], "threshold: got 'many'"),
         (["simulate", "NODE", "--set", "node.cpu.servers=0"], "node.cpu.servers: got 0"),

@@ -21,7 +21,7 @@ NAMES = [page.name for page in PAGES]
 
 def commands(page: Path, start: str) -> list[list[str]]:
     """The words of every line of a plain fenced block that starts so, without comments and redirections."""
-    whole = [block.replace("\\\n", " ") for block in blocks(page, "")]  # a line may go on behind a backslash
+    whole = [block.replace("\\\n", " ") for block in blocks(page, "")]  # a line may go on after a backslash
     lines = [line for block in whole for line in block.splitlines() if line.startswith(start)]
     return [shlex.split(line.partition(" > ")[0], comments=True)[len(start.split()) :] for line in lines]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -15,7 +16,12 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from deeprec_env import InputError, load_scenario, simulate
+from deeprec_env.envs import CAPACITY, SERVING
+from deeprec_env.plugins import load_plugin
+from deeprec_env.policies.fixed.tune import TuneOptions
+from deeprec_env.policies.registry import is_agent, prepare
 from deeprec_env.scenario.parts import LATENCIES
+from deeprec_env.scenario.setting import Setting
 from tests.docs import blocks
 from tests.test_cli import call, payload
 
@@ -176,7 +182,7 @@ def test_a_broken_kind_is_one_line_that_names_it(
     [
         ("missing-policy", "entry point 'no_such_module:prepare' of deeprec_env.policies in package broken-package"),
         ("number", "must be a function (scenario, options, progress)"),
-        ("unprepared", "must return a deeprec_env.policies.base.Prepared, not int"),
+        ("unprepared", "must return a deeprec_env.policies.base.TunedPolicy, not int"),
         ("no_such_module:prepare", "policy: got 'no_such_module:prepare'; can't be imported"),
     ],
 )
@@ -217,3 +223,66 @@ def test_the_schema_knows_their_kinds(installed: Path, mine: Path, capsys: pytes
     schema.validate(data)
     data["node"]["cpu"]["latency"]["ms"] = -1
     assert not schema.is_valid(data)
+
+
+AGENTS = """
+from deeprec_env.policies.base import fixed
+from deeprec_env.scenario.setting import Setting
+def load(path, scenario, environment):
+    return fixed(scenario, Setting(int(path))) if environment == "DeepRec/Serving-v1" else None
+"""
+
+
+@pytest.fixture
+def loaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Packages with loaders of agents: two declare `theirs`, none ours."""
+    for name, group in (
+        ("my-agents", {"mine": "my_agents:load", "theirs": "my_agents:load"}),
+        ("no-agents", {"theirs": "no_agents:load"}),
+    ):
+        install(tmp_path / "site", name, AGENTS, {"deeprec_env.agents": group})
+    monkeypatch.syspath_prepend(tmp_path / "site")  # before ours: its loaders are found first
+    return tmp_path / "site"
+
+
+def test_an_agent_is_loaded_by_the_loader_that_is_named(
+    loaders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario, progress, options = load_scenario("wnd"), lambda what: None, TuneOptions()
+    assert is_agent("mine:48")
+    assert prepare("mine:48", scenario, options, progress).setting == Setting(48)
+    for name, environment, message in (
+        (
+            "theirs:48",
+            SERVING,
+            r"of deeprec_env.agents is declared by several packages \((my|no)-agents, (my|no)-agents",
+        ),
+        ("mine:48", CAPACITY, "must be loaded as deeprec_env.policies.base.TunedPolicy, not NoneType"),
+    ):
+        with pytest.raises(InputError, match=message):
+            prepare(name, scenario, options, progress, environment)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine:48").mkdir()  # a path that is there is a path
+    pytest.importorskip("stable_baselines3")
+    with pytest.raises(InputError, match=r"must be a policy's name, a training's folder or its \*_model.zip"):
+        prepare("mine:48", scenario, options, progress)
+
+
+def test_the_working_directory_is_looked_into_for_the_named_module_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "named_by_user.py").write_text("import beside_it\nSEEN = beside_it.SEEN\n", encoding="utf-8")
+    (tmp_path / "beside_it.py").write_text("SEEN = [1]\n", encoding="utf-8")
+    (tmp_path / "broken_by_user.py").write_text("import named_by_nobody, no_such_module\n", encoding="utf-8")
+    (tmp_path / "named_by_nobody.py").write_text("", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    before = list(sys.path)
+    assert load_plugin("field", "no.group", "named_by_user:SEEN", lambda found: True, "") == [1]
+    assert sys.path == before
+    with pytest.raises(InputError, match="No module named 'no_such_module'"):
+        load_plugin("field", "no.group", "broken_by_user:X", lambda found: True, "")
+    assert sys.path == before
+    sys.modules.pop("named_by_nobody")
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("named_by_nobody")

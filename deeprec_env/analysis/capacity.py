@@ -15,7 +15,7 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.engines import engine_kind
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.intervals import CONFIDENCE
-from deeprec_env.simulation.offered_load import PoolWork, pool_work
+from deeprec_env.simulation.offered_load import ServiceDemand, service_demands
 from deeprec_env.simulation.simulate import FromScenario, with_options
 
 QUERIES = 1_000_000
@@ -137,16 +137,16 @@ def find_capacity(
     chosen = chosen.replace(workload=workload.model_copy(update={"sizes": workload.sizes.stationary()}))
     _check(chosen, percentile, queries, precision, engine)
     setting = chosen.setting
-    works = pool_work(chosen, setting)
+    demands = service_demands(chosen, setting)
 
     from deeprec_env.analysis.estimate import RateEstimator, tail_rules  # compiled code: loaded when it is needed
 
     rules = tail_rules(chosen, percentile)
     paper = chosen.p99_factor is None
-    by_percentile = _first_overloaded(works, 1.0 - percentile / 100.0)
-    bottleneck = limiting_pool(chosen, works, percentile)
+    by_percentile = _first_overloaded(demands, 1.0 - percentile / 100.0)
+    bottleneck = limiting_pool(chosen, demands, percentile)
     estimator = RateEstimator(
-        chosen, works, rules, bottleneck, seed=seed, split=split, queries=queries, precision=precision, engine=engine
+        chosen, demands, rules, bottleneck, seed=seed, split=split, queries=queries, precision=precision, engine=engine
     )
     found = estimator.find(at_least)
     verdict = "fail" if found.qps == 0.0 else "undecided"
@@ -158,7 +158,7 @@ def find_capacity(
     elif p95_only:
         as_many = max(estimator.first_queries, found.queries)
         blind = RateEstimator(
-            chosen, works, rules[:1], by_percentile,
+            chosen, demands, rules[:1], by_percentile,
             seed=seed, split=split, queries=as_many, precision=precision, engine=engine,
         )  # fmt: skip
         p95_only_qps = max(blind.find().qps, found.qps)
@@ -182,21 +182,23 @@ def find_capacity(
         threshold=setting.threshold,
         plan=chosen.plans[setting.plan].name if chosen.plans else None,
         quality=chosen.plans[setting.plan].quality if chosen.plans else None,
-        offered_load={work.label: work.load(found.qps) for work in works},
+        offered_load={demand.label: demand.load(found.qps) for demand in demands},
     )
 
 
-def limiting_pool(scenario: Scenario, works: Sequence[PoolWork], percentile: float = PERCENTILE) -> PoolWork:
+def limiting_pool(
+    scenario: Scenario, demands: Sequence[ServiceDemand], percentile: float = PERCENTILE
+) -> ServiceDemand:
     """The pool whose largest rate bounds the capacity: the first to be overloaded.
 
     With `p99_factor` null, the first one that enough queries for the percentile visit: in an overloaded pool all are
     late in the long run.
     """
-    return _first_overloaded(works, 0.0 if scenario.p99_factor is not None else 1.0 - percentile / 100.0)
+    return _first_overloaded(demands, 0.0 if scenario.p99_factor is not None else 1.0 - percentile / 100.0)
 
 
-def _first_overloaded(works: Sequence[PoolWork], visits: float) -> PoolWork:
-    return min((work for work in works if work.visits >= visits), key=lambda work: work.largest_qps)
+def _first_overloaded(demands: Sequence[ServiceDemand], visits: float) -> ServiceDemand:
+    return min((demand for demand in demands if demand.visits >= visits), key=lambda demand: demand.saturation_qps)
 
 
 def _check(scenario: Scenario, percentile: float, queries: int, precision: float, engine: str) -> None:

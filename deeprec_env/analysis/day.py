@@ -12,7 +12,7 @@ from deeprec_env.analysis.capacity import find_capacity
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing
 from deeprec_env.scenario.schema import Capacity, Scenario
-from deeprec_env.version import __version__
+from deeprec_env.sources import sources_digest
 from deeprec_env.workload.diurnal import Diurnal, Flash
 
 WINDOWS = 96
@@ -54,7 +54,7 @@ def _cached_capacity(scenario: Scenario, engine: str) -> Capacity:
     described = (
         scenario.model_dump_json(exclude={"capacity"}) + scenario.workload.sizes.fingerprint + " ".join(latencies)
     )
-    key = hashlib.sha256(f"{__version__} {described}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{sources_digest()} {described}".encode()).hexdigest()[:24]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeprec-env"
     path = folder / f"capacity-{key}.json"
     with contextlib.suppress(OSError, ValueError):  # missing, unreadable or damaged: found anew

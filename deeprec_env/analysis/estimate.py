@@ -11,7 +11,7 @@ from deeprec_env.analysis.replications import Replications, Streams, TailRule, s
 from deeprec_env.analysis.warmup import Warmup
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.offered_load import PoolWork
+from deeprec_env.simulation.offered_load import ServiceDemand
 
 HIGHEST_LOAD = 0.999
 """The highest load that is tried. What is above takes a backlog of thousands of queries to tell from 1."""
@@ -30,7 +30,7 @@ _END = 2.5  # times the tolerance of the value: that of the interval's ends
 _ROUNDS = 3  # of more replications, at most
 _CORRELATED = 0.7  # share of a replication's queries that its variance inflation is, where shorter ones do as well
 _SPARE = 1.15  # replications above what the first ones say is needed
-_FRESH = 2**20  # first episode of the confirmation, far behind the search's
+_FRESH = 2**20  # first episode of the confirmation, far after the search's
 
 
 def tail_rules(scenario: Scenario, percentile: float) -> list[TailRule]:
@@ -74,9 +74,9 @@ class RateEstimator:
     def __init__(
         self,
         scenario: Scenario,
-        works: Sequence[PoolWork],
+        demands: Sequence[ServiceDemand],
         rules: Sequence[TailRule],
-        bottleneck: PoolWork,
+        bottleneck: ServiceDemand,
         *,
         seed: int,
         split: str,
@@ -85,11 +85,11 @@ class RateEstimator:
         engine: str,
         length: int = QUERIES,
     ) -> None:
-        self._scenario, self._works, self._rules, self._bottleneck = scenario, works, rules, bottleneck
+        self._scenario, self._demands, self._rules, self._bottleneck = scenario, demands, rules, bottleneck
         self._seed, self._split, self._engine, self._precision = seed, split, engine, precision
-        self._bound = bottleneck.largest_qps
+        self._bound = bottleneck.saturation_qps
         self._queries, self._spent = queries, 0
-        self._needed_warmup = Warmup(scenario, works, sample_seed(seed, split))
+        self._needed_warmup = Warmup(scenario, demands, sample_seed(seed, split))
         self._warmup = self._needed_warmup.least
         self._most, self._length = self._lengths(length)
         self._current: Replications | None = None
@@ -129,7 +129,7 @@ class RateEstimator:
         return found
 
     def _lengths(self, length: int) -> tuple[int, int]:
-        """Most replications of `length` queries, and the length of so many."""
+        """Most replications of `length` queries, and the length of that many."""
         most = max(self._queries // length, _FEWEST)
         return most, min(length, self._queries // most)
 
@@ -167,7 +167,7 @@ class RateEstimator:
             self._spent += self._current.queries_used
         streams = Streams(self._seed, self._split, first, count, self._length, self._warmup)
         self._current = Replications(
-            self._scenario, self._works, self._rules, streams, highest_qps=highest_qps, engine=self._engine
+            self._scenario, self._demands, self._rules, streams, highest_qps=highest_qps, engine=self._engine
         )
         return self._current
 

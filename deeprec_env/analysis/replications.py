@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,16 +13,17 @@ import numpy as np
 
 from deeprec_env.analysis.steady import SteadyRun, sample_pools
 from deeprec_env.analysis.warmup import WarmRun
+from deeprec_env.cores import usable_cores
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import t_quantile
-from deeprec_env.simulation.offered_load import PoolWork
+from deeprec_env.simulation.offered_load import ServiceDemand
 from deeprec_env.workload.stream import episode_seed
 
 T = TypeVar("T")
 U = TypeVar("U")
 
-_SAMPLE = 2**19  # episode of the sample of works, behind all replications
+_SAMPLE = 2**19  # episode of the sample of works, after all replications
 
 
 def sample_seed(seed: int, split: str, first: int = 0) -> np.random.SeedSequence:
@@ -44,7 +44,7 @@ class TailRule:
 class Streams:
     """Which traffic: `count` episodes of a seed and split from `first` on, of `queries` queries each.
 
-    With a `warmup` they start empty and so many queries come before these; without, they start in steady state.
+    With a `warmup` they start empty and that many queries come before these; without, they start in steady state.
     """
 
     seed: int
@@ -63,7 +63,7 @@ class Streams:
 class Replications:
     """Replications of a scenario's settings, planned once, and the queries that their runs took.
 
-    The bytes are the same whatever the number of threads. `works` are all pools: where one is overloaded all its
+    The bytes are the same whatever the number of threads. `demands` are all pools: where one is overloaded all its
     queries are late in the long run, and count so. Those that can keep up with `highest_qps` begin in steady state, or
     empty where the streams have a warm-up.
     """
@@ -71,7 +71,7 @@ class Replications:
     def __init__(
         self,
         scenario: Scenario,
-        works: Sequence[PoolWork],
+        demands: Sequence[ServiceDemand],
         rules: Sequence[TailRule],
         streams: Streams,
         *,
@@ -80,15 +80,17 @@ class Replications:
     ) -> None:
         self.rules, self.streams, self.highest_qps = rules, streams, highest_qps
         self.queries_used = 0
-        self._works, self._engine = works, engine
+        self._demands, self._engine = demands, engine
         longest_s = max(rule.limit_s for rule in rules)
-        able = sorted((work for work in works if work.load(highest_qps) < 1.0), key=lambda work: work.largest_qps)
+        able = sorted(
+            (demand for demand in demands if demand.load(highest_qps) < 1.0), key=lambda demand: demand.saturation_qps
+        )
         sample = sample_seed(streams.seed, streams.split, streams.first)
         pools = (
             [] if streams.warmup else sample_pools(scenario, able if len(scenario.stages) == 1 else able[:1], sample)
         )
         # Only the compiled recursion runs outside Python's lock.
-        self._threads = min(os.cpu_count() or 1, 8) if engine == "compiled" else 1
+        self._threads = min(usable_cores(), 8) if engine == "compiled" else 1
         self._known: dict[float, Floats] = {}
 
         def planned(episode: int) -> SteadyRun | WarmRun:
@@ -109,12 +111,12 @@ class Replications:
     def shares(self, qps: float) -> Floats:
         """Share of the counted queries above each rule's limit at a rate, (replications, rules). Remembered."""
         if qps not in self._known:
-            overloaded = [work for work in self._works if work.load(qps) >= 1.0]
+            overloaded = [demand for demand in self._demands if demand.load(qps) >= 1.0]
 
             def of(run: SteadyRun | WarmRun) -> list[float]:
                 latency_s = run.latency_s(qps, self._engine)
-                for work in overloaded:
-                    latency_s[run.visits(work)] = math.inf
+                for demand in overloaded:
+                    latency_s[run.visits(demand)] = math.inf
                 counted = latency_s[-self.streams.counted :]
                 return [float((counted > rule.limit_s).mean()) for rule in self.rules]
 

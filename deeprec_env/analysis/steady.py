@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.offered_load import PoolWork
+from deeprec_env.simulation.offered_load import ServiceDemand
 from deeprec_env.simulation.rates import PlannedRun
 from deeprec_env.workload.stream import QueryStream, Traffic
 
@@ -32,10 +32,10 @@ _DRAINED = 0.1  # share of a replication's time in which a pool so loaded that i
 class PoolSample:
     """Works that queries bring to a pool: the items and the server-seconds of those that visit it, in a sample."""
 
-    def __init__(self, planned: PlannedRun, work: PoolWork) -> None:
-        self.work = work
-        seconds, self.rest_s = planned.pool_seconds(work)
-        visits = planned.visits(work)
+    def __init__(self, planned: PlannedRun, demand: ServiceDemand) -> None:
+        self.demand = demand
+        seconds, self.rest_s = planned.pool_seconds(demand)
+        visits = planned.visits(demand)
         self.items: Ints = planned.unit.items[visits]
         self.seconds: Floats = seconds[visits]
         self._total_s = np.cumsum(self.seconds)
@@ -46,17 +46,19 @@ class PoolSample:
         return np.asarray(share * self.seconds[np.minimum(chosen, len(self.seconds) - 1)])
 
 
-def sample_pools(scenario: Scenario, works: Sequence[PoolWork], seed: np.random.SeedSequence) -> list[PoolSample]:
+def sample_pools(
+    scenario: Scenario, demands: Sequence[ServiceDemand], seed: np.random.SeedSequence
+) -> list[PoolSample]:
     """Samples of the pools that any query visits."""
     planned = PlannedRun(scenario, QueryStream(scenario.workload, seed).draw(_SAMPLE))
-    return [PoolSample(planned, work) for work in works if planned.visits(work).any()]
+    return [PoolSample(planned, demand) for demand in demands if planned.visits(demand).any()]
 
 
 class SteadyRun:
     """A replication of `queries` queries behind backlogs as a long past would have left them, at any rate.
 
     `pools` are those with a backlog; their loads are below 1 at `highest_qps`, the highest rate that the run is meant
-    for (the backlog grows no more behind it). More is waiting at a higher rate, so that on one FCFS stage latencies
+    for (the backlog grows no more after it). More is waiting at a higher rate, so that on one FCFS stage latencies
     still rise with the rate. A backlog is cut at what keeps its pool's queries above `longest_s`, the longest latency
     of interest, all through the replication.
     """
@@ -102,30 +104,30 @@ class SteadyRun:
         """Latencies of the `queries` queries, in seconds, drained."""
         return self.planned.latency_s(self.arrival_s(qps), engine)[-self._queries :]
 
-    def visits(self, work: PoolWork) -> NDArray[np.bool_]:
+    def visits(self, demand: ServiceDemand) -> NDArray[np.bool_]:
         """Which of the `queries` queries bring work to a pool."""
-        return self.planned.visits(work)[-self._queries :]
+        return self.planned.visits(demand)[-self._queries :]
 
 
 def _waiting(
     pool: PoolSample, rng: np.random.Generator, queries: int, highest_qps: float, longest_s: float
 ) -> tuple[Floats, Ints]:
     """The queries that wait for a pool: the rate from which on each does, and its items."""
-    work = pool.work
+    demand = pool.demand
     log_level = math.log(1.0 - rng.random())  # of a uniform number in (0, 1]
     # The geometric sum has at least k terms with probability load^k.
-    most = math.floor(log_level / math.log(work.load(highest_qps)))
+    most = math.floor(log_level / math.log(demand.load(highest_qps)))
     if most == 0:
         return np.zeros(0), np.zeros(0, dtype=np.int64)
     which, share = rng.random((most, 2)).T  # by row: the first terms are the same whatever the highest rate
-    longest_s = 2.0 * longest_s + _DRAINED * queries / work.largest_qps
+    longest_s = 2.0 * longest_s + _DRAINED * queries / demand.saturation_qps
     # Beside what keeps a newcomer waiting, each of the other servers is busy with the rest of a request.
-    backlog_s = np.minimum(np.cumsum(pool.residuals(which, share)), work.servers * longest_s)
-    backlog_s += (work.servers - 1) * pool.rest_s
+    backlog_s = np.minimum(np.cumsum(pool.residuals(which, share)), demand.servers * longest_s)
+    backlog_s += (demand.servers - 1) * pool.rest_s
     chosen = rng.integers(len(pool.items), size=math.ceil(backlog_s[-1] / pool.seconds.mean()))
     while pool.seconds[chosen].sum() < backlog_s[-1]:
         chosen = np.concatenate([chosen, rng.integers(len(pool.items), size=len(chosen))])
     before_s = np.cumsum(pool.seconds[chosen]) - pool.seconds[chosen]
     chosen, before_s = chosen[before_s < backlog_s[-1]], before_s[before_s < backlog_s[-1]]
-    terms = np.searchsorted(backlog_s, before_s, side="right") + 1  # so many does it take to reach so far
-    return np.exp(log_level / terms) * work.largest_qps, pool.items[chosen]
+    terms = np.searchsorted(backlog_s, before_s, side="right") + 1  # terms that it takes to reach that far
+    return np.exp(log_level / terms) * demand.saturation_qps, pool.items[chosen]

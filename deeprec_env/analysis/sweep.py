@@ -16,6 +16,7 @@ from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.simulate import with_options
+from deeprec_env.sources import check_header, with_sources
 
 COLUMNS = (
     "batch_size", "threshold", "qps", "qps_low", "qps_high", "limited_by", "busiest_pool", "busiest_load",
@@ -33,8 +34,8 @@ Row = dict[str, Any]
 class Sweep:
     """Capacities of all batch sizes and thresholds of a scenario, written to `folder`/capacity.csv and .png.
 
-    The CSV is written anew after each setting; a sweep that finds it there, from the same scenario and options, goes on
-    where it ended. Raises `InputError` for a CSV of another sweep.
+    The CSV is written anew after each setting; a sweep that finds it there, from the same scenario, options and code,
+    goes on where it ended. Raises `InputError` for a CSV of another sweep.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Sweep:
         # The engines give the same bytes, so that either may go on where the other ended; the arrivals are part of the
         # scenario's fingerprint.
         options = {key: value for key, value in self._options.items() if key not in ("engine", "arrivals")}
-        self._header = f"# capacity of {name}, {options}, scenario {_fingerprint(scenario, arrivals)}"
+        self._header = with_sources(f"# capacity of {name}, {options}, scenario {_fingerprint(scenario, arrivals)}")
         find_capacity(
             scenario, at_least=1e12, p95_only=False, confirm=False, **self._options
         )  # bad input, before files
@@ -123,8 +124,7 @@ class Sweep:
         with self.csv.open(encoding="utf-8", newline="") as file:
             header = file.readline().rstrip("\n")
             rows = list(csv.DictReader(file))
-        if header != self._header:
-            raise InputError("output", str(self.csv), "holds a sweep of another scenario or other options")
+        check_header(self.csv, header, self._header, "holds a sweep of another scenario or other options")
         try:
             for row in rows:
                 limit = None if row["threshold"] == "null" else int(row["threshold"])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.offered_load import PoolWork
+from deeprec_env.simulation.offered_load import ServiceDemand
 from deeprec_env.simulation.rates import PlannedRun
 from deeprec_env.workload.arrivals import Poisson, Stationary
 from deeprec_env.workload.stream import QueryStream
@@ -38,13 +38,13 @@ _TIE_S = 1e-9
 class Warmup:
     """How many queries an empty node takes at a rate to forget that it was empty; none for Poisson arrivals."""
 
-    def __init__(self, scenario: Scenario, works: Sequence[PoolWork], seed: np.random.SeedSequence) -> None:
-        self._arrivals, self._works = scenario.workload.arrivals, works
+    def __init__(self, scenario: Scenario, demands: Sequence[ServiceDemand], seed: np.random.SeedSequence) -> None:
+        self._arrivals, self._demands = scenario.workload.arrivals, demands
         self.least = 0
         if not isinstance(self._arrivals, Poisson):
-            self.least = max(LEAST, _PER_SERVER * max(work.servers for work in works))
+            self.least = max(LEAST, _PER_SERVER * max(demand.servers for demand in demands))
             planned = PlannedRun(scenario, QueryStream(scenario.workload, seed).draw(_SAMPLE))
-            self._spreads = [_squared_cv(planned.pool_seconds(work)[0]) for work in works]
+            self._spreads = [_squared_cv(planned.pool_seconds(demand)[0]) for demand in demands]
 
     def queries(self, qps: float) -> int:
         """Queries to leave out at a rate: what the pools need that keep up with it, but no more than `MOST`."""
@@ -53,15 +53,15 @@ class Warmup:
         at_rate = self._arrivals.at_rate(qps)
         assert isinstance(at_rate, Stationary)
         needed = [
-            _FORGOTTEN * (at_rate.dispersion + spread) / (1.0 - work.load(qps)) ** 2
-            for work, spread in zip(self._works, self._spreads, strict=True)
-            if 0.0 < work.load(qps) < 1.0
+            _FORGOTTEN * (at_rate.dispersion + spread) / (1.0 - demand.load(qps)) ** 2
+            for demand, spread in zip(self._demands, self._spreads, strict=True)
+            if 0.0 < demand.load(qps) < 1.0
         ]
         return max(self.least, math.ceil(min(MOST, max(needed, default=0.0))))
 
 
 class WarmRun:
-    """A replication of `queries` queries behind a warm-up that starts empty, at any rate: a `SteadyRun`'s stand-in.
+    """A replication of `queries` queries after a warm-up that starts empty, at any rate: a `SteadyRun`'s stand-in.
 
     At every rate the arrivals come from the same seed, the other queries' properties are the same.
     """
@@ -87,9 +87,9 @@ class WarmRun:
         """
         return self.planned.latency_s(self.arrival_s(qps), engine)[-self._queries :] - _TIE_S
 
-    def visits(self, work: PoolWork) -> NDArray[np.bool_]:
+    def visits(self, demand: ServiceDemand) -> NDArray[np.bool_]:
         """Which of the `queries` queries bring work to a pool."""
-        return self.planned.visits(work)[-self._queries :]
+        return self.planned.visits(demand)[-self._queries :]
 
 
 def _squared_cv(work_s: Floats) -> float:

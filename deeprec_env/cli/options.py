@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +15,9 @@ ScenarioArgument = Annotated[str, typer.Argument(help="A preset's name (see 'dee
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]
-ThresholdOption = Annotated[str | None, typer.Option(help="Offload from so many items on, or null for never.")]
+ThresholdOption = Annotated[
+    str | None, typer.Option(help="Offload queries of at least this many items, or null for never.")
+]
 PlanOption = Annotated[str | None, typer.Option("--plan", help="A plan's name or index (default: the scenario's).")]
 Arrivals = Annotated[
     str, typer.Option(help="Traffic at a rate: poisson, or scenario (its own process; a stationary one).")
@@ -36,28 +37,6 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.", callback=_
 def print_result(payload: dict[str, Any], json: bool) -> None:
     """The payload as one JSON object, or as lines for a reader."""
     (console.print_json if json else console.print_facts)(payload)
-
-
-class Comparison(Protocol):
-    """What compares policies."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The payload of `--json`."""
-
-
-Compared = TypeVar("Compared", bound=Comparison)
-
-
-def show_comparison(
-    compare: Callable[[Callable[[str], None]], Compared], show: Callable[[Compared], None], json: bool
-) -> None:
-    """Compare policies, `compare` telling its progress, and show what came of it."""
-    with console.progress("evaluate", None, quiet=json) as update:
-        compared = compare(lambda what: update(what, 1))
-    if json:
-        console.print_json(compared.to_json())
-    else:
-        show(compared)
 
 
 def threshold_of(text: str | None) -> Threshold | FromScenario:

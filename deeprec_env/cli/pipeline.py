@@ -61,14 +61,14 @@ def rpaccel(
     seed: Seed = 0,
 ) -> None:
     """Latency and energy of a query on RPAccel. For every model and unit size, and what each mend would change."""
-    from deeprec_env.latency.rpaccel import NETWORKS, UNITS, Stage, mends_s, rpaccel_latency_s
+    from deeprec_env.latency.rpaccel import NETWORKS, UNITS, UnitStage, mends_s, rpaccel_latency_s
     from deeprec_env.recpipe.chip.energy import energy_j
 
     found: list[dict[str, Any]] = []
     for model in NETWORKS:
         for unit in UNITS:
             latency_s = rpaccel_latency_s(model, items, unit, fidelity)
-            split = Stage.of(model, unit, fidelity).split_s(items)
+            split = UnitStage.of(model, unit, fidelity).split_s(items)
             found.append(
                 {
                     "model": model,

@@ -28,7 +28,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the data (default: the data's recipe).")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate of all weights (default: the recipe's).")] = None,
     lines: Annotated[int | None, typer.Option(help="Most lines of a Criteo log to read (default: all).")] = None,
-    max_rows: Annotated[int | None, typer.Option(help="Hash Criteo's larger tables into so many rows.")] = None,
+    max_rows: Annotated[int | None, typer.Option(help="Hash Criteo's larger tables into this many rows.")] = None,
     max_malformed: Annotated[int, typer.Option(help="Malformed lines to skip before giving up.")] = 100,
     weights: Annotated[Path | None, typer.Option(help="Start from a checkpoint of the public DLRM code.")] = None,
     queries: Annotated[int, typer.Option(help="Queries of the test.")] = 128,

@@ -1,4 +1,4 @@
-"""A trained agent against the baselines, by the evaluation that everything else has.
+"""A trained agent against the baselines of its environment, by the evaluation that everything else has.
 
 python -m deeprec_env.agents.evaluate FOLDER|MODEL.zip
 """
@@ -14,14 +14,14 @@ from deeprec_env import console
 from deeprec_env.agents.agent import find_agent
 from deeprec_env.agents.storage import CONFIG, read_config
 from deeprec_env.analysis.capacity import TUNING_QUERIES
-from deeprec_env.cli.options import Engine, Json, Seed, show_comparison
+from deeprec_env.cli.compare import QualityFloor, Traffic, Windows, choices_of, show_comparison
+from deeprec_env.cli.options import Engine, Json, Seed
+from deeprec_env.envs import SERVING
+from deeprec_env.envs.environments import find_spec
 from deeprec_env.errors import InputError
-from deeprec_env.policies.evaluation.days import evaluate
-from deeprec_env.policies.evaluation.report import print_evaluation
+from deeprec_env.policies.evaluation.evaluation import Evaluation, evaluation_of
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.scenario.load import load_scenario
-
-BASELINES = "random,static,deeprecsched,grid-capacity,grid-day,load-table,rate-oracle"
 
 
 def evaluate_agent(
@@ -29,9 +29,14 @@ def evaluate_agent(
     scenario: Annotated[
         str | None, typer.Option(help="Preset or YAML file (default: what the agent was trained on).")
     ] = None,
-    baselines: Annotated[str, typer.Option(help="Policies beside the agent: names, or paths of agents.")] = BASELINES,
-    traffic: Annotated[str, typer.Option(help="day, or flash: with flash crowds.")] = "day",
-    seeds: Annotated[int, typer.Option(help="Test days: seeds SEED .. SEED + SEEDS - 1.")] = 5,
+    env: Annotated[str | None, typer.Option(help="Environment (default: what the agent was trained in).")] = None,
+    baselines: Annotated[
+        str | None, typer.Option(help="Policies beside the agent: names, or paths of agents (default: random and all).")
+    ] = None,
+    traffic: Traffic = None,
+    windows: Windows = None,
+    quality_floor: QualityFloor = None,
+    seeds: Annotated[int, typer.Option(help="Test days or episodes: seeds SEED .. SEED + SEEDS - 1.")] = 5,
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     engine: Engine = "compiled",
     json: Json = False,
@@ -41,22 +46,26 @@ def evaluate_agent(
     config = read_config(find_agent(agent)[0])
     if scenario is None and "scenario" not in config:
         raise InputError("scenario", None, f"must be given: the agent's {CONFIG} holds none")
-    loaded = load_scenario(config["scenario"] if scenario is None else scenario)
-    policies = [name for name in baselines.split(",") if name]
+    spec = find_spec(env or config.get("environment", SERVING))
+    beside = _baselines(evaluation_of(spec)) if baselines is None else [name for name in baselines.split(",") if name]
     show_comparison(
-        lambda progress: evaluate(
-            loaded,
-            [*policies, agent],
-            labels=[*policies, config["algo"]],
-            seed=seed,
-            seeds=seeds,
-            options=TuneOptions(queries=queries, engine=engine),
-            traffic=traffic,
-            progress=progress,
-        ),
-        lambda compared: print_evaluation(compared, scenario or str(Path(agent))),
-        json,
+        spec,
+        load_scenario(config["scenario"] if scenario is None else scenario),
+        [*beside, agent],
+        labels=[*beside, config["algo"]],
+        name=scenario or str(Path(agent)),
+        seed=seed,
+        seeds=seeds,
+        options=TuneOptions(queries=queries, engine=engine),
+        choices=choices_of(traffic=traffic, windows=windows, quality_floor=quality_floor),
+        json=json,
     )
+
+
+def _baselines(evaluation: Evaluation) -> list[str]:
+    """What the environment's policies are compared with, random first."""
+    named = evaluation.compared or tuple(evaluation.baselines)
+    return [name for name in dict.fromkeys(("random", *named)) if name in evaluation.baselines]
 
 
 app = console.application("A trained agent against the baselines.")

@@ -55,7 +55,7 @@ class CapacityEnv(NodeEnv):
     window.
 
     ## Episode end
-    Truncation behind the last window; no episode terminates.
+    Truncation after the last window; no episode terminates.
 
     ## Arguments
     `scenario`: preset name, YAML file or mapping. `engine`: "compiled" or "asyncio", which give the same bytes.

@@ -8,11 +8,11 @@ import numpy as np
 
 from deeprec_env.envs.observation import CAPACITY_FIELDS
 from deeprec_env.envs.rewards import CAPACITY_REWARDS, carried_qps
-from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child, reward_named
+from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario, Workload
 from deeprec_env.scenario.setting import SettingNumbers
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.arrivals import Poisson
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
@@ -44,11 +44,11 @@ class CapacityTask(Task):
     """Carry the most queries a second within the target; `scale_qps` is the reference that is counted as 1."""
 
     fields = CAPACITY_FIELDS
+    rewards = CAPACITY_REWARDS
     windows = WINDOWS
 
     def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
-        self._reward = reward_named(CAPACITY_REWARDS, reward)
-        super().__init__(scenario, ladders)
+        super().__init__(scenario, reward, ladders)
         self.interval_s = max(self.interval_s, SHORTEST_WINDOW * self.scenario.sla_s)
         self.scale_qps = reference_qps(self.scenario)
         self.grid_qps: Floats = self.scale_qps * STEP ** np.arange(LOWEST, HIGHEST + 1.0)
@@ -60,10 +60,6 @@ class CapacityTask(Task):
         sequence = episode_seed(seed, split, episode)
         return ClimbingLoad(unit, sequence, self.grid_qps, first, self.scenario.sla_s, self.interval_s)
 
-    def reward(self, window: Window) -> float:
-        """The reward of a window."""
-        return float(self._reward(window, self.scale))
-
     def info(self, window: Any, setting: SettingNumbers) -> dict[str, Any]:
         """As of every task, with the queries a second that completed within the target, and the reference."""
         carried = {"carried_qps": carried_qps(window), "reference_qps": self.scale_qps}
@@ -74,7 +70,9 @@ def reference_qps(scenario: Scenario) -> float:
     """The scenario's capacity; without one, the highest rate that some setting of its ladders could keep up with."""
     if scenario.capacity is not None:
         return scenario.capacity.qps
-    return max(min(work.largest_qps for work in pool_work(scenario, setting)) for setting in scenario.settings())
+    return max(
+        min(demand.saturation_qps for demand in service_demands(scenario, setting)) for setting in scenario.settings()
+    )
 
 
 class ClimbingLoad(Episode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ from deeprec_env.envs.task import Episode, Task, split_of
 from deeprec_env.envs.task_source import OneTask, TaskSource
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.checks import check_setting
 from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.engines import engine_kind, make_engine
 from deeprec_env.simulation.records import Records
@@ -21,7 +23,7 @@ from deeprec_env.simulation.windows import Window
 Observation = NDArray[np.float32]
 
 
-class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
+class NodeEnv(gym.Env[Observation, Any]):
     """A node whose settings are chosen once a window; a task says from what, and what its traffic and reward are."""
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012  (gymnasium's own type)
@@ -39,11 +41,12 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
             self._picture = self._drawn()
         self.engine_name = engine
         self.action_space, self.observation_space = task.action_space, task.observation_space
-        self._rungs = [len(task.ladders[name]) for name in task.controls]
+        self._levels = [len(task.ladders[name]) for name in task.controls]
         self.windows = task.windows
         self._seed: int | None = None
         self._split, self._episode = "train", 0
-        self._actions: list[tuple[int, ...]] = []
+        self._actions: list[Any] = []  # that have run
+        self._whole = True  # the engine has run these actions and nothing else, which an interrupt leaves open
         self._frames: list[Frame] = []  # of the windows so far, where they are to be drawn
         self._engine: Engine | None = None
         self._opened: Episode | None = None
@@ -62,21 +65,31 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         """Start the next episode; see the class for `seed` and `options`."""
         super().reset(seed=seed)
         split = split_of(options)
+        self._whole, self._actions = False, []
         if seed is not None or self._seed is None:
             self._seed, self._episode = int(self.np_random_seed) if seed is None else seed, 0
         else:
             self._episode += 1
-        self._split, self._actions = split, []
-        self._start()
+        self._split = split
+        self._restore()
         return self._result(self._task.nothing)
 
-    def step(self, action: NDArray[np.int64]) -> tuple[Observation, float, bool, bool, dict[str, float]]:
-        """Put an action in force for one window and return what it brought."""
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, float]]:
+        """Put an action in force for one window and return what it brought.
+
+        A step that is interrupted has not happened: the next one begins where it did.
+        """
         if self._engine is None:
             raise RuntimeError("call reset before step")
         if len(self._actions) >= self.windows:
             raise RuntimeError("the episode is over: call reset")
-        window = self._advance(self._checked(action))
+        chosen = self._checked(action)
+        if not self._whole:
+            self._restore()
+        self._whole = False
+        window = self._run(len(self._actions), chosen)
+        self._actions.append(chosen)
+        self._whole = True
         observation, info = self._result(window)
         reward = self._task.reward(window)
         return observation, reward, False, len(self._actions) >= self.windows, info
@@ -85,8 +98,11 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         """Let the queries still in flight at the episode's end complete, and return the records of all its queries."""
         if self._engine is None or len(self._actions) < self.windows:
             raise RuntimeError("the episode is not over: step until it is truncated")
-        self._engine.drain()
-        return self._engine.records()
+        engine = self.engine
+        self._whole = False
+        engine.drain()
+        self._whole = True
+        return engine.records()
 
     def render(self) -> Any:
         """The windows so far: a few lines ("ansi"), or a picture (height, width, 3) uint8 ("rgb_array")."""
@@ -95,6 +111,8 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
             return None
         if self._engine is None:
             raise RuntimeError("call reset before render")
+        if not self._whole:
+            self._restore()
         if self.render_mode == "ansi":
             return describe(self.scenario, self._frames, self.windows)
         if self._picture is None:  # of a copy
@@ -112,18 +130,24 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         """The node itself, in mid-episode, for references that know more than an observation holds."""
         if self._engine is None:
             raise RuntimeError("call reset first")
+        if not self._whole:
+            self._restore()
         return self._engine
 
     def _drawn(self) -> Picture:
         ladders = {name: self._task.ladders[name] for name in self._task.controls}
         return Picture(self._task.scenario, self._task.interval_s, ladders)
 
-    def _checked(self, action: NDArray[np.int64]) -> tuple[int, ...]:
-        """The action as indices; cheaper than the action space's own check."""
+    def _checked(self, action: Any) -> Any:
+        """The action as indices, which is cheaper than the action space's own check; a task's own as it is."""
+        if not self._task.by_ladders:
+            if self.action_space.contains(action):
+                return copy.deepcopy(action)
+            raise InputError("action", action, f"must be in {self.action_space}")
         given = np.asarray(action)
-        if given.shape == (len(self._rungs),) and given.dtype.kind in "iu":
+        if given.shape == (len(self._levels),) and given.dtype.kind in "iu":
             chosen = tuple(given.tolist())
-            if all(0 <= index < rungs for index, rungs in zip(chosen, self._rungs, strict=True)):
+            if all(0 <= index < levels for index, levels in zip(chosen, self._levels, strict=True)):
                 return chosen
         raise InputError("action", action, f"must be in {self.action_space}")
 
@@ -131,6 +155,14 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         if self._seed is None:
             raise RuntimeError("call reset first")
         return self._seed, self._split, self._episode
+
+    def _restore(self) -> None:
+        """Start the episode and run its actions so far: all of it follows from scenario, seed and actions."""
+        self._whole = False
+        self._start()
+        for index, chosen in enumerate(self._actions):
+            self._run(index, chosen)
+        self._whole = True
 
     def _start(self) -> None:
         self.close()
@@ -142,12 +174,13 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._opened = self._task.open(*self._episode_key(), self.windows)
         self._engine = make_engine(self.scenario, self._opened.start(), self.engine_name)
 
-    def _advance(self, chosen: tuple[int, ...]) -> Window:
+    def _run(self, index: int, chosen: Any) -> Window:
         assert self._engine is not None
         assert self._opened is not None
-        index = len(self._actions)
-        self._actions.append(chosen)
-        self._setting = setting = self._task.decode_action(chosen)
+        setting = self._task.decode_action(chosen, self._setting)
+        if not self._task.by_ladders:
+            check_setting(self.scenario, setting)
+        self._setting = setting
         ahead = self._opened.ahead(index)
         if ahead is not None:
             self._engine.expect(ahead)
@@ -165,15 +198,12 @@ class NodeEnv(gym.Env[Observation, NDArray[np.int64]]):
         return self._task.observe(window, places, seen), {name: float(value) for name, value in info.items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the engine, which `__setstate__` rebuilds: it follows from scenario, seed and actions."""
+        """Everything but the engine, which `__setstate__` rebuilds."""
         without: dict[str, Any] = {"_engine": None, "_opened": None, "_picture": None, "_frames": []}
         return self.__dict__ | without | {"_started": self._engine is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         started = state.pop("_started")
         self.__dict__.update(state)
-        actions, self._actions = self._actions, []
         if started:
-            self._start()
-            for action in actions:
-                self._advance(action)
+            self._restore()

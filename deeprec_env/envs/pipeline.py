@@ -62,7 +62,7 @@ class PipelineEnv(TrafficEnv):
     U(0.4, 1.1) times the reference, the bursts on top of it.
 
     ## Episode end
-    Truncation behind the last window; no episode terminates.
+    Truncation after the last window; no episode terminates.
 
     ## Arguments
     `scenario`: preset name, YAML file or mapping, with plans that have qualities. `engine`: "compiled" or "asyncio",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.plans import Plan
 from deeprec_env.scenario.schema import Capacity, Scenario
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.workload.diurnal import Diurnal
 
 WINDOWS, QUERIES_PER_WINDOW = 96, 200
@@ -35,10 +35,10 @@ def best_quality(scenario: Scenario) -> float:
     return max(plan.quality or 0.0 for plan in rated_plans(scenario))
 
 
-def largest_qps(scenario: Scenario, plan: int) -> float:
+def saturation_qps(scenario: Scenario, plan: int) -> float:
     """The highest rate that some batch size and threshold of the ladders keep up with under a plan."""
     return max(
-        min(work.largest_qps for work in pool_work(scenario, setting.replace(plan=plan)))
+        min(demand.saturation_qps for demand in service_demands(scenario, setting.replace(plan=plan)))
         for setting in scenario.settings()
     )
 
@@ -50,7 +50,7 @@ def with_pipeline_day(scenario: Scenario) -> Scenario:
     with. It counts as the capacity from here on.
     """
     plans = rated_plans(scenario)
-    largest = [largest_qps(scenario, index) for index in range(len(plans))]
+    largest = [saturation_qps(scenario, index) for index in range(len(plans))]
     capacity = scenario.capacity or Capacity(
         qps=max(qps for qps, plan in zip(largest, plans, strict=True) if plan.quality == best_quality(scenario)),
         batch_size=scenario.control.batch_size,

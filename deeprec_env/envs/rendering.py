@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting
+from deeprec_env.scenario.setting import Setting, threshold_number
 from deeprec_env.simulation.windows import Window
 
 RENDER_MODES = ("ansi", "rgb_array")
@@ -62,7 +62,7 @@ class Picture:
             message = "needs matplotlib: pip install 'deeprec-env[plots]'"
             raise InputError("render_mode", "rgb_array", message) from None
         longest = sorted(ladders, key=lambda name: -len(ladders[name]))[:2]
-        self._ladders = {name: rungs for name, rungs in ladders.items() if name in longest}
+        self._ladders = {name: levels for name, levels in ladders.items() if name in longest}
         figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)
         # By hand: a layout engine takes longer than the drawing, and moves the axes from picture to picture.
         figure.subplots_adjust(left=0.09, right=0.98, bottom=0.08, top=0.9, wspace=0.22, hspace=0.35)
@@ -94,9 +94,9 @@ class Picture:
             "backlog": flight.plot([], [], color="tab:blue", linewidth=1.2)[0],
             "cpu": busy.plot([], [], color="tab:blue", linewidth=1.2, label="CPU")[0],
         }
-        for axes, (name, rungs) in zip(settings, self._ladders.items(), strict=True):
+        for axes, (name, levels) in zip(settings, self._ladders.items(), strict=True):
             self._lines[name] = axes.plot([], [], color="tab:blue", drawstyle="steps-pre", linewidth=1.2)[0]
-            _mark_rungs(axes, [_name(rung) for rung in rungs])
+            _mark_levels(axes, [_name(level) for level in levels])
         if scenario.has_accelerator:
             self._lines["accelerator"] = busy.plot([], [], color="tab:orange", linewidth=1.2, label="accelerator")[0]
         busy.set(ylim=(0, 130), yticks=range(0, 101, 25))
@@ -139,11 +139,18 @@ class Picture:
             "backlog": [frame.window.backlog for frame in frames],
             "cpu": [frame.window.cpu_utilisation * 100 for frame in frames],
         }
-        for name, rungs in self._ladders.items():
-            curves[name] = [rungs.index(getattr(frame.setting, name)) for frame in frames]
+        for name, levels in self._ladders.items():
+            curves[name] = [_place(getattr(frame.setting, name), levels) for frame in frames]
         if "accelerator" in self._lines:
             curves["accelerator"] = [frame.window.accelerator_utilisation * 100 for frame in frames]
         return curves
+
+
+def _place(value: int | None, levels: Sequence[Any]) -> float:
+    """The index of a value on its ladder; halfway between its neighbours where it is none of the levels."""
+    if value in levels:
+        return levels.index(value)
+    return sum(threshold_number(level) < threshold_number(value) for level in levels) - 0.5
 
 
 def _make_room(axes: Any) -> None:
@@ -155,12 +162,12 @@ def _make_room(axes: Any) -> None:
     axes.set_ylim(top=top)
 
 
-def _mark_rungs(axes: Any, names: Sequence[str]) -> None:
-    """Name the rungs of a ladder on the axis of values, at most seven of them."""
+def _mark_levels(axes: Any, names: Sequence[str]) -> None:
+    """Name the levels of a ladder on the axis of values, at most seven of them."""
     shown = range(0, len(names), 1 + (len(names) - 1) // 7)
-    axes.set_yticks(list(shown), [names[rung] for rung in shown])
+    axes.set_yticks(list(shown), [names[level] for level in shown])
     axes.set_ylim(-0.5, len(names) - 0.5)
 
 
-def _name(rung: int | None) -> str:
-    return "never" if rung is None else str(rung)
+def _name(level: int | None) -> str:
+    return "never" if level is None else str(level)

@@ -49,7 +49,7 @@ def efficiency(window: Window, scale: Scale) -> float:
 
 
 def carried(window: Window, scale: Scale) -> float:
-    """Queries a second that completed within the target, in the reference."""
+    """Queries a second that completed within the target, relative to the reference."""
     return float(carried_qps(window)) / scale.reference_qps
 
 

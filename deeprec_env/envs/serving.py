@@ -48,7 +48,7 @@ class ServingEnv(TrafficEnv):
     from U(0.4, 1.1) times capacity.
 
     ## Episode end
-    Truncation behind the last window; no episode terminates.
+    Truncation after the last window; no episode terminates.
 
     ## Arguments
     `scenario`: preset name, YAML file or mapping. `engine`: "compiled" or "asyncio", which give the same bytes.

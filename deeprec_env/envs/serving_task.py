@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 
 from deeprec_env.envs.observation import FIELDS
-from deeprec_env.envs.rewards import REWARDS, Scale
-from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child, reward_named
+from deeprec_env.envs.rewards import REWARDS
+from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child
 from deeprec_env.errors import InputError
-from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.diurnal import Diurnal
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
@@ -27,11 +25,10 @@ class ServingTask(Task):
     """Hold the tail low under given traffic."""
 
     fields: tuple[str, ...] = FIELDS
-    rewards: Mapping[str, Callable[[Window, Scale], float]] = REWARDS
+    rewards = REWARDS
 
     def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
-        self._reward = reward_named(self.rewards, reward)
-        super().__init__(scenario, ladders)
+        super().__init__(scenario, reward, ladders)
         arrivals = self.scenario.workload.arrivals
         self.windows, self._has_day = WINDOWS, isinstance(arrivals, Diurnal)
         if isinstance(arrivals, Diurnal):
@@ -41,7 +38,7 @@ class ServingTask(Task):
         self.scale_qps = self.scenario.capacity.qps if self.scenario.capacity else arrivals.mean_qps
 
     def open(self, seed: int, split: str, episode: int, windows: int) -> GivenTraffic:
-        """An episode of so many windows."""
+        """An episode of `windows` windows."""
         traffic = self.stream(seed, split, episode).draw_until(windows * self.interval_s)
         return GivenTraffic(traffic, self.windows if self._has_day else None)
 
@@ -54,10 +51,6 @@ class ServingTask(Task):
             factor = peak / PRESET_PEAK if capacity is None else peak * capacity.qps / workload.arrivals.peak_qps
             workload = workload.model_copy(update={"arrivals": workload.arrivals.scaled(factor)})
         return QueryStream(workload, episode_seed(seed, split, episode))
-
-    def reward(self, window: Window) -> float:
-        """The reward of a window."""
-        return float(self._reward(window, self.scale))
 
 
 class GivenTraffic(Episode):

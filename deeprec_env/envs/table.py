@@ -8,36 +8,23 @@ rewrites what stands between the two markers. A test compares, so that the table
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import re
 import sys
 from pathlib import Path
 
-import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec, load_env_creator
-
+from deeprec_env.envs.environments import SPECS
+from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing
 
 BEGIN = "<!-- environments: written by python -m deeprec_env.envs.table README.md -->"
 END = "<!-- environments: end -->"
 
-NAMESPACE = "DeepRec"
-
-
-def latest() -> list[EnvSpec]:
-    """Every registered environment at its latest version, in the order of registration."""
-    newest: dict[str, EnvSpec] = {}
-    for spec in gym.registry.values():
-        known = newest.get(spec.name)
-        if spec.namespace == NAMESPACE and (known is None or (spec.version or 0) > (known.version or 0)):
-            newest[spec.name] = spec
-    return list(newest.values())
-
 
 def table() -> str:
     """A column for each environment, a row for each section of its class's docstring; Markdown, newline at the end."""
-    specs = latest()
-    docs = [_sections(spec) for spec in specs]
+    docs = [_sections(spec) for spec in SPECS]
     rows = {
         "control": [_line(doc[""]) for doc in docs],
         "action": [_line(doc["Action space"]) for doc in docs],
@@ -45,7 +32,7 @@ def table() -> str:
         "reward": [_line(doc["Reward"]) for doc in docs],
         "episode end": [_line(doc["Episode end"]) for doc in docs],
     }
-    head = [["", *(f"`{spec.id}`" for spec in specs)], ["---"] * (1 + len(specs))]
+    head = [["", *(f"`{spec.id}`" for spec in SPECS)], ["---"] * (1 + len(SPECS))]
     cells = [*head, *([name, *columns] for name, columns in rows.items())]
     return "".join("| " + " | ".join(row) + " |\n" for row in cells)
 
@@ -61,9 +48,8 @@ def rewritten(text: str, name: str) -> str:
 
 def _sections(spec: EnvSpec) -> dict[str, str]:
     """The docstring by its headings; its first line is under the empty one."""
-    assert spec.entry_point is not None
-    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
-    first, *parts = re.split(r"^## (.+)\n", inspect.getdoc(creator) or "", flags=re.MULTILINE)
+    documented = inspect.getdoc(pkgutil.resolve_name(spec.env)) or ""
+    first, *parts = re.split(r"^## (.+)\n", documented, flags=re.MULTILINE)
     found = {"": first, **dict(zip(parts[::2], parts[1::2], strict=True))}
     for needed in ("Action space", "Observation space", "Reward", "Episode end"):
         if needed not in found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +51,7 @@ class Episode(ABC):
 
     @abstractmethod
     def context_features(self, step: int) -> tuple[float, ...]:
-        """The last entries of the observation, behind so many windows."""
+        """The last entries of the observation, after `step` windows."""
 
     def facts(self) -> dict[str, float]:
         """The last keys of `info`."""
@@ -62,8 +62,10 @@ class Task(ABC):
     """A scenario as a control problem; raises `InputError` for one that is none.
 
     `controls` names the settings that an action chooses, in its order, each by an index on its ladder; `fields` names
-    the entries of its observation, `windows` is the length of an episode, `scale_qps` the rate that rates are measured
-    by.
+    the entries of its observation, `rewards` are functions of a window and a `Scale` by name, the default first,
+    `windows` is the length of an episode, `scale_qps` the rate that rates are measured by.
+
+    A task whose actions are no indices on ladders sets its own `action_space` and `decode_action`.
 
     With `ladders="common"` a node that has nothing to choose a threshold for takes the full ladder of thresholds and
     ignores what is chosen: the one that it starts with stays in force.
@@ -74,12 +76,16 @@ class Task(ABC):
     numbers: tuple[str, ...] = ("sla_s", "sla_ms", "scale_qps", "mean_items")
     controls: tuple[str, ...] = ("batch_size", "threshold")
     fields: tuple[str, ...]
+    rewards: Mapping[str, Callable[[Window, Scale], float]]
     windows: int
     scale_qps: float
 
-    def __init__(self, scenario: AnyScenario, ladders: str | None = None) -> None:
+    def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
+        if reward not in self.rewards:
+            raise InputError("reward", reward, f"must be one of {', '.join(self.rewards)}")
         if ladders not in (None, "common"):
             raise InputError("ladders", ladders, "must be null or common")
+        self._reward = self.rewards[reward]
         self.scenario = load_scenario(scenario)
         self.interval_s = self.scenario.control.interval_s
         self.sla_s, self.sla_ms = self.scenario.sla_s, self.scenario.sla_ms
@@ -93,7 +99,9 @@ class Task(ABC):
         self.thresholds: tuple[Threshold, ...] = self.ladders["threshold"]
         pools = [pool for stage in self.scenario.stages for pool in stage.pools().values()]
         self.full_w = sum(pool.busy_w for pool in pools)
-        self.action_space = gym.spaces.MultiDiscrete([len(self.ladders[name]) for name in self.controls])
+        self.action_space: gym.Space[Any] = gym.spaces.MultiDiscrete(
+            [len(self.ladders[name]) for name in self.controls]
+        )
         self.observation_space = gym.spaces.Box(-1.0, HIGHEST, (len(self.fields),), np.float32)
         self._decoded: dict[tuple[int, ...], Setting] = {}  # by action: a step takes long enough
         self._places: dict[Setting, Normalised] = {}
@@ -105,11 +113,11 @@ class Task(ABC):
 
     @abstractmethod
     def open(self, seed: int, split: str, episode: int, windows: int) -> Episode:
-        """An episode of so many windows."""
+        """An episode of `windows` windows."""
 
-    @abstractmethod
     def reward(self, window: Window) -> float:
         """The reward of a window."""
+        return float(self._reward(window, self.scale))
 
     @cached_property
     def start(self) -> Setting:
@@ -121,8 +129,8 @@ class Task(ABC):
         """The window before the first."""
         return Window.empty(len(self.scenario.stages), len(self.scenario.planned_stages))
 
-    def decode_action(self, action: Sequence[int]) -> Setting:
-        """The setting that an action, given by its indices, puts in force."""
+    def decode_action(self, action: Any, in_force: Setting) -> Setting:
+        """The setting of an action, given by its indices; `in_force` is that of the window before."""
         indices = tuple(action)
         setting = self._decoded.get(indices)
         if setting is None:
@@ -133,6 +141,19 @@ class Task(ABC):
 
     def _in_force(self, control: str, level: Any) -> Any:
         return self.start.threshold if control == "threshold" and self._ignores_threshold else level
+
+    @property
+    def by_ladders(self) -> bool:
+        """Whether actions are indices on the ladders of `controls`, and not the task's own."""
+        return type(self).decode_action is Task.decode_action
+
+    @property
+    def choices(self) -> list[Any]:
+        """What an action chooses from, as JSON holds it; an agent is of use where it is what it was trained on."""
+        if not self.by_ladders:
+            return [str(self.action_space)]
+        named = self.ladders | ({"plan": self.scenario.plan_names} if self.scenario.plans else {})
+        return [list(named[name]) for name in self.controls]
 
     def normalised(self, setting: Setting) -> Normalised:
         """Where batch size and threshold stand on the ladders, 0 to 1; plans have no order, theirs is the index."""
@@ -212,13 +233,6 @@ def split_of(options: Mapping[str, Any] | None) -> str:
     if split not in SPLITS:
         raise InputError("split", split, f"must be one of {', '.join(SPLITS)}")
     return str(split)
-
-
-def reward_named(rewards: Mapping[str, Any], name: str) -> Any:
-    """The reward of a name; `InputError` for one that is not known."""
-    if name not in rewards:
-        raise InputError("reward", name, f"must be one of {', '.join(rewards)}")
-    return rewards[name]
 
 
 def _normalised(value: Any, ladder: tuple[Any, ...]) -> float:

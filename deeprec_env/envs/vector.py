@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
+from deeprec_env.cores import usable_cores
 from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
@@ -21,8 +21,9 @@ from deeprec_env.envs.task import Episode, Normalised, Task, split_of
 from deeprec_env.envs.task_source import OneTask, ScenarioSource, TaskSource, check_alike, task_sources
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.setting import SettingNumbers
+from deeprec_env.scenario.setting import Setting, SettingNumbers
 from deeprec_env.simulation.batched_nodes import BatchedNodes
+from deeprec_env.simulation.checks import check_setting
 from deeprec_env.simulation.engines import BATCH, engine_kind
 from deeprec_env.simulation.windows import Window, width
 
@@ -44,6 +45,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    _workers: ThreadPoolExecutor | None = None  # of the class: Gymnasium 1.1 closes what was refused half-made, too
 
     def __init__(
         self,
@@ -72,10 +74,10 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._seeds: list[int] | None = None
         self._split, self._episode, self._step = "train", 0, -1
         self._opened: list[Episode] = []
-        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or len(os.sched_getaffinity(0))))
+        self._in_force: list[Setting] = []  # of a task that decodes actions itself
+        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
         slices = [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
         self._parts = [(part, BatchedNodes(self.scenarios[part])) for part in slices]
-        self._workers: ThreadPoolExecutor | None = None
 
     def _take(self, tasks: Sequence[Task]) -> None:
         """Let these be the tasks of the episodes, one for each environment."""
@@ -116,33 +118,28 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     ) -> tuple[Observations, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Put an action (num_envs, controls) in force everywhere for one window and return what it brought."""
         if self._step < 0:
-            raise RuntimeError("call reset before step")
-        if not self.action_space.contains(np.asarray(actions, dtype=np.int64)):
-            raise InputError("action", actions, f"must be in {self.action_space}")
-        task, rows = self._task, np.arange(self.num_envs)
-        chosen = dict(zip(task.controls, np.asarray(actions).T, strict=True))
-        settings, places = self._start_settings.copy(), {}
-        for name, index in chosen.items():
-            settings[:, SettingNumbers._fields.index(name)] = self._levels[name][rows, index]
-            places[name] = self._normalised[name][rows, index]
-        begin_s, end_s = self._step * self._interval_s, (self._step + 1) * self._interval_s
+            raise RuntimeError("call reset before step, and after one that was interrupted")
+        task = self._task
+        settings, places = (self._by_ladders if task.by_ladders else self._by_task)(actions)
+        step, self._step = self._step, -1  # an interrupt leaves the nodes at different times
+        begin_s, end_s = step * self._interval_s, (step + 1) * self._interval_s
 
         def run(part: slice, nodes: BatchedNodes) -> Floats:
-            ahead = [episode.ahead(self._step) for episode in self._opened[part]]
+            ahead = [episode.ahead(step) for episode in self._opened[part]]
             known = [traffic for traffic in ahead if traffic is not None]
             if known:
                 nodes.expect(known)
             return nodes.run_window(settings[part], begin_s[part], end_s[part])
 
         windows = self._spread(run)
-        self._step += 1
         each = self._windows_of([row for part in windows for row in part.tolist()])
         for episode, window in zip(self._opened, each, strict=True):
             episode.on_window(window)
+        self._step = step + 1
         rewards = np.array([task.reward(window) for task, window in zip(self._each, each, strict=True)])
         stages, plans = self._shape
         columns = Window.of(np.concatenate([part[:, : width(stages, plans)] for part in windows]).T.copy(), stages)
-        observations = task.observe(columns, self._start_places._replace(**places), self._context_features())
+        observations = task.observe(columns, places, self._context_features())
         infos = self._infos(columns, settings)
         over = self._step >= self.windows
         if over:
@@ -165,6 +162,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     def _start(self) -> tuple[Observations, dict[str, Any]]:
         """The next episode of every environment, an idle node with the scenario's settings."""
         assert self._seeds is not None
+        self._step = -1  # until all have started
         seeds = self._seeds
         tasks = [
             source.task_of(seed, self._split, self._episode) for source, seed in zip(self._sources, seeds, strict=True)
@@ -184,10 +182,35 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
 
         self._opened = [episode for opened in self._spread(start) for episode in opened]
         self._step = 0
+        self._in_force = [task.start for task in self._each]
         stages, plans = self._shape
         columns = Window.of(np.zeros((width(stages, plans), self.num_envs)), stages)
         observations = self._task.observe(columns, self._start_places, self._context_features())
         return observations, self._infos(columns, self._start_settings)
+
+    def _by_ladders(self, actions: NDArray[np.int64]) -> tuple[Floats, Normalised]:
+        """The settings (num_envs, controls) of indices on the ladders, and where they stand on them."""
+        given = np.asarray(actions)
+        if given.dtype.kind not in "iu" or not self.action_space.contains(given.astype(np.int64)):
+            raise InputError("action", actions, f"must be in {self.action_space}")
+        rows = np.arange(self.num_envs)
+        settings, places = self._start_settings.copy(), {}
+        for name, index in zip(self._task.controls, given.T, strict=True):
+            settings[:, SettingNumbers._fields.index(name)] = self._levels[name][rows, index]
+            places[name] = self._normalised[name][rows, index]
+        return settings, self._start_places._replace(**places)
+
+    def _by_task(self, actions: Any) -> tuple[Floats, Normalised]:
+        """The same of actions that the tasks decode themselves, one environment after the other."""
+        if not self.action_space.contains(actions):
+            raise InputError("action", actions, f"must be in {self.action_space}")
+        given = zip(self._each, iterate(self.action_space, actions), self._in_force, strict=True)
+        decoded = [task.decode_action(action, in_force) for task, action, in_force in given]
+        for scenario, setting in zip(self.scenarios, decoded, strict=True):
+            check_setting(scenario, setting)
+        self._in_force = decoded
+        places = [task.normalised(setting) for task, setting in zip(self._each, decoded, strict=True)]
+        return np.array([setting.numbers for setting in decoded]), Normalised(*map(np.array, zip(*places, strict=True)))
 
     def _windows_of(self, rows: list[list[float]]) -> list[Window]:
         """Every node's window, of its own stages and plans."""
@@ -210,7 +233,10 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         if self._workers is None and len(self._parts) > 1:
             self._workers = ThreadPoolExecutor(len(self._parts) - 1)
         others = [self._workers.submit(work, *part) for part in self._parts[1:]] if self._workers else []
-        return [work(*self._parts[0]), *(other.result() for other in others)]
+        try:
+            return [work(*self._parts[0]), *(other.result() for other in others)]
+        finally:
+            wait(others)  # after an interrupt too: nothing works on the nodes after our back
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the threads."""

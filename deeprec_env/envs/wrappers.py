@@ -53,14 +53,14 @@ class Numbers(ActionMap):
 
 
 class Fractions(ActionMap):
-    """Numbers from -1 to 1, one for each ladder: from its first rung to its last, in equal steps."""
+    """Numbers from -1 to 1, one for each ladder: from its first level to its last, in equal steps."""
 
     def __init__(self, space: gym.Space[Any]) -> None:
         super().__init__(space)
         self.space = gym.spaces.Box(-1.0, 1.0, (len(self._sizes),), np.float32)
 
     def indices(self, actions: Any) -> Indices:
-        """The indices of the rungs in whose step the numbers lie; numbers beyond an end are of its rung."""
+        """The indices of the levels in whose step the numbers lie; numbers beyond an end are of its level."""
         given = np.asarray(actions, dtype=np.float64)
         if given.shape[-1:] != self._sizes.shape or not np.isfinite(given).all():
             raise InputError("action", actions, f"must be {len(self._sizes)} finite numbers")
@@ -93,6 +93,6 @@ class DiscreteActions(MappedActions):
 
 
 class BoxActions(MappedActions):
-    """Numbers from -1 to 1, one for each ladder: from its first rung to its last, in equal steps (for SAC and TD3)."""
+    """Numbers from -1 to 1, one for each ladder: from its first level to its last, in equal steps (for SAC and TD3)."""
 
     mapping = Fractions

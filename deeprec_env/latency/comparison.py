@@ -50,7 +50,7 @@ class Comparison:
 
 
 def compare(a: ProfileTable, b: ProfileTable, threads: tuple[int | None, int | None]) -> list[Comparison]:
-    """The models and batches that both profiles hold, in A's order, at so many threads (None: the fewest measured).
+    """The models and batches that both profiles hold, in A's order, at `threads` threads (None: the fewest measured).
 
     `InputError` where a profile holds a model on several devices, or not at these threads, and where the profiles
     have nothing in common.

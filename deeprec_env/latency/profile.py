@@ -47,7 +47,7 @@ def load_profile(name_or_path: str) -> ProfileTable:
 class Profile(RowModel):
     """Latency as measured: `profile` is a shipped profile's name or a CSV (relative to the scenario file).
 
-    Each quantile level is linear in the batch between measured batches, goes on by the last slope behind the last (a
+    Each quantile level is linear in the batch between measured batches, goes on by the last slope after the last (a
     warning says so, once) and is constant before the first; between levels it is linear in the level, constant outside.
     The whole is rescaled at each batch so that its mean is the measured mean. Where a file holds a load part (host to
     device), the request takes both parts, at the same noise. `device` chooses where a file holds several, and
@@ -114,10 +114,15 @@ class Profile(RowModel):
         ).hexdigest()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Profile) and self.model_dump() == other.model_dump()
+        """The same choice from a file of the same content: a file may have changed between two readings of it."""
+        return isinstance(other, Profile) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash((self.profile, self.model, self.device, self.threads))
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[object, ...]:
+        return self.profile, self.model, self.device, self.threads, self.fingerprint
 
     @property
     def row(self) -> Floats:
@@ -128,7 +133,7 @@ class Profile(RowModel):
         return np.asarray(self._means_s[index] + weight * (self._means_s[index + 1] - self._means_s[index]))
 
     def _between(self, items: Ints) -> tuple[Ints, Floats]:
-        """Index of the measured batch below, and how far on the way to the next (above 1 behind the last)."""
+        """Index of the measured batch below, and how far on the way to the next (above 1 after the last)."""
         self.warn_beyond(int(items.max(initial=0)))
         index = np.clip(np.searchsorted(self._batches, items, side="right") - 1, 0, len(self._batches) - 2)
         weight = (items - self._batches[index]) / (self._batches[index + 1] - self._batches[index])
@@ -170,7 +175,7 @@ def _tabulate(profile: str, rows: list[ProfileRow]) -> tuple[Floats, Floats, Flo
 
 
 def _check_slope(profile: str, model: str, batches: list[int], quantiles: Floats) -> None:
-    """A falling last slope would reach zero: allowed only where that is far behind any query."""
+    """A falling last slope would reach zero: allowed only where that is far after any query."""
     slope = (quantiles[-1] - quantiles[-2]) / (batches[-1] - batches[-2])
     if (quantiles[-1] + slope * 9 * batches[-1] <= 0).any():
         raise InputError(

@@ -158,7 +158,7 @@ def sorted_per_cycle(fidelity: Fidelity) -> int:
 
 
 @dataclass(frozen=True)
-class Stage:
+class UnitStage:
     """A model on a unit. Raises `InputError` for a model, unit or fidelity that does not exist."""
 
     network: Network
@@ -217,15 +217,15 @@ def rpaccel_latency_s(model: str, items: int, unit: int, fidelity: str = "artifa
     whole = isinstance(items, int | np.integer) and not isinstance(items, bool)
     if not whole or items < 1:
         raise InputError("items", items, "must be a whole number of at least 1")
-    return Stage.of(model, unit, fidelity).latency_s(int(items))
+    return UnitStage.of(model, unit, fidelity).latency_s(int(items))
 
 
 def mends_s(model: str, items: int, unit: int) -> dict[str, float]:
     """By how many seconds each mend alone changes the published latency."""
-    published = Stage.of(model, unit)
+    published = UnitStage.of(model, unit)
     names = Fidelity.__dataclass_fields__
     return {
-        name: Stage.of(model, unit, replace(published.fidelity, **{name: True})).latency_s(items)
+        name: UnitStage.of(model, unit, replace(published.fidelity, **{name: True})).latency_s(items)
         - published.latency_s(items)
         for name in names
     }
@@ -252,7 +252,7 @@ class RPAccel(RowModel):
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
-        self._row = Stage.of(self.model, self.unit, self.fidelity).row
+        self._row = UnitStage.of(self.model, self.unit, self.fidelity).row
         return self
 
     @property

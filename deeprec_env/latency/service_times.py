@@ -17,7 +17,7 @@ _INNER = LEVELS[1:-1]
 
 @compiled
 def _place_among_batches(row: Floats, items: int) -> tuple[int, float]:
-    """Which of a profile's slopes a request of so many items is on, and how far along: above 1 behind the last batch.
+    """Which of a profile's slopes a request of `items` items is on, and how far along: above 1 after the last batch.
 
     Places are counted rather than searched, without branches that depend on the request.
     """
@@ -31,7 +31,7 @@ def _place_among_batches(row: Floats, items: int) -> tuple[int, float]:
 
 @compiled
 def _profile_s(row: Floats, i: int, weight: float, u: float) -> float:
-    """Linear in the batch, constant before the first, by the last slope behind the last; then linear in the level.
+    """Linear in the batch, constant before the first, by the last slope after the last; then linear in the level.
 
     `i`, `weight` are the place among the batches. The levels are known when this is compiled: without branches that
     depend on the noise it is several times faster.
@@ -48,33 +48,60 @@ def _profile_s(row: Floats, i: int, weight: float, u: float) -> float:
 
 
 @compiled
+def _exponential_s(row: Floats, u: float) -> float:
+    return float(-row[1] * math.log1p(-u))
+
+
+@compiled
+def _affine_s(row: Floats, items: int, u: float) -> float:
+    base_ms, per_item_ms, sigma = row[1], row[2], row[3]
+    mean_s = (base_ms + per_item_ms * items) * 1e-3
+    if sigma > 0.0:
+        mean_s = mean_s * math.exp(sigma * normal_quantile(u) - sigma * sigma / 2.0)
+    return float(mean_s)
+
+
+@compiled
+def _rpaccel_s(row: Floats, items: int) -> float:
+    fixed, per_item, per_cycle = row[1], row[2], row[3]
+    return float((fixed + per_item * items + math.floor(items / per_cycle)) * CLOCK_S)
+
+
+@compiled
+def request_s(row: Floats, items: int, u: float) -> float:
+    """Seconds of one request of `items` items at noise `u` (rule 9)."""
+    kind = row[0]
+    if kind == CONSTANT:
+        return float(row[1])
+    if kind == EXPONENTIAL:
+        return _exponential_s(row, u)
+    if kind == AFFINE:
+        return _affine_s(row, items, u)
+    if kind == RPACCEL:
+        return _rpaccel_s(row, items)
+    i, weight = _place_among_batches(row, items)
+    return _profile_s(row, i, weight, u)
+
+
+@compiled
 def write_s(row: Floats, items: Ints, u: Floats, seconds: Floats) -> None:
-    """Write the seconds of requests of `items` items at noise `u` (rule 9), elementwise."""
+    """Write `request_s` of many requests; the kind is looked at once."""
     kind = row[0]
     if kind == CONSTANT:
         seconds[:] = row[1]
     elif kind == EXPONENTIAL:
-        mean_s = row[1]
         for request in range(len(items)):
-            seconds[request] = -mean_s * math.log1p(-u[request])
+            seconds[request] = _exponential_s(row, u[request])
     elif kind == AFFINE:
-        base_ms, per_item_ms, sigma = row[1], row[2], row[3]
         for request in range(len(items)):
-            mean_s = (base_ms + per_item_ms * items[request]) * 1e-3
-            if sigma > 0.0:
-                mean_s = mean_s * math.exp(sigma * normal_quantile(u[request]) - sigma * sigma / 2.0)
-            seconds[request] = mean_s
+            seconds[request] = _affine_s(row, items[request], u[request])
     elif kind == RPACCEL:
-        fixed, per_item, per_cycle = row[1], row[2], row[3]
         for request in range(len(items)):
-            cycles = fixed + per_item * items[request] + math.floor(items[request] / per_cycle)
-            seconds[request] = cycles * CLOCK_S
+            seconds[request] = _rpaccel_s(row, items[request])
     else:
-        placed, i, weight = -1, 0, 0.0
         for request in range(len(items)):
-            if items[request] != placed:  # most requests are as large as the one before
-                placed = items[request]
-                i, weight = _place_among_batches(row, placed)
+            if request == 0 or items[request] != items[request - 1]:  # most are as large as the one before
+                i, weight = _place_among_batches(row, items[request])
             seconds[request] = _profile_s(row, i, weight, u[request])
 
 

@@ -60,7 +60,7 @@ class SequenceTable(nn.Module):
 
 
 def mlp(inputs: int, widths: Sequence[int], *, last_activation: bool) -> nn.Sequential:
-    """Linear layers of the given output widths with ReLU between them (and behind the last if asked)."""
+    """Linear layers of the given output widths with ReLU between them (and after the last if asked)."""
     layers: list[nn.Module] = []
     for position, width in enumerate(widths):
         layers.append(nn.Linear(inputs, width))

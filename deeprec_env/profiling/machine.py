@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
 import torch
+
+from deeprec_env.cores import usable_cores
 
 
 def cpu_model() -> str:
@@ -23,8 +24,8 @@ def cpu_model() -> str:
 
 
 def describe_machine(device: str) -> dict[str, str]:
-    """Header lines of a measurement: processor, cores, accelerator, torch version."""
-    described = {"cpu": cpu_model(), "cores": str(os.cpu_count())}
+    """Header lines of a measurement: processor, cores it may use, accelerator, torch version."""
+    described = {"cpu": cpu_model(), "cores": str(usable_cores())}
     if device == "cuda":
         described["accelerator"] = torch.cuda.get_device_name()
     return described | {"torch": torch.__version__}

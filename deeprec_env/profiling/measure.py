@@ -34,7 +34,7 @@ class Effort:
 
     @classmethod
     def of_passes(cls, passes: int) -> Effort:
-        """The standard effort, but with so many passes, of which the quieter half counts."""
+        """The standard effort, but with `passes` passes, of which the quieter half counts."""
         if passes < 1:
             raise InputError("passes", passes, "must be at least 1")
         return cls(passes=passes, kept=max(1, passes // 2))

@@ -16,7 +16,7 @@ from deeprec_env.quality.lines import Format, Malformed, read_blocks
 DENSE, TABLES = 13, 26
 
 HELD_OUT = 7
-"""One line of so many, the last ones, is held out: Kaggle's file is seven days in order, and the last is the test's."""
+"""One line in this many, the last ones, is held out: Kaggle's file is seven days in order, the last the test's."""
 
 FORMAT = Format(
     b"\t",

@@ -19,7 +19,7 @@ def ndcg(relevance: NDArray[np.floating], k: int, ideal_clicks: int | None = Non
     """Normalised discounted cumulative gain of the first k of ranked lists, (queries,), each in [0, 1].
 
     `relevance` (queries, length) holds 1 for a click and 0 for none, best rank first; a list shorter than k gains
-    nothing behind its end. DCG = sum over ranks i from 1 of relevance / log2(i + 1). The ideal list holds
+    nothing after its end. DCG = sum over ranks i from 1 of relevance / log2(i + 1). The ideal list holds
     `ideal_clicks` clicks (None: k, RecPipe's rule on Criteo, by which the ideal is the same for all queries; 1: a movie
     held out).
     """

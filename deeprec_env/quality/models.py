@@ -18,7 +18,7 @@ from deeprec_env.models.ncf import Ncf, NcfConfig
 Interaction = Literal["dot", "cat"]
 
 SPARSE_ROWS = 200_000
-"""From so many embedding rows on, gradients hold the rows looked up alone: a step must not touch all of them."""
+"""From this many embedding rows on, gradients hold the rows looked up alone: a step must not touch all of them."""
 
 
 class Ranker(nn.Module, ABC):
@@ -48,7 +48,7 @@ class DlrmSize:
     interaction: Interaction = "dot"
 
     def build(self, rows: tuple[int, ...], dense_inputs: int) -> Ranker:
-        """The model for tables of so many rows."""
+        """The model for tables of these many rows."""
         return RankingDlrm(self, rows, dense_inputs)
 
 
@@ -60,7 +60,7 @@ class NeumfSize:
     widths: tuple[int, ...]
 
     def build(self, rows: tuple[int, ...], dense_inputs: int) -> Ranker:
-        """The model for so many users and movies."""
+        """The model for numbers of users and movies."""
         users, movies = rows
         return Neumf(NcfConfig(users, movies, self.dim, self.widths))
 

@@ -30,7 +30,7 @@ def load_public(path: Path, size: DlrmSize, rows: tuple[int, ...], dense_inputs:
     """The weights for a `RankingDlrm` of that size, and how its features interact, told from the top MLP's first input.
 
     The file holds "state_dict" (or is one) with emb_l.N.weight, bot_l.N.weight and .bias, top_l.N. Its tables have a
-    row for every category in the order of first appearance; ours are those of the training part, behind a row of zeros
+    row for every category in the order of first appearance; ours are those of the training part, after a row of zeros
     for the categories that it lacks. Raises `InputError` for a file that is none, lacks weights, has others, or whose
     shapes are not the model's.
     """

@@ -1,4 +1,4 @@
-"""Training the models of a data set, one checkpoint each; interrupted, the next call goes on behind the last epoch."""
+"""Training the models of a data set, one checkpoint each; interrupted, the next call goes on after the last epoch."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def train(settings: TrainSettings, folder: Path, progress: Progress) -> dict[str
         return {"models": done}
     torch.set_num_threads(settings.threads)
     data, malformed = settings.source.load(progress)
-    make_folder("output", folder)  # behind the data: bad data leave nothing
+    make_folder("output", folder)  # after the data: bad data leave nothing
     results = {}
     for name in settings.models:
         checkpoint = before[name] or _start(settings, name, data)
@@ -152,7 +152,7 @@ def _start(settings: TrainSettings, name: str, data: Dataset) -> Checkpoint:
 def _train_model(
     settings: TrainSettings, data: Dataset, checkpoint: Checkpoint, path: Path, progress: Progress
 ) -> None:
-    """Train to the last epoch, saving behind each, then test."""
+    """Train to the last epoch, saving after each, then test."""
     name, recipe = checkpoint.settings["model"], settings.recipe
     model = checkpoint.model().train()
     optimisers = _optimisers(model, recipe)

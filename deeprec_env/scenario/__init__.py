@@ -3,7 +3,7 @@
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario, preset_names, preset_text
 from deeprec_env.scenario.plans import Plan
-from deeprec_env.scenario.pools import Node, Pool, Stage
+from deeprec_env.scenario.pools import Node, PoolSpec, Stage
 from deeprec_env.scenario.schema import Capacity, Control, Scenario, Workload
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "Control",
     "Node",
     "Plan",
-    "Pool",
+    "PoolSpec",
     "Scenario",
     "Stage",
     "Threshold",

@@ -55,7 +55,7 @@ def scenario_schema() -> dict[str, Any]:
         branches = [references[found, "validation"] for found in by_class]
         union = {"description": definition(base)["description"], "oneOf": [*branches, _imported(base)]}
         definitions[_name(references[base, "validation"])] = union
-    definitions["Pool"]["oneOf"] = _SERVERS_OR_CORES
+    definitions["PoolSpec"]["oneOf"] = _SERVERS_OR_CORES
     definitions["Stage"]["anyOf"] = _ANY_POOL
     scenario = definitions.pop(_name(references[Scenario, "validation"]))
     return {

@@ -42,7 +42,7 @@ def preset_text(name: str) -> str:
 
 
 def is_preset(name: object) -> bool:
-    """Whether a shipped scenario has that name, of the present version or, behind "v0/", an earlier one."""
+    """Whether a shipped scenario has that name, of the present version or, after "v0/", an earlier one."""
     version, slash, rest = str(name).rpartition("/")
     of_version = (version, slash) in (("", ""), ("v0", "/")) and rest in _names_in(_PRESETS / version)
     return of_version or name in pipeline_names()

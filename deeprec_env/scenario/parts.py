@@ -91,7 +91,7 @@ class LatencyModel(Component, ABC):
         return self.model_dump_json()
 
     def at_threads(self, threads: int) -> LatencyModel:
-        """The model for servers of so many threads; `InputError` if it knows no such latency. Here: of one thread."""
+        """The model for servers of n threads; `InputError` if it knows no such latency. Here: of one thread."""
         if threads != 1:
             raise InputError("threads", threads, f"must be 1: latency of kind {self.kind} is not known at several")
         return self

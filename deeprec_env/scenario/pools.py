@@ -34,11 +34,11 @@ class Contention(Strict):
         return self
 
 
-class Pool(Strict):
+class PoolSpec(Strict):
     """Identical servers behind one FCFS queue. Powers are of the whole pool, in watts.
 
     In place of `servers`, `cores` may be given: there are cores // threads servers then, and each takes the latency
-    measured at so many `threads` (default 1).
+    measured at that many `threads` (default 1).
     """
 
     cores: Count | None = None
@@ -62,7 +62,7 @@ class Pool(Strict):
         if given is not None:
             raise ValueError("follows from cores and threads: give either servers, or cores in their place")
         if cores is None or cores < (threads or 1):
-            raise ValueError(f"threads {threads} needs at least so many cores, got {cores}")
+            raise ValueError(f"threads {threads} needs at least that many cores, got {cores}")
         return cores // (threads or 1)
 
     @field_validator("latency")
@@ -104,8 +104,8 @@ class Stage(Sparse):
     later: ClassVar[tuple[str, ...]] = ("whole",)
 
     name: str
-    cpu: Pool | None = None
-    accelerator: Pool | None = None
+    cpu: PoolSpec | None = None
+    accelerator: PoolSpec | None = None
     keep: Count | None = None
     overhead_s: NonNegative = 0.0
     transfer_s: NonNegative = 0.0
@@ -117,7 +117,7 @@ class Stage(Sparse):
             raise ValueError("needs cpu, accelerator or both")
         return self
 
-    def pools(self) -> dict[PoolKind, Pool]:
+    def pools(self) -> dict[PoolKind, PoolSpec]:
         """The stage's pools by name: "cpu", "accelerator" or both, in this order."""
         return {kind: pool for kind, pool in zip(KINDS, (self.cpu, self.accelerator), strict=True) if pool is not None}
 
@@ -125,5 +125,5 @@ class Stage(Sparse):
 class Node(Strict):
     """One machine with one stage."""
 
-    cpu: Pool
-    accelerator: Pool | None = None
+    cpu: PoolSpec
+    accelerator: PoolSpec | None = None

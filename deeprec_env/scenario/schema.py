@@ -67,7 +67,7 @@ class Scenario(Sparse):
     A pipeline may have `plans`. The quality of those that don't say it is that in `quality_table`, the name of a
     shipped table or the path of a CSV (see `scenario.quality`).
 
-    With `sub_batches` above 1 a query goes through a pipeline in so many parts of its items, as equal as can be, the
+    With `sub_batches` above 1 a query goes through a pipeline in that many parts of its items, as equal as can be, the
     larger ones first, each entering a stage as soon as it has left the one before: a stage passes on the best of every
     part instead of the best of the query. A query has no more parts than the fewest items that it has at any stage, so
     that none is ever empty.
@@ -164,7 +164,7 @@ class Scenario(Sparse):
 
     @property
     def latencies(self) -> list[LatencyModel]:
-        """Every latency, stage by stage, and those of plans behind them."""
+        """Every latency, stage by stage, and those of plans after them."""
         found = [pool.latency for stage in self.stages for pool in stage.pools().values()]
         for plan in self.plans or ():
             found += [latency for of_stage in plan.latency.values() for latency in of_stage.values()]

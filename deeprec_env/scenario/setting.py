@@ -29,7 +29,7 @@ BATCH_SIZE, THRESHOLD, PLAN = (SettingNumbers._fields.index(name) for name in ("
 class Setting:
     """What is in force for the queries that arrive under it: the same shape from an action to the splitter.
 
-    `batch_size`: most items of a request. `threshold`: queries of at least so many items go to the accelerator whole,
+    `batch_size`: most items of a request. `threshold`: queries of at least this many items go to the accelerator whole,
     None: none does. `plan`: the index of the scenario's plan, 0 without plans. Raises `InputError` for what is no
     whole number or out of bounds; `check_setting` says whether a scenario's node can take it.
 

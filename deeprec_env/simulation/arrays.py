@@ -13,6 +13,7 @@ from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.pools import KINDS
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import SettingNumbers
+from deeprec_env.simulation.kernel_choice import decided_on_entry
 
 CPU, ACCELERATOR = 0, 1
 """Of stage s, pool 2 s + 1 of these."""
@@ -38,6 +39,7 @@ class NodeArrays(NamedTuple):
     fewest: Ints  # (plans,) the fewest items that a large query has at any stage it visits
     overhead_s: Floats  # (stages,)
     transfer_s: Floats  # (stages,)
+    decided_on_entry: bool  # see `kernel_choice`
 
 
 class NodeState(NamedTuple):
@@ -101,6 +103,7 @@ def node_arrays(scenario: Scenario) -> NodeArrays:
         fewest=np.array(scenario.fewest_items, dtype=np.int64),
         overhead_s=np.array([stage.overhead_s for stage in scenario.stages]),
         transfer_s=np.array([stage.transfer_s for stage in scenario.stages]),
+        decided_on_entry=decided_on_entry(scenario),
     )
 
 
@@ -110,7 +113,7 @@ def all_rows(scenario: Scenario) -> bool:
 
 
 def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int, ...] = ()) -> NodeState:
-    """The state of an idle node with room for so many queries and requests; of `nodes` (n,) of them, stacked."""
+    """The state of an idle node with room for that many queries and requests; of `nodes` (n,) of them, stacked."""
     stages, servers, sub_batches = node.overhead_s.shape[-1], node.slowdown.shape[-1] - 1, int(np.max(node.sub_batches))
     by_sub_batch, by_request = (*nodes, stages, queries * sub_batches), (*nodes, stages, requests)
     return NodeState(
@@ -132,7 +135,7 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
 
 
 def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests: int) -> NodeState:
-    """A copy that holds the queries from the `query`-th on, all before it served, with room for so many more."""
+    """A copy that holds the queries from the `query`-th on, all before it served, with room for more."""
     held = int(state.counts[HELD])
     kept, begins, ends = held - query, query * node.sub_batches, held * node.sub_batches
     begin, end = state.first[:, begins], state.first[:, ends]
@@ -156,7 +159,7 @@ def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests:
 
 
 def with_room(node: NodeArrays, state: NodeState, queries: int, requests: int) -> NodeState:
-    """The state with room for at least so many queries and requests: itself, or a copy twice as large.
+    """The state with room for at least that many queries and requests: itself, or a copy twice as large.
 
     What is held is copied and no more, so that memory that is never needed is never touched.
     """

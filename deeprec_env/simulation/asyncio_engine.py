@@ -21,7 +21,8 @@ from deeprec_env.simulation.loop import ARRIVAL, ENTRY, VirtualTimeLoop
 from deeprec_env.simulation.pool import Pool, StageLog
 from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.simulated_servers import simulated_servers
-from deeprec_env.simulation.windows import Window, WindowMeter
+from deeprec_env.simulation.window_meter import WindowMeter
+from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic
 
 _DISPATCHED_AHEAD = 256
@@ -174,7 +175,7 @@ class AsyncioEngine:
         return self._meter.close_window(self.records, begin_s, end_s)
 
     def run_until_completed(self, queries: int) -> None:
-        """Run until so many queries have completed."""
+        """Run until n queries have completed."""
         if len(self.finished) < min(queries, self._known):
             self._run(math.inf, queries)
 
@@ -194,13 +195,21 @@ class AsyncioEngine:
             self._task.result()  # an error of a user's coroutine is the caller's
 
     def close(self) -> None:
-        """End the user's coroutines and close the loop; a second call does nothing."""
+        """End the user's coroutines and close the loop; a second call does nothing.
+
+        Raises what a coroutine raises when it is ended.
+        """
         if self._loop.is_closed():
             return
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            self._loop.run_before(self._loop.now)
-        self._loop.close()
+        ended = self._task if self._task is not None and not self._task.done() else None
+        try:
+            if ended is not None:
+                ended.cancel()
+                self._loop.run_before(self._loop.now)
+        finally:
+            self._loop.close()
+        if ended is not None and ended.done() and not ended.cancelled():
+            ended.result()
 
     def finished_latency_s(self, begin: int, end: int) -> list[float]:
         """Latencies of the queries that completed `begin`-th to before `end`-th, in that order."""

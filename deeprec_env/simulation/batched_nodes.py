@@ -12,7 +12,7 @@ from deeprec_env.jit import compiled
 from deeprec_env.scenario.by_identity import ByIdentity
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting, SettingNumbers
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.arrays import (
     ADMITTED,
     BEFORE,
@@ -25,6 +25,7 @@ from deeprec_env.simulation.arrays import (
 )
 from deeprec_env.simulation.checks import warn_beyond
 from deeprec_env.simulation.node import completion_s, forget, run_window
+from deeprec_env.simulation.splitting import setting_numbers
 from deeprec_env.simulation.stacked_arrays import StackedArrays, node_at, put, room_for, state_at
 from deeprec_env.simulation.windows import AT, width
 from deeprec_env.workload.noise import Keys
@@ -34,12 +35,6 @@ _QUERIES, _REQUESTS = 1024, 8192
 """Room that every node begins with; nodes forget what has completed."""
 
 _BACKLOG = AT.backlog
-
-
-@compiled
-def setting_numbers(row: Floats) -> SettingNumbers:
-    """A setting that is a row of an array."""
-    return SettingNumbers(row[0], row[1], row[2])
 
 
 @compiled
@@ -67,7 +62,7 @@ def _run_windows(
             arrival_s[i],
             items[i],
             query[i],
-            setting_numbers(settings[i]),
+            setting_numbers(settings, i),
             begin_s[i],
             end_s[i],
             sla_s[i],
@@ -90,7 +85,7 @@ class _Kind:
         self._largest = 0
 
     def expect(self, largest: int) -> None:
-        """Let latencies warn of queries of so many items, if they have not been told of any as large."""
+        """Let latencies warn of queries of `largest` items, if they have not been told of any as large."""
         if largest > self._largest:
             self._largest = largest
             threshold = 1 if self.scenario.has_accelerator else None
@@ -124,7 +119,7 @@ class BatchedNodes:
                 self._put(position, kind)
 
     def _hold(self, stack: StackedArrays, queries: int, requests: int) -> None:
-        """Put all nodes into a new stack, with room for so many queries and requests of each."""
+        """Put all nodes into a new stack, with room for that many queries and requests of each."""
         self._stack = stack
         for position, kind in enumerate(self._kinds):
             self._put(position, kind)

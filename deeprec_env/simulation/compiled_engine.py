@@ -1,6 +1,6 @@
-"""The compiled engine: the same floats as the asyncio engine, by recursion instead of events.
+"""The compiled engine: the same floats as the asyncio engine, by recursion where that may serve, else by events.
 
-It serves queries as soon as they have entered, and hides from `records` what lies after the present.
+The recursion serves queries as soon as they have entered; what lies after the present is hidden from `records`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from copy import copy
 
 import numpy as np
 
+from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting, SettingNumbers
@@ -18,8 +19,6 @@ from deeprec_env.simulation.arrays import (
     ADMITTED,
     BEFORE,
     HELD,
-    NodeArrays,
-    NodeState,
     all_rows,
     empty_state,
     node_arrays,
@@ -27,6 +26,9 @@ from deeprec_env.simulation.arrays import (
     with_room,
 )
 from deeprec_env.simulation.checks import check_ahead, check_setting, warn_beyond
+from deeprec_env.simulation.event_kernel import advance_events, run_window_events
+from deeprec_env.simulation.event_state import EventState, empty_events, events_tail, events_with_room
+from deeprec_env.simulation.kernel_choice import Kernel, kernel_for
 from deeprec_env.simulation.node import advance, completion_s, due, requests_needed, run_window
 from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.windows import Window, width
@@ -37,9 +39,13 @@ _REQUESTS = 4
 
 
 class CompiledEngine:
-    """A node by the compiled recursion: it steps through windows and can be forked, but runs no coroutines."""
+    """A node in compiled code: it steps through windows and can be forked, but runs no coroutines."""
 
-    def __init__(self, scenario: Scenario, traffic: Traffic) -> None:
+    def __init__(self, scenario: Scenario, traffic: Traffic, kernel: Kernel | None = None) -> None:
+        """`kernel` None: the fastest that serves the scenario.
+
+        Raises `InputError` if that is the events' and a latency has to be asked in Python.
+        """
         self._scenario, self._traffic = scenario, traffic
         self._noise_key = np.uint64(traffic.noise_key)
         self._largest = int(traffic.items.max(initial=0))
@@ -48,6 +54,11 @@ class CompiledEngine:
         idle = empty_state(self._node, 0, 0)
         requests = requests_needed(self._node, idle, traffic.items, scenario.setting.numbers)
         self._state = empty_state(self._node, len(traffic.items), requests)  # what all need under the first setting
+        self._events: EventState | None = None
+        if (kernel or kernel_for(scenario)) == "events":
+            if not self._all_rows:
+                raise InputError("latency", "of its own base_s", "can't be asked event by event; use engine asyncio")
+            self._events = empty_events(self._node, len(traffic.items))
         self._window = np.empty(width(len(scenario.stages), len(scenario.planned_items)))
         self._now_s = 0.0
         self._drained = False
@@ -101,7 +112,7 @@ class CompiledEngine:
         """Run up to a time; what happens at it is still to come."""
         if not self._all_rows:
             self._admit_in_python(until_s)
-        while self._grow(advance(*self._arguments(), until_s)):
+        while self._grow(self._advance(until_s)):
             pass
         self._now_s = until_s
 
@@ -110,20 +121,33 @@ class CompiledEngine:
         self.control(setting)
         if not self._all_rows:
             self._admit_in_python(end_s)
-        while self._grow(run_window(*self._arguments(), begin_s, end_s, self._scenario.sla_s, self._window)):
+        while self._grow(self._run_window(begin_s, end_s)):
             pass
         self._now_s = end_s
         return Window.of(self._window.tolist(), len(self._scenario.stages))
 
-    def _arguments(self) -> tuple[NodeArrays, NodeState, np.uint64, Floats, Ints, Ints, SettingNumbers]:
+    def _advance(self, until_s: float) -> tuple[int, int]:
+        if self._events is None:
+            return advance(self._node, self._state, *self._ahead(), until_s)
+        return advance_events(self._node, self._state, self._events, *self._ahead(), until_s)
+
+    def _run_window(self, begin_s: float, end_s: float) -> tuple[int, int]:
+        measured = begin_s, end_s, self._scenario.sla_s, self._window
+        if self._events is None:
+            return run_window(self._node, self._state, *self._ahead(), *measured)
+        return run_window_events(self._node, self._state, self._events, *self._ahead(), *measured)
+
+    def _ahead(self) -> tuple[np.uint64, Floats, Ints, Ints, SettingNumbers]:
         ahead = self._traffic
-        return self._node, self._state, self._noise_key, ahead.arrival_s, ahead.items, ahead.query, self._in_force
+        return self._noise_key, ahead.arrival_s, ahead.items, ahead.query, self._in_force
 
     def _grow(self, needed: tuple[int, int]) -> bool:
         """Make room for queries and requests, where there is too little of it."""
         if needed == (0, 0):
             return False
         self._state = with_room(self._node, self._state, *needed)
+        if self._events is not None:
+            self._events = events_with_room(self._node, self._events, needed[0])
         return True
 
     def drain(self) -> None:
@@ -148,6 +172,8 @@ class CompiledEngine:
         queries = len(future.items)
         fork = copy(self)
         fork._state = tail(self._node, self._state, oldest, queries, _REQUESTS * queries)
+        if self._events is not None:
+            fork._events = events_tail(self._node, self._state, self._events, oldest, queries)
         fork._window = self._window.copy()
         fork.expect(future)
         return fork

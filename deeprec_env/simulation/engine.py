@@ -71,7 +71,7 @@ class StoppableEngine(Engine, Protocol):
     """An engine that can stop after a completion, and whose traffic can be moved there."""
 
     def run_until_completed(self, queries: int) -> None:
-        """Run until so many queries have completed."""
+        """Run until n queries have completed."""
 
     def finished_latency_s(self, begin: int, end: int) -> list[float]:
         """Latencies of the queries that completed `begin`-th to before `end`-th, in that order."""

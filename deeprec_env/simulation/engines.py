@@ -44,14 +44,18 @@ ENGINES = {
 """They give the same bytes."""
 
 
-def engine_kind(name: str, *needed: str) -> EngineKind:
-    """The engine of a name; `InputError` if there is none, or if it can't do what is needed: it says which can."""
+def engine_kind(name: str, *needed: str, asker: str = "") -> EngineKind:
+    """The engine of a name; `InputError` if there is none, or if it can't do what is needed: it says which can.
+
+    `asker` names who needs it.
+    """
     if name not in ENGINES:
         raise InputError("engine", name, f"must be one of {', '.join(ENGINES)}")
     for ability in needed:
         if ability not in ENGINES[name].abilities:
             able = " or ".join(other for other, kind in ENGINES.items() if ability in kind.abilities)
-            raise InputError("engine", name, f"can't {ability}; use {able}")
+            reason = f", as {asker} needs" if asker else ""
+            raise InputError("engine", name, f"can't {ability}{reason}; use {able}")
     return ENGINES[name]
 
 

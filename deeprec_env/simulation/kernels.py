@@ -91,8 +91,9 @@ def busy_seconds(
     """Server-seconds inside [begin_s, until_s) on the CPU and on the accelerator, added in (query, part) order.
 
     Of queries or of their sub-batches. `left_s`: when each left the stage, or later: those that did by `begin_s` are
-    passed over. `in_order`: they start in this order, as they do at the first stage under FCFS. Then, after one that
-    starts too late to count, no other of its pool counts, which spares a look at a long queue.
+    passed over. `in_order`: they started in this order, as they do the first stage of a node that is
+    `decided_on_entry`. Then, after one that starts too late to count, no other of its pool counts, which spares a look
+    at a long queue.
     """
     cpu_s = accelerator_s = 0.0
     cpu_counts = accelerator_counts = True

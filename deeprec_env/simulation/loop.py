@@ -48,13 +48,13 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         heapq.heappush(self.events, (self.now, START, 0, pool, callback))
 
     def halt(self) -> None:
-        """Make `run_before` return behind the current event."""
+        """Make `run_before` return after the current event."""
         self._halted = True
 
     def run_before(self, until_s: float) -> None:
         """Let everything happen that is due before `until_s`, then set the time to it.
 
-        Stops early, at the time reached, behind an event that calls `halt`. Works inside another running loop.
+        Stops early, at the time reached, after an event that calls `halt`. Works inside another running loop.
         """
         events, ready, pop = self.events, self._ready, heapq.heappop  # type: ignore[attr-defined]
         self._halted = False
@@ -121,7 +121,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        """Make this the running loop, and give back the outer one (a notebook's, say) behind it."""
+        """Make this the running loop, and give back the outer one (a notebook's, say) after it."""
         self._check_closed()  # type: ignore[attr-defined]
         outer = asyncio._get_running_loop()
         asyncio._set_running_loop(self)

@@ -84,21 +84,28 @@ def admit(
 
 @compiled
 def take(node: NodeArrays, state: NodeState, stage: int, offloaded: NDArray[np.bool_], first: Ints) -> None:
-    """Hold the requests of new queries at a stage, whose base service times are there already."""
+    """`hold` of new queries whose base service times are there already; they wait to be served."""
+    hold(node, state, stage, offloaded, first)
+    begins, waiting = state.counts[HELD] * node.sub_batches, state.counts[WAITING + stage]
+    for part in range(len(offloaded)):
+        state.waiting[stage, waiting + part] = begins + part
+    state.counts[WAITING + stage] += len(offloaded)
+
+
+@compiled
+def hold(node: NodeArrays, state: NodeState, stage: int, offloaded: NDArray[np.bool_], first: Ints) -> None:
+    """Hold the requests of new queries at a stage, as ones of which nothing is known yet."""
     begins, count = state.counts[HELD] * node.sub_batches, len(offloaded)
     begin = state.first[stage, begins]
-    waiting = state.counts[WAITING + stage]
     for part in range(count):
         at = begins + part
         state.offloaded[stage, at] = offloaded[part]
         state.first[stage, at + 1] = begin + first[part + 1]
         state.entry_s[stage, at] = math.inf
         state.leave_s[stage, at] = math.inf
-        state.waiting[stage, waiting + part] = at
     for request in range(begin, begin + first[count]):
         state.start_s[stage, request] = math.inf
         state.end_s[stage, request] = math.inf
-    state.counts[WAITING + stage] += count
 
 
 @compiled

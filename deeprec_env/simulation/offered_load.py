@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.scenario.parts import Floats, Ints
-from deeprec_env.scenario.pools import Pool, PoolKind, Stage
+from deeprec_env.scenario.pools import PoolKind, PoolSpec, Stage
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 
 
 @dataclass(frozen=True)
-class PoolWork:
+class ServiceDemand:
     """Mean server-seconds that a query brings to a pool, with contention as when all its servers are busy.
 
     `visits` is the share of the queries that bring any.
@@ -28,7 +28,7 @@ class PoolWork:
 
     @property
     def label(self) -> str:
-        """The pool's name in messages: its kind, behind the stage's name in a pipeline."""
+        """The pool's name in messages: its kind, after the stage's name in a pipeline."""
         return self.kind if self.stage == "node" else f"{self.stage}.{self.kind}"
 
     def load(self, qps: float) -> float:
@@ -36,45 +36,45 @@ class PoolWork:
         return qps * self.seconds_per_query / self.servers
 
     @property
-    def largest_qps(self) -> float:
+    def saturation_qps(self) -> float:
         """The rate at which the pool's load is 1 (infinite if it gets no work)."""
         return self.servers / self.seconds_per_query if self.seconds_per_query > 0.0 else np.inf
 
 
-def pool_work(scenario: Scenario, setting: Setting) -> list[PoolWork]:
+def service_demands(scenario: Scenario, setting: Setting) -> list[ServiceDemand]:
     """The work that a mean query brings to every pool under a fixed setting."""
     from deeprec_env.simulation.splitting import offloads, stage_rule  # Numba is loaded when it is needed
 
     sizes, probability = scenario.workload.sizes.probabilities()
-    work = []
+    demand = []
     for position, stage in enumerate(scenario.planned_stages[setting.plan]):
         rule = stage_rule(scenario, position, setting)
         items = np.minimum(sizes, rule.most_items)
         offloaded = offloads(rule, items)
-        # A query has this many sub-batches, so many of them with one item more than the others.
+        # A query has this many sub-batches, `larger` of them with one item more than the others.
         shares = np.maximum(np.minimum(items, rule.most_parts), 1)
         small, larger = np.divmod(items, shares)
         large = small + (larger > 0)
         if stage.cpu is not None:
             seconds = (shares - larger) * _split_s(stage, stage.cpu, small, rule.largest)
             seconds += larger * _split_s(stage, stage.cpu, large, rule.largest)
-            work.append(_work(stage, "cpu", probability, ~offloaded & (items > 0), seconds))
+            demand.append(_work(stage, "cpu", probability, ~offloaded & (items > 0), seconds))
         if stage.accelerator is not None:
             seconds = (shares - larger) * _busy_s(stage, stage.accelerator, np.maximum(small, 1))
             seconds += larger * _busy_s(stage, stage.accelerator, np.maximum(large, 1))
-            work.append(_work(stage, "accelerator", probability, offloaded, seconds))
-    return work
+            demand.append(_work(stage, "accelerator", probability, offloaded, seconds))
+    return demand
 
 
 def offered_load(scenario: Scenario, qps: float, setting: Setting) -> dict[str, float | None]:
     """Load of the busiest pool of each kind at a rate (None without one)."""
     loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
-    for work in pool_work(scenario, setting):
-        loads[work.kind] = max(loads[work.kind] or 0.0, work.load(qps))
+    for demand in service_demands(scenario, setting):
+        loads[demand.kind] = max(loads[demand.kind] or 0.0, demand.load(qps))
     return loads
 
 
-def _split_s(stage: Stage, pool: Pool, items: Ints, batch_size: int) -> Floats:
+def _split_s(stage: Stage, pool: PoolSpec, items: Ints, batch_size: int) -> Floats:
     """Server-seconds of queries that are split into requests of `batch_size` items."""
     full, rest = np.divmod(items, batch_size)
     largest = np.array([max(1, min(batch_size, int(items.max())))])  # what full requests, if there are any, hold
@@ -83,10 +83,12 @@ def _split_s(stage: Stage, pool: Pool, items: Ints, batch_size: int) -> Floats:
     return seconds
 
 
-def _busy_s(stage: Stage, pool: Pool, items: Ints) -> Floats:
+def _busy_s(stage: Stage, pool: PoolSpec, items: Ints) -> Floats:
     return pool.latency.mean_s(items) * pool.slowdown(pool.servers) + stage.overhead_s
 
 
-def _work(stage: Stage, kind: PoolKind, probability: Floats, visits: NDArray[np.bool_], seconds: Floats) -> PoolWork:
+def _work(
+    stage: Stage, kind: PoolKind, probability: Floats, visits: NDArray[np.bool_], seconds: Floats
+) -> ServiceDemand:
     mean_s = float(probability @ np.where(visits, seconds, 0.0))
-    return PoolWork(stage.name, kind, stage.pools()[kind].servers, mean_s, float(probability @ visits))
+    return ServiceDemand(stage.name, kind, stage.pools()[kind].servers, mean_s, float(probability @ visits))

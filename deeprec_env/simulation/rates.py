@@ -18,7 +18,7 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.admission import admit_all
 from deeprec_env.simulation.arrays import NodeArrays, NodeState, empty_state, node_arrays
 from deeprec_env.simulation.node import completion_s, restart, serve_until
-from deeprec_env.simulation.offered_load import PoolWork
+from deeprec_env.simulation.offered_load import ServiceDemand
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload.stream import Traffic
 
@@ -66,23 +66,23 @@ class PlannedRun:
             total_s += base_s * slowest + requests * stage.overhead_s + stage.transfer_s
         return total_s if queries else 0.0
 
-    def visits(self, work: PoolWork) -> NDArray[np.bool_]:
+    def visits(self, demand: ServiceDemand) -> NDArray[np.bool_]:
         """Which queries bring work to a pool, (queries,)."""
-        position = self._position(work)
-        works = np.diff(self._first(position)) > 0
+        position = self._position(demand)
+        demands = np.diff(self._first(position)) > 0
         offloaded = self._state.offloaded[position, :: self._node.sub_batches]
-        return np.asarray(works & (offloaded == (work.kind == "accelerator")))
+        return np.asarray(demands & (offloaded == (demand.kind == "accelerator")))
 
-    def pool_seconds(self, work: PoolWork) -> tuple[Floats, float]:
+    def pool_seconds(self, demand: ServiceDemand) -> tuple[Floats, float]:
         """Server-seconds of a pool, all its servers busy, by query, (queries,), and the mean rest of a request there.
 
         The rest is that of a request in progress at a random time, E[S^2] / (2 E[S]); 0 where there is no request.
         """
-        position = self._position(work)
+        position = self._position(demand)
         stage = self._scenario.stages[position]
         first, base_s = self._first(position), self._state.base_s[position]
-        slowdown = stage.pools()[work.kind].slowdown(stage.pools()[work.kind].servers)
-        query_s, squares = _pool_seconds(self.visits(work), first, base_s, slowdown, stage.overhead_s)
+        slowdown = stage.pools()[demand.kind].slowdown(stage.pools()[demand.kind].servers)
+        query_s, squares = _pool_seconds(self.visits(demand), first, base_s, slowdown, stage.overhead_s)
         total_s = float(query_s.sum())
         return query_s, squares / (2.0 * total_s) if total_s > 0.0 else 0.0
 
@@ -90,8 +90,8 @@ class PlannedRun:
         """Where the requests of each query begin at a stage, (queries + 1,)."""
         return self._state.first[position, :: self._node.sub_batches]
 
-    def _position(self, work: PoolWork) -> int:
-        return [stage.name for stage in self._scenario.stages].index(work.stage)
+    def _position(self, demand: ServiceDemand) -> int:
+        return [stage.name for stage in self._scenario.stages].index(demand.stage)
 
     def _serve(self, arrival_s: Floats) -> Floats:
         """When the queries complete: the node idle again, and all of them ahead."""

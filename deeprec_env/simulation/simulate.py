@@ -19,7 +19,7 @@ from deeprec_env.scenario.setting import PLAN, Setting
 from deeprec_env.simulation.checks import check_setting
 from deeprec_env.simulation.engines import Coroutines, make_engine
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
-from deeprec_env.simulation.offered_load import PoolWork, offered_load, pool_work
+from deeprec_env.simulation.offered_load import ServiceDemand, offered_load, service_demands
 from deeprec_env.simulation.records import Records, check_records_path, write_records
 from deeprec_env.simulation.summary import (
     Interval,
@@ -74,10 +74,10 @@ class Result:
         """Whether the target is met: pass, fail or undecided (at 95 % confidence); an overloaded run fails."""
         return "fail" if self.overloaded else self.tail.verdict(self.scenario)
 
-    def overloaded_pools(self) -> list[PoolWork]:
+    def overloaded_pools(self) -> list[ServiceDemand]:
         """The pools whose offered load under the scenario's settings is at least 1."""
-        works = pool_work(self.scenario, self.scenario.setting)
-        return [work for work in works if work.load(self.qps_offered) >= 1.0]
+        demands = service_demands(self.scenario, self.scenario.setting)
+        return [demand for demand in demands if demand.load(self.qps_offered) >= 1.0]
 
     def to_json(self) -> dict[str, Any]:
         """The summary with the contract's keys, in milliseconds."""

@@ -11,7 +11,7 @@ from deeprec_env.simulation.pool import Serve, StageLog
 
 
 def simulated_servers(
-    loop: VirtualTimeLoop, spec: pools.Pool, overhead_s: float, log: StageLog, complete: Callable[[int, int], None]
+    loop: VirtualTimeLoop, spec: pools.PoolSpec, overhead_s: float, log: StageLog, complete: Callable[[int, int], None]
 ) -> Serve:
     """Servers of one pool, which push each completion on the loop's events; what is called for every request."""
     slowdown = [spec.slowdown(busy) for busy in range(spec.servers + 1)]

@@ -17,6 +17,12 @@ from deeprec_env.simulation.arrays import ACCELERATOR, CPU, NodeArrays
 from deeprec_env.workload.noise import Keys, uniform
 
 
+@compiled
+def setting_numbers(settings: Floats, row: int) -> SettingNumbers:
+    """A setting that is a row of an array, (rows, controls)."""
+    return SettingNumbers(settings[row, 0], settings[row, 1], settings[row, 2])
+
+
 class DispatchRule(NamedTuple):
     """What a setting means at one stage.
 
@@ -53,13 +59,27 @@ def dispatch_rule(
 @compiled
 def rule_at(node: NodeArrays, stage: int, setting: SettingNumbers) -> DispatchRule:
     """The rule of a compiled node's stage under a setting."""
+    return rule_of(node.entering, node.fewest, node.whole, node.servers, node.sub_batches, stage, setting)
+
+
+@compiled
+def rule_of(
+    entering: Ints,
+    fewest: Ints,
+    whole: NDArray[np.bool_],
+    servers: Ints,
+    sub_batches: int,
+    stage: int,
+    setting: SettingNumbers,
+) -> DispatchRule:
+    """`rule_at`, from the fields of a `NodeArrays` that it looks at."""
     plan = np.int64(setting.plan)
     return dispatch_rule(
-        node.entering[plan, stage],
-        min(node.sub_batches, node.fewest[plan]),
-        node.whole[stage],
-        node.servers[2 * stage + CPU] > 0,
-        node.servers[2 * stage + ACCELERATOR] > 0,
+        entering[plan, stage],
+        min(sub_batches, fewest[plan]),
+        whole[stage],
+        servers[2 * stage + CPU] > 0,
+        servers[2 * stage + ACCELERATOR] > 0,
         setting,
     )
 
@@ -79,7 +99,7 @@ def stage_rule(scenario: Scenario, position: int, setting: Setting) -> DispatchR
 
 @compiled
 def offloads(rule: DispatchRule, items: Any) -> Any:
-    """Whether a query of so many items at the stage goes to the accelerator; of an array, elementwise."""
+    """Whether a query of `items` items at the stage goes to the accelerator; of an array, elementwise."""
     return (rule.offload_from > 0) & (items >= rule.offload_from)
 
 
@@ -98,7 +118,7 @@ def share(items: int, parts: int, position: int) -> int:
 
 @compiled
 def requests_of(items: int, largest: int, offloaded: bool) -> int:
-    """How many requests so many items are."""
+    """How many requests `items` items are."""
     return (items + largest - 1) // largest if not offloaded else min(items, 1)
 
 
@@ -115,14 +135,8 @@ def requests_at(rule: DispatchRule, items: Ints, sub_batches: int) -> int:
 
 
 @compiled
-def split(
-    rule: DispatchRule, items: Ints, keys: Keys, sub_batches: int
-) -> tuple[NDArray[np.bool_], Ints, Ints, Floats]:
-    """Requests at a stage of queries of `items` items with noise hashes `keys`, each in `sub_batches`.
-
-    Returns by sub-batch whether it is offloaded and where its requests begin (one more entry: the end), and by request
-    its items and its U.
-    """
+def split_queries(rule: DispatchRule, items: Ints, sub_batches: int) -> tuple[NDArray[np.bool_], Ints]:
+    """Whether queries of `items` items are offloaded at a stage, and where their requests begin; see `split`."""
     count = len(items)
     offloaded = np.empty(count * sub_batches, dtype=np.bool_)
     first = np.empty(count * sub_batches + 1, dtype=np.int64)
@@ -135,9 +149,22 @@ def split(
             offloaded[at] = away
             held = share(n, min(rule.most_parts, n), position)
             first[at + 1] = first[at] + requests_of(held, rule.largest, away)
+    return offloaded, first
+
+
+@compiled
+def split(
+    rule: DispatchRule, items: Ints, keys: Keys, sub_batches: int
+) -> tuple[NDArray[np.bool_], Ints, Ints, Floats]:
+    """Requests at a stage of queries of `items` items with noise hashes `keys`, each in `sub_batches`.
+
+    Returns by sub-batch whether it is offloaded and where its requests begin (one more entry: the end), and by request
+    its items and its U.
+    """
+    offloaded, first = split_queries(rule, items, sub_batches)
     request_items = np.empty(first[-1], dtype=np.int64)
     u = np.empty(first[-1])
-    for query in range(count):
+    for query in range(len(items)):
         n = min(items[query], rule.most_items)
         begin = first[query * sub_batches]
         for position in range(sub_batches):

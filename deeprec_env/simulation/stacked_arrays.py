@@ -19,7 +19,7 @@ class StackedArrays(NamedTuple):
     stages: Ints  # (nodes,)
     plans: Ints  # (nodes,)
     width: Ints  # (nodes,) of their windows as rows
-    padded: NodeArrays  # of all, behind (nodes,)
+    padded: NodeArrays  # of all, after (nodes,)
 
 
 def room_for(nodes: Sequence[NodeArrays], stack: StackedArrays | None = None) -> StackedArrays:
@@ -65,12 +65,13 @@ def node_at(stack: StackedArrays, position: int) -> NodeArrays:
         padded.fewest[position, :plans],
         padded.overhead_s[position, :stages],
         padded.transfer_s[position, :stages],
+        padded.decided_on_entry[position],  # type: ignore[index]  # an array here
     )
 
 
 @compiled
 def state_at(states: NodeState, position: int, stages: int) -> NodeState:
-    """The state of a node of the stack, which has so many stages."""
+    """The state of a node of the stack, which has that many stages."""
     return NodeState(
         states.counts[position],
         states.free_s[position],

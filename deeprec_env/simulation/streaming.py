@@ -26,7 +26,7 @@ from deeprec_env.simulation.intervals import BATCHES, batch_sizes, half_width, l
 from deeprec_env.simulation.kernels import busy_seconds
 from deeprec_env.simulation.node import completion_s, forget, serve_until
 from deeprec_env.simulation.summary import Interval, Tail, Usage, use_of, warmup_queries
-from deeprec_env.simulation.windows import usage_of
+from deeprec_env.simulation.window_meter import usage_of
 from deeprec_env.workload.stream import Fingerprint, QueryStream, Traffic
 
 _BLOCK_REQUESTS = 1_000_000
@@ -104,7 +104,7 @@ class _StreamedNode:
         self.state: NodeState = empty_state(self.node, 0, 0)
 
     def run(self, traffic: Traffic, *, last: bool) -> None:
-        """Let a block arrive, and whatever enters a stage before its last arrival (all, behind the `last` one)."""
+        """Let a block arrive, and whatever enters a stage before its last arrival (all, after the `last` one)."""
         self.state = admit_all(self._scenario, self.node, self.state, traffic)
         serve_until(self.node, self.state, math.inf if last else float(traffic.arrival_s[-1]))
 
@@ -144,7 +144,7 @@ class _Use:
                 state.leave_s[stage, :ends],
                 self.begin_s,
                 self.end_s,
-                stage == 0,
+                node.decided_on_entry and stage == 0,
             )
         completed_s = completion_s(node, state, 0, closed)
         self.completed += int(((completed_s > self.begin_s) & (completed_s <= self.end_s)).sum())

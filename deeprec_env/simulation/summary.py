@@ -10,7 +10,7 @@ import numpy as np
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import BATCHES, mean_interval, quantile_interval
 from deeprec_env.simulation.records import Records
-from deeprec_env.simulation.windows import usage
+from deeprec_env.simulation.window_meter import usage
 
 Interval = tuple[float, float]
 
@@ -85,7 +85,7 @@ def summarise_usage(records: Records, scenario: Scenario, warmup: int) -> Usage:
 
 
 def use_of(completed: int, length_s: float, utilisation: dict[str, float | None], energy_j: float) -> Usage:
-    """Usage over a time in which so many queries completed."""
+    """Usage over a time in which n queries completed."""
     return Usage(
         qps_achieved=completed / length_s,
         utilisation=utilisation,

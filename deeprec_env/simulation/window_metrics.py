@@ -186,7 +186,7 @@ def close_window(
             state.leave_s[stage, begins:ends],
             begin_s,
             end_s,
-            stage == 0,
+            node.decided_on_entry and stage == 0,
         )
         for kind in range(2):
             pool = 2 * stage + kind

@@ -38,12 +38,18 @@ def uniform(key: np.uint64, part: int) -> float:
 
 
 @compiled
-def keys_of(noise_key: np.uint64, stage: np.uint64, queries: Ints) -> Keys:
-    """One hash for each query number at a stage; `noise_key` and `stage` as 64-bit words."""
+def key_of(noise_key: np.uint64, stage: np.uint64, query: int) -> np.uint64:
+    """The hash of a query number at a stage; `noise_key` and `stage` as 64-bit words."""
     stage_key = mix(noise_key + (stage + _ONE) * _GOLDEN)
+    return mix(stage_key + (np.uint64(query) + _ONE) * _GOLDEN)
+
+
+@compiled
+def keys_of(noise_key: np.uint64, stage: np.uint64, queries: Ints) -> Keys:
+    """`key_of` of many queries."""
     keys = np.empty(len(queries), dtype=np.uint64)
     for i in range(len(queries)):
-        keys[i] = mix(stage_key + (np.uint64(queries[i]) + _ONE) * _GOLDEN)
+        keys[i] = key_of(noise_key, stage, queries[i])
     return keys
 
 

@@ -87,7 +87,7 @@ class Fingerprint:
         self._digest.update(np.ascontiguousarray(part).data)
 
     def hexdigest(self, noise_key: int) -> str:
-        """The fingerprint; nothing can be added behind it."""
+        """The fingerprint; nothing can be added after it."""
         self._digest.update(noise_key.to_bytes(8, "little"))
         return self._digest.hexdigest()
 

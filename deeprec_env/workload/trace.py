@@ -16,7 +16,7 @@ Scale = Annotated[float, Field(gt=0)]
 
 @ARRIVALS.register("trace")
 class Trace(ArrivalProcess):
-    """The arrivals recorded in a file, the first at time 0; behind the last they begin again, a mean gap later.
+    """The arrivals recorded in a file, the first at time 0; after the last they begin again, a mean gap later.
 
     `path` (relative to the scenario file) is a CSV with a header whose `column` holds the times, or without `column` a
     text file with one time a line: numbers of seconds, or dates with times. `time_scale` stretches the time (2: half as

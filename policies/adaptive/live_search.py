@@ -32,7 +32,7 @@ _P95, _LOAD = CAPACITY_FIELDS.index("p95"), CAPACITY_FIELDS.index("load")
 
 @dataclass(frozen=True)
 class Tried:
-    """A setting and the median load of its last windows, in the reference."""
+    """A setting and the median load of its last windows, relative to the reference."""
 
     setting: Setting
     qps: float
@@ -89,7 +89,7 @@ SEARCHES: dict[str, Search] = {
 class LiveSearch:
     """Tries the settings that a search asks for, `SCHED_TIMEOUT` windows each, then stays with the one it finds.
 
-    They count from the first window behind one whose p95 met the target, or behind `LONGEST_WAIT` others. The result of
+    They count from the first window after one whose p95 met the target, or after `LONGEST_WAIT` others. The result of
     a setting is the median load of its last `ARR_STEPS` windows, which the observation tells. Values off the ladders
     stand for their nearest levels. The search starts anew from its results at every window, so that what is remembered
     between windows are results alone.
@@ -120,7 +120,7 @@ class LiveSearch:
         return setting if settled else None
 
     def _next(self, before: Progressing, p95: float, load: float) -> tuple[Setting, Progressing]:
-        """The setting for the window to come, whose load is known, behind one of that p95 in the target."""
+        """The setting for the window to come, whose load is known, after one of that p95 in the target."""
         setting, settled = self._asked(before.results)
         if not settled and len(before.loads) == SCHED_TIMEOUT:
             qps = STEP ** (LOWEST + float(np.median(before.loads[-ARR_STEPS:])) * (HIGHEST - LOWEST))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.analysis.capacity import find_capacity
 from deeprec_env.envs.observation import FIELDS
-from deeprec_env.policies.fixed.refine import largest_rates, leaders
+from deeprec_env.policies.fixed.refine import leaders, saturation_rates
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Capacity, Scenario
 from deeprec_env.scenario.setting import Setting
@@ -79,7 +79,7 @@ def _find(scenario: Scenario, queries: int, seed: int, engine: str) -> LoadTable
         latency_s = run(chosen, QueryStream(chosen.workload, child).draw(count), engine=engine).latency_s
         return float(np.percentile(latency_s[warmup_queries(count) :], 95))
 
-    largest, child = largest_rates(known), episode_seed(seed, "validation")
+    largest, child = saturation_rates(known), episode_seed(seed, "validation")
     by_capacity = sorted(largest, key=lambda setting: -largest[setting])
     rounds = [(1000 + max(100, queries // 4), KEPT), (1000 + queries, KEPT)]
     ranking: list[tuple[Setting, ...]] = []
@@ -98,7 +98,7 @@ def _with_capacity(scenario: Scenario, queries: int, seed: int, engine: str) -> 
     """The scenario with the capacity of its own settings, the unit of levels and measured rates; and its cost."""
     found = find_capacity(scenario, queries=max(queries, 1100), seed=seed, engine=engine, p95_only=False)
     control = scenario.control
-    qps = found.qps or max(largest_rates(scenario).values())  # out of reach: the highest rate without overload
+    qps = found.qps or max(saturation_rates(scenario).values())  # out of reach: the highest rate without overload
     capacity = Capacity(
         qps=qps, batch_size=control.batch_size, threshold=control.threshold, found_by="deeprec capacity"
     )

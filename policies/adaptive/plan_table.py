@@ -19,7 +19,7 @@ from deeprec_env.simulation.summary import warmup_queries
 from deeprec_env.workload.stream import QueryStream, episode_seed
 
 STEP = 0.05
-"""Distance of the load levels, in the reference."""
+"""Distance of the load levels, relative to the reference."""
 
 HEADROOMS = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6)
 """What validation days choose the headroom from."""
@@ -32,8 +32,8 @@ def best_by_load(
 ) -> tuple[list[Setting], int]:
     """The setting of highest goodput at each stationary rate `STEP`, 2 `STEP`, ... up to `highest`; and the cost.
 
-    Rates are in the reference. Each run has `queries` queries of the validation stream of `seed`, stretched; what comes
-    before is warm-up.
+    Rates are relative to the reference. Each run has `queries` queries of the validation stream of `seed`, stretched;
+    what comes before is warm-up.
     """
     assert scenario.capacity is not None
     best, used = [], 0
@@ -62,7 +62,7 @@ class PlanTablePolicy:
         self._actions = np.array([scenario.action(setting, PIPELINE_CONTROLS) for setting in by_load], dtype=np.int64)
 
     def at(self, loads: Floats) -> NDArray[np.int64]:
-        """The actions for some loads, in the reference: (n, 3) for (n,)."""
+        """The actions for some loads, relative to the reference: (n, 3) for (n,)."""
         level = np.ceil(np.asarray(loads) / STEP - 1e-9).astype(np.int64) - 1
         return self._actions[np.clip(level, 0, len(self._actions) - 1)]
 

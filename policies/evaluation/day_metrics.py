@@ -1,4 +1,4 @@
-"""Running days: the day metric of a policy or a fixed setting on the traffic of a split."""
+"""Days: the day metric of an episode's records, and of fixed settings on the traffic of a split."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from deeprec_env.envs.node_env import NodeEnv
-from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.policies.base import Policy, Watcher
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run
-from deeprec_env.simulation.windows import usage
+from deeprec_env.simulation.window_meter import usage
 from deeprec_env.workload.diurnal import Diurnal
 from deeprec_env.workload.stream import QueryStream, episode_seed
 
@@ -73,23 +70,6 @@ def day_length_s(scenario: Scenario) -> float:
     """Length of an episode's traffic in seconds."""
     arrivals = scenario.workload.arrivals
     return arrivals.day_s if isinstance(arrivals, Diurnal) else 96 * scenario.control.interval_s
-
-
-def run_policy(env: NodeEnv, policy: Policy, seed: int, split: str) -> Records:
-    """An episode of the split's stream of `seed` under a policy, drained.
-
-    A policy that watches is shown the environment, whose traffic is known ahead, at the start of the episode.
-    """
-    observation, _ = env.reset(seed=seed, options={"split": split})
-    if isinstance(policy, Watcher):
-        assert isinstance(env, TrafficEnv)
-        policy.watch(env)
-    state, first, over = None, True, False
-    while not over:
-        action, state = policy.predict(observation, state, np.array([first]), deterministic=True)
-        observation, _, terminated, truncated, _ = env.step(action)
-        first, over = False, terminated or truncated
-    return env.finish()
 
 
 class DayRuns(Generic[Day]):

@@ -29,7 +29,7 @@ class Estimate:
         return {"ratio": self.value, "ci": self.ci and list(self.ci)}
 
     def with_half(self, form: str, unit: float = 1.0) -> str:
-        """For a reader: value and half the interval's width, in so many units to one."""
+        """For a reader: value and half the interval's width, in units of `unit`."""
         half = "" if self.ci is None else f" ±{(self.ci[1] - self.value) * unit:{form}}"
         return f"{self.value * unit:{form}}{half}"
 

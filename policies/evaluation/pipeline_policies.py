@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
-from deeprec_env.envs import PIPELINE, PipelineEnv
+import gymnasium as gym
+
+from deeprec_env.envs import PipelineEnv
 from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.policies.adaptive.degrade import RULES, DegradePolicy
 from deeprec_env.policies.adaptive.plan_table import HEADROOMS, PlanTablePolicy, best_by_load
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
-from deeprec_env.policies.base import FixedPolicy, Policy, Prepared, Progress
-from deeprec_env.policies.evaluation.day_metrics import DayRuns, run_policy
+from deeprec_env.policies.base import FixedPolicy, Policy, TunedPolicy
+from deeprec_env.policies.evaluation.day_metrics import DayRuns
+from deeprec_env.policies.evaluation.episodes import run_policy
+from deeprec_env.policies.evaluation.evaluation import Tuning
 from deeprec_env.policies.evaluation.plan_metrics import PipelineDay, front, mean_goodput, pipeline_day
 from deeprec_env.policies.fixed.best_plan import ISO_QUALITY, best_of_plan, best_plan, plans_of_quality
 from deeprec_env.policies.fixed.refine import leaders
-from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.policies.privileged.plan_oracle import PlanOracle
-from deeprec_env.policies.registry import find_agent_loader, is_users, prepared_by_user
-from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.engines import FORK, engine_kind
 from deeprec_env.workload.diurnal import Diurnal
@@ -29,21 +30,21 @@ KEPT = 12
 """Candidates of a policy that go on from the first round of days to the last."""
 
 
-@dataclass
-class PipelineTuning:
-    """One comparison's tuning, on validation days of a scenario that has its day.
+@dataclass(frozen=True)
+class PipelineTuning(Tuning):
+    """A comparison's tuning, on validation days; what several policies need is found once.
 
-    `options.queries` are those of every run of the load table. `quality_floor`: share of the best plan's quality that
-    best-fixed-iso keeps.
+    `options.queries` are those of every run of the load table. The choice "quality_floor" is the share of the best
+    plan's quality that best-fixed-iso keeps.
     """
-
-    scenario: Scenario
-    options: TuneOptions = field(default_factory=TuneOptions)
-    quality_floor: float = ISO_QUALITY
-    progress: Progress = field(default=lambda what: None)
 
     def __post_init__(self) -> None:
         plans_of_quality(self.scenario, self.quality_floor)
+
+    @property
+    def quality_floor(self) -> float:
+        """Share of the best plan's quality that best-fixed-iso keeps."""
+        return float(self.choices.get("quality_floor", ISO_QUALITY))
 
     @property
     def seeds(self) -> range:
@@ -64,20 +65,20 @@ class PipelineTuning:
         )
 
 
-def _fixed(tuning: PipelineTuning, floor: float) -> Prepared:
+def _fixed(tuning: PipelineTuning, floor: float) -> TunedPolicy:
     days = tuning.new_days()
     setting = best_plan(tuning.scenario, plans_of_quality(tuning.scenario, floor), days, tuning.progress)
     policy = FixedPolicy(*tuning.scenario.action(setting, PIPELINE_CONTROLS))
-    return Prepared(policy, tuning.scenario, days.queries_used, setting)
+    return TunedPolicy(policy, tuning.scenario, days.queries_used, setting)
 
 
-def _degrade(tuning: PipelineTuning) -> Prepared:
+def _degrade(tuning: PipelineTuning) -> TunedPolicy:
     scenario, (steps, used) = tuning.scenario, tuning.steps
     actions = [scenario.action(setting, PIPELINE_CONTROLS) for setting in steps]
     return _best(tuning, [DegradePolicy(actions, rule) for rule in RULES], used)
 
 
-def _load_table(tuning: PipelineTuning) -> Prepared:
+def _load_table(tuning: PipelineTuning) -> TunedPolicy:
     scenario, (steps, used) = tuning.scenario, tuning.steps
     arrivals, capacity = scenario.workload.arrivals, scenario.capacity
     assert isinstance(arrivals, Diurnal)
@@ -93,7 +94,7 @@ def _load_table(tuning: PipelineTuning) -> Prepared:
     return _best(tuning, [PlanTablePolicy(scenario, by_load, headroom) for headroom in HEADROOMS], used + more)
 
 
-def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> Prepared:
+def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> TunedPolicy:
     """The policy of highest goodput on validation days: all run an eighth of them, the best `KEPT` all."""
     env = PipelineEnv(tuning.scenario, engine=tuning.options.engine)
 
@@ -107,23 +108,23 @@ def _best(tuning: PipelineTuning, policies: Sequence[Policy], used: int) -> Prep
     rounds = [(math.ceil(tuning.options.days / 8), KEPT), (tuning.options.days, 1)]
     best = leaders(range(len(policies)), value, rounds)[0]
     env.close()
-    return Prepared(policies[best], tuning.scenario, used)
+    return TunedPolicy(policies[best], tuning.scenario, used)
 
 
-def _rate_oracle(tuning: PipelineTuning) -> Prepared:
-    engine_kind(tuning.options.engine, FORK)
+def _rate_oracle(tuning: PipelineTuning) -> TunedPolicy:
+    engine_kind(tuning.options.engine, FORK, asker="rate-oracle")
     steps, used = tuning.steps
-    return Prepared(PlanOracle(tuning.scenario, steps, tuning.options.seed), tuning.scenario, used)
+    return TunedPolicy(PlanOracle(tuning.scenario, steps, tuning.options.seed), tuning.scenario, used)
 
 
-def _random(tuning: PipelineTuning) -> Prepared:
+def _random(tuning: PipelineTuning) -> TunedPolicy:
     control, plans = tuning.scenario.control, tuning.scenario.planned_stages
-    rungs = len(plans), len(control.batch_sizes), len(tuning.scenario.thresholds)
-    policy: Policy = RandomPolicy(rungs, tuning.options.seed)
-    return Prepared(policy, tuning.scenario, 0)
+    indices = gym.spaces.MultiDiscrete([len(plans), len(control.batch_sizes), len(tuning.scenario.thresholds)])
+    policy: Policy = RandomPolicy(indices, tuning.options.seed)
+    return TunedPolicy(policy, tuning.scenario, 0)
 
 
-POLICIES: dict[str, Callable[[PipelineTuning], Prepared]] = {
+POLICIES: dict[str, Callable[[PipelineTuning], TunedPolicy]] = {
     "best-fixed": lambda tuning: _fixed(tuning, 0.0),
     "best-fixed-iso": lambda tuning: _fixed(tuning, tuning.quality_floor),
     "degrade": _degrade,
@@ -133,15 +134,3 @@ POLICIES: dict[str, Callable[[PipelineTuning], Prepared]] = {
 }
 """Policies by name: tuning -> policy and cost. best-fixed-iso keeps to plans of about the best quality; load-table
 takes the best plan for the measured rate; rate-oracle sees ahead, as no server can."""
-
-
-def prepare(name: str, tuning: PipelineTuning) -> Prepared:
-    """The policy of a name, tuned, or the trained agent in a file or folder of that path.
-
-    The name may also be another package's, or `module:function`, as in `deeprec_env.policies.registry`.
-    """
-    if name in POLICIES:
-        return POLICIES[name](tuning)
-    if is_users(name):
-        return prepared_by_user(name, tuning.scenario, tuning.options, tuning.progress)
-    return find_agent_loader(name, list(POLICIES))(name, tuning.scenario, PIPELINE)

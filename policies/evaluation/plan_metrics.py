@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeprec_env.envs.pipeline_day import best_quality, largest_qps, rated_plans
+from deeprec_env.envs.pipeline_day import best_quality, rated_plans, saturation_qps
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
 
@@ -55,7 +55,7 @@ def mean_goodput(days: Sequence[PipelineDay]) -> float:
 def front(scenario: Scenario) -> list[int]:
     """The plans worth choosing from, best first: each keeps up with more traffic than all plans of higher quality."""
     plans = rated_plans(scenario)
-    largest = [largest_qps(scenario, index) for index in range(len(plans))]
+    largest = [saturation_qps(scenario, index) for index in range(len(plans))]
     found: list[int] = []
     for index in sorted(range(len(plans)), key=lambda index: (-(plans[index].quality or 0.0), -largest[index])):
         if not found or largest[index] > WORTHWHILE * largest[found[-1]]:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeprec_env.envs.serving import ServingEnv
-from deeprec_env.policies.base import Prepared
-from deeprec_env.policies.evaluation.day_metrics import day_length_s, run_policy
-from deeprec_env.policies.fixed.refine import largest_rates
+from deeprec_env.policies.base import TunedPolicy
+from deeprec_env.policies.evaluation.day_metrics import day_length_s
+from deeprec_env.policies.evaluation.episodes import run_policy
+from deeprec_env.policies.fixed.refine import saturation_rates
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
-from deeprec_env.simulation.offered_load import PoolWork, pool_work
+from deeprec_env.simulation.offered_load import ServiceDemand, service_demands
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.simulation.summary import warmup_queries
@@ -52,11 +53,11 @@ class RateMeter:
     """Runs one policy at stationary rates, always on the same traffic, stretched: the first `queries` of a seed."""
 
     def __init__(
-        self, prepared: Prepared, *, seed: int, queries: int, split: str = SPLIT, engine: str = "compiled"
+        self, prepared: TunedPolicy, *, seed: int, queries: int, split: str = SPLIT, engine: str = "compiled"
     ) -> None:
         self._prepared, self._seed, self._split = prepared, seed, split
         self._queries, self._engine = queries, engine
-        self._work: dict[Setting, list[PoolWork]] = {}
+        self._work: dict[Setting, list[ServiceDemand]] = {}
 
     def probe(self, qps: float) -> RateProbe:
         """The policy at a rate, without the warm-up."""
@@ -74,7 +75,7 @@ class RateMeter:
         scenario, fixed = self._prepared.scenario, self._prepared.setting
         if fixed is None or scenario.p99_factor is None:
             return False
-        return any(work.load(qps) >= 1.0 for work in pool_work(scenario, fixed))
+        return any(demand.load(qps) >= 1.0 for demand in service_demands(scenario, fixed))
 
     def _run(self, at_rate: Scenario) -> Records:
         fixed = self._prepared.setting
@@ -82,7 +83,7 @@ class RateMeter:
             traffic = QueryStream(at_rate.workload, episode_seed(self._seed, self._split)).draw(self._queries)
             return run(at_rate.with_setting(fixed), traffic, engine=self._engine)
         env = ServingEnv(at_rate, engine=self._engine)
-        # A few windows more than the queries need on average: a fixed setting's queries, and some behind them.
+        # A few windows more than the queries need on average: a fixed setting's queries, and some after them.
         expected = self._queries + 5 * math.sqrt(self._queries)
         env.windows = math.ceil(expected / (at_rate.workload.arrivals.mean_qps * env.interval_s))
         try:
@@ -92,28 +93,28 @@ class RateMeter:
 
     def _load(self, records: Records, counted: slice, qps: float) -> float:
         settings, counts = np.unique(records.setting[counted], axis=0, return_counts=True)
-        loads = np.zeros(len(self._pool_work(settings[0])))
+        loads = np.zeros(len(self._service_demands(settings[0])))
         for numbers, count in zip(settings, counts, strict=True):
-            loads += count * np.array([work.load(qps) for work in self._pool_work(numbers)])
+            loads += count * np.array([demand.load(qps) for demand in self._service_demands(numbers)])
         return float(loads.max() / counts.sum())
 
-    def _pool_work(self, numbers: Floats) -> list[PoolWork]:
+    def _service_demands(self, numbers: Floats) -> list[ServiceDemand]:
         setting = Setting.of(numbers)
         if setting not in self._work:
-            self._work[setting] = pool_work(self._prepared.scenario, setting)
+            self._work[setting] = service_demands(self._prepared.scenario, setting)
         return self._work[setting]
 
 
 def policy_capacities(
-    prepared: Prepared, seeds: Sequence[int], *, queries: int, split: str = SPLIT, engine: str = "compiled"
+    prepared: TunedPolicy, seeds: Sequence[int], *, queries: int, split: str = SPLIT, engine: str = "compiled"
 ) -> tuple[float, ...]:
     """By seed the highest stationary Poisson rate that a policy holds, to `PRECISION` below; 0 where it holds none.
 
-    Two policies are tried on the same traffic, so that their ratio is paired. The seeds behind the first start from
+    Two policies are tried on the same traffic, so that their ratio is paired. The seeds after the first start from
     what it found, which is close.
     """
     scenario = prepared.scenario
-    highest = max(largest_rates(scenario).values())
+    highest = max(saturation_rates(scenario).values())
     start = min(highest, scenario.capacity.qps) if scenario.capacity else 0.5 * highest
     found: list[float] = []
     for seed in seeds:

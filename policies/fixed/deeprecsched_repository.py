@@ -17,7 +17,7 @@ from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.engines import stoppable_engine
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.simulate import with_options
 from deeprec_env.workload.stream import QueryStream, episode_seed
 
@@ -56,8 +56,8 @@ class LiveTuner:
 
     def __init__(self, scenario: Scenario, options: RepositoryOptions, *, seed: int) -> None:
         self._scenario, self._options, self._seed = scenario, options, seed
-        busiest = min(pool_work(scenario, static_setting(scenario)), key=lambda work: work.largest_qps)
-        unit_s = 1.0 / busiest.largest_qps
+        busiest = min(service_demands(scenario, static_setting(scenario)), key=lambda demand: demand.saturation_qps)
+        unit_s = 1.0 / busiest.saturation_qps
         self._gaps_s: Floats = unit_s * np.geomspace(options.shortest_gap, options.longest_gap, options.gap_steps)
         self._nominal = int(np.argmin(np.abs(np.log(self._gaps_s / (unit_s * options.nominal_gap)))))
         self._configurations = 0

@@ -7,7 +7,7 @@ from deeprec_env.policies.base import Progress
 from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 
 MOST_EFFORT = 16
 """Times the queries of the first round that the last round runs at a rate."""
@@ -20,7 +20,7 @@ def grid_capacity(scenario: Scenario, meter: CapacityMeter, progress: Progress) 
     """The setting of highest capacity of all batch sizes and thresholds on the ladders.
 
     The first round goes through them by falling bound (the rate at which a pool's load is 1). A setting whose bound is
-    below the best capacity so far can't win, nor can those behind it; one that fails well below the best is dropped on
+    below the best capacity so far can't win, nor can those after it; one that fails well below the best is dropped on
     that first probe. The others run on the same traffic with four times the queries in every round, and of them those
     whose interval overlaps the leader's stay, until one is left or the last round is done: then the highest value wins,
     of equal ones the first on the ladders. What the last round's intervals can't tell apart is a tie.
@@ -39,7 +39,7 @@ def grid_capacity(scenario: Scenario, meter: CapacityMeter, progress: Progress) 
 def _first_round(scenario: Scenario, meter: CapacityMeter, progress: Progress) -> dict[Setting, CapacityEstimate]:
     """Capacities of the settings that are not clearly worse than the best, in the order of the ladders."""
     ladder = scenario.settings()
-    bounds = {setting: limiting_pool(scenario, pool_work(scenario, setting)).largest_qps for setting in ladder}
+    bounds = {setting: limiting_pool(scenario, service_demands(scenario, setting)).saturation_qps for setting in ladder}
     best, found = 0.0, {}
     for setting in sorted(ladder, key=lambda setting: -bounds[setting]):
         if bounds[setting] <= (1.0 - _MARGIN) * best:

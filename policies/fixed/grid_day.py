@@ -6,7 +6,7 @@ import math
 
 from deeprec_env.policies.base import Progress
 from deeprec_env.policies.evaluation.day_metrics import DayMetrics, DayRuns, geometric_mean
-from deeprec_env.policies.fixed.refine import largest_rates, leaders
+from deeprec_env.policies.fixed.refine import leaders, saturation_rates
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 
@@ -21,7 +21,7 @@ def grid_day(scenario: Scenario, days: DayRuns[DayMetrics], progress: Progress) 
     rate overloads are left out (unless all are): their backlog grows all day.
     """
     mean_qps = scenario.workload.arrivals.mean_qps
-    able = [setting for setting, qps in largest_rates(scenario).items() if qps > mean_qps]
+    able = [setting for setting, qps in saturation_rates(scenario).items() if qps > mean_qps]
 
     def value(setting: Setting, count: int) -> float:
         progress(f"batch size {setting.batch_size}, threshold {setting.threshold}, {count} days")

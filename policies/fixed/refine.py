@@ -7,12 +7,15 @@ from typing import TypeVar
 
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 
 
-def largest_rates(scenario: Scenario) -> dict[Setting, float]:
+def saturation_rates(scenario: Scenario) -> dict[Setting, float]:
     """For every setting of the ladders the rate in queries a second at which its busiest pool is fully loaded."""
-    return {setting: min(work.largest_qps for work in pool_work(scenario, setting)) for setting in scenario.settings()}
+    return {
+        setting: min(demand.saturation_qps for demand in service_demands(scenario, setting))
+        for setting in scenario.settings()
+    }
 
 
 T = TypeVar("T", bound=Hashable)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprec_env.analysis.capacity import find_capacity
+from deeprec_env.cores import usable_cores
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.policies.fixed.grid_capacity import MOST_EFFORT
@@ -26,7 +26,7 @@ from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario, preset_text
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import simulate
-from deeprec_env.version import __version__
+from deeprec_env.sources import RESULTS, check_header, with_sources
 
 MODELS = tuple(TARGETS_MS)
 NODES = {"cpu": "-cpu", "accelerator": ""}
@@ -151,7 +151,7 @@ class PaperRun:
     def __init__(self, folder: Path, models: Sequence[str], seed: int) -> None:
         self.cells, self._seed = cells(models), seed
         TuneOptions(seed=seed)  # bad input, before files
-        self._header = f"# deeprec paper, seed {seed}, deeprec_env {__version__}, presets {_fingerprint()}"
+        self._header = with_sources(f"# deeprec paper, seed {seed}, presets {_fingerprint()}", (*RESULTS, "policies"))
         self._known: dict[Cell, Row] = {}
         make_folder("output", folder)
         self.csv = folder / "paper.csv"
@@ -168,7 +168,7 @@ class PaperRun:
         """Compute what is missing, in a process a core; `progress` is told what is done and the cells done since."""
         missing = [cell for cell in self.cells if cell not in self._known]
         progress("paper", len(self.cells) - len(missing))
-        for row in _measured(missing, self._seed, processes or os.cpu_count() or 1):
+        for row in _measured(missing, self._seed, processes or usable_cores()):
             self._known[row.cell] = row
             self._write()
             progress(f"paper: {row.model}, {row.node}, {row.target}, {row.rule}, {row.method}", 1)
@@ -177,8 +177,7 @@ class PaperRun:
         with self.csv.open(encoding="utf-8", newline="") as file:
             header = file.readline().rstrip("\n")
             lines = list(csv.DictReader(file))
-        if header != self._header:
-            raise InputError("output", str(self.csv), "holds a table of another seed, version or presets")
+        check_header(self.csv, header, self._header, "holds a table of another seed, presets or an older version")
         try:
             rows = [_parsed(line) for line in lines]
         except (KeyError, TypeError, ValueError):

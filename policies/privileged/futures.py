@@ -16,7 +16,7 @@ STEPS = 8
 
 def forkable_engine(env: TrafficEnv) -> ForkableEngine:
     """The engine of `env`; `InputError` unless it can be copied in mid-run."""
-    engine_kind(env.engine_name, FORK)
+    engine_kind(env.engine_name, FORK, asker="looking ahead")
     assert isinstance(env.engine, ForkableEngine)
     return env.engine
 

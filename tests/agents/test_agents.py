@@ -13,7 +13,8 @@ from deeprec_env import InputError, load_scenario
 from deeprec_env.agents.agent import load_agent
 from deeprec_env.agents.hyperparams import load_hyperparams
 from deeprec_env.agents.training import TrainSettings, Watch, train
-from deeprec_env.policies.evaluation.days import evaluate
+from deeprec_env.envs.environments import SERVING
+from deeprec_env.policies.evaluation.comparison import compare
 from deeprec_env.policies.fixed.tune import TuneOptions
 from tests.conftest import day_scenario
 
@@ -44,7 +45,7 @@ def test_a_training_leaves_models_normalisation_config_and_logs(settings: TrainS
     assert sum(steps) == trained.timesteps == 96
     names = {path.name for path in folder.iterdir()}
     for stem in ("best", "last"):
-        assert {f"{stem}_model.zip", f"{stem}_vecnormalize.pkl", f"{stem}_state.json"} <= names
+        assert {f"{stem}_model.zip", f"{stem}_vecnormalize.npz", f"{stem}_state.json"} <= names
     assert {"config.json", "tb_1"} <= names
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["seed"] == 0
@@ -57,8 +58,8 @@ def test_a_training_leaves_models_normalisation_config_and_logs(settings: TrainS
     assert prepared.tuning_queries == trained.queries
     action, _ = prepared.policy.predict(np.zeros(14, dtype=np.float32), None, np.array([True]))
     assert scenario.control.batch_sizes[action[0]] > 0
-    result = evaluate(
-        scenario, ["static", str(folder)], labels=["static", "ppo"], seeds=2, options=TuneOptions(queries=1100)
+    result = compare(
+        SERVING, scenario, ["static", str(folder)], labels=["static", "ppo"], seeds=2, options=TuneOptions(queries=1100)
     )
     assert set(result.to_json()["policies"]) == {"static", "ppo"}
     again = load_agent(str(folder / "last_model.zip"), scenario)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+import typing
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -19,12 +23,12 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from deeprec_env import InputError, load_scenario
 from deeprec_env.agents.agent import load_agent
-from deeprec_env.agents.algorithms import ALGORITHMS
+from deeprec_env.agents.algorithms import ALGORITHMS, kinds_of
 from deeprec_env.agents.hyperparams import load_hyperparams
 from deeprec_env.agents.storage import load_model
 from deeprec_env.agents.training import TrainSettings, train
 from deeprec_env.envs import SERVING
-from deeprec_env.policies.evaluation.day_metrics import run_policy
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.policy_capacity import RateMeter
 from tests.conftest import day_scenario
 
@@ -130,7 +134,8 @@ def test_a_model_in_the_wrong_place_is_refused(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "dqn" / "config.json").read_text(encoding="utf-8"))
     for change, message in (
         ({"algo": "alchemy"}, "config.json: algo: got 'alchemy'; must be one of ppo"),
-        ({"hyperparams": {"env_wrapper": "nowhere.Wrapper"}}, "env_wrapper.*can be imported"),
+        ({"hyperparams": {"env_wrapper": "nowhere.Wrapper"}}, "env_wrapper.*has imported its module already"),
+        ({"hyperparams": {"env_wrapper": ["wrappers"]}}, "env_wrapper.*must be deeprec_env.envs.wrappers"),
         ({"hyperparams": {}}, "chooses from Discrete"),
     ):
         (tmp_path / "dqn" / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
@@ -140,11 +145,12 @@ def test_a_model_in_the_wrong_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dqn" / "last_replay_buffer.pkl").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"last_replay_buffer.pkl.*must be the replay buffer"):
         train(small("dqn", tmp_path), tmp_path / "dqn", resume=True)
-    (tmp_path / "dqn" / "best_vecnormalize.pkl").write_bytes(b"damaged")
-    with pytest.raises(InputError, match="must be a VecNormalize"):
-        load_agent(str(tmp_path / "dqn"), scenario)
-    (tmp_path / "dqn" / "best_vecnormalize.pkl").unlink()
-    with pytest.raises(InputError, match=r"lacks best_vecnormalize\.pkl"):
+    for damaged in (b"", b"damaged", pickle.dumps({"obs_mean": 0.0})):
+        (tmp_path / "dqn" / "best_vecnormalize.npz").write_bytes(damaged)
+        with pytest.raises(InputError, match="must be the normalisation saved beside its model"):
+            load_agent(str(tmp_path / "dqn"), scenario)
+    (tmp_path / "dqn" / "best_vecnormalize.npz").unlink()
+    with pytest.raises(InputError, match=r"lacks best_vecnormalize\.npz"):
         load_agent(str(tmp_path / "dqn"), scenario)
 
 
@@ -181,3 +187,21 @@ def test_an_algorithm_without_its_wrapper_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"dqn refuses them: .*Discrete"):
         train(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_annotations_of_all_ways_of_writing_say_the_same() -> None:
+    """Stable-Baselines3 2.4 writes unions with `Union` and `Optional`, later ones with bars."""
+
+    def with_bars(
+        rate: float | Callable[[float], float], seed: int | None, kwargs: dict[str, Any] | None, net: str | type
+    ) -> None: ...
+
+    rate, kwargs = typing.Union[float, typing.Callable[[float], float]], typing.Optional[typing.Dict[str, Any]]  # noqa: UP006, UP007, UP045
+    seed, net = typing.Optional[int], typing.Union[str, typing.Type[int]]  # noqa: UP006, UP007, UP045
+
+    def with_unions(rate: Any, seed: Any, kwargs: Any, net: Any) -> None: ...
+
+    with_unions.__annotations__ = {"rate": rate, "seed": seed, "kwargs": kwargs, "net": net}
+    assert set(map(type, with_bars.__annotations__.values())) == {str}  # this module postpones them
+    expected = {"rate": {float, Callable}, "seed": {int, NoneType}, "kwargs": {dict, NoneType}, "net": {str}}
+    assert kinds_of(with_bars) == kinds_of(with_unions) == expected

@@ -11,11 +11,11 @@ pytest.importorskip("stable_baselines3")
 
 from deeprec_env import InputError, load_scenario
 from deeprec_env.agents.agent import load_agent
-from deeprec_env.agents.environments import ENVIRONMENTS, environment
 from deeprec_env.agents.hyperparams import load_hyperparams
 from deeprec_env.agents.training import TrainSettings, train
-from deeprec_env.envs import PIPELINE, PipelineEnv
-from deeprec_env.policies.evaluation.pipeline_episodes import compare
+from deeprec_env.envs import PIPELINE, PipelineEnv, environments
+from deeprec_env.envs.environments import find_spec
+from deeprec_env.policies.evaluation.comparison import compare
 from tests.conftest import plans_day
 
 HYPERPARAMS = f"""
@@ -47,7 +47,7 @@ def test_an_agent_of_plans_trains_goes_on_and_is_compared(tmp_path: Path) -> Non
     assert config["ladders"][0] == ["both", "fewer", "rough", "rank"]
 
     scenario = load_scenario(plans_day())
-    comparison = compare(scenario, ["random", str(folder)], seeds=2)
+    comparison = compare(environments.PIPELINE, scenario, ["random", str(folder)], seeds=2)
     assert comparison.policies[str(folder)].prepared.tuning_queries == trained.queries
     prepared = load_agent(str(folder), scenario, PIPELINE)
     env = PipelineEnv(scenario)
@@ -64,7 +64,7 @@ def test_an_agent_of_plans_trains_goes_on_and_is_compared(tmp_path: Path) -> Non
     other = plans_day()
     other["plans"] = other["plans"][:3]
     with pytest.raises(InputError, match="was trained on the ladders"):
-        compare(load_scenario(other), [str(folder)], seeds=1)
+        compare(environments.PIPELINE, load_scenario(other), [str(folder)], seeds=1)
 
 
 def test_both_engines_train_the_same_agent(tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_both_engines_train_the_same_agent(tmp_path: Path) -> None:
 
 
 def test_the_shipped_file_has_hyperparameters_for_every_environment() -> None:
-    for each in ENVIRONMENTS.values():
-        assert load_hyperparams("ppo", environment=each.id).n_envs > 1
+    for each in environments.SPECS:
+        assert load_hyperparams("ppo", environment=each.hyperparams_key).n_envs > 1
 
 
 def test_rewards_and_environments_are_checked(tmp_path: Path) -> None:
@@ -89,4 +89,4 @@ def test_rewards_and_environments_are_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="reward"):
         small(tmp_path, reward="tail")
     with pytest.raises(InputError, match="env"):
-        environment("serving-v1")
+        find_spec("serving-v1")

@@ -1,4 +1,4 @@
-"""Capacity under arrivals other than Poisson, against exact answers."""
+"""CapacityEstimate under arrivals other than Poisson, against exact answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy.special import pdtr
 from scipy.stats import poisson
 
 from deeprec_env import InputError, Scenario, find_capacity, load_scenario, simulate
-from deeprec_env.analysis.capacity import Capacity
+from deeprec_env.analysis.capacity import CapacityEstimate
 from deeprec_env.analysis.warmup import WarmRun
 from deeprec_env.cli.main import main
 from deeprec_env.scenario.parts import ARRIVALS
@@ -30,7 +30,7 @@ def arriving(scenario: Scenario, **process: Any) -> Scenario:
     return scenario.with_arrivals({"qps": 1.0, **process})
 
 
-def holds(found: Capacity, exact: float) -> None:
+def holds(found: CapacityEstimate, exact: float) -> None:
     """The interval covers, and is narrow enough to see an error of 3 %."""
     assert found.qps_ci is not None
     low, high = found.qps_ci

@@ -11,7 +11,7 @@ from deeprec_env.analysis.crossing import crossing
 from deeprec_env.analysis.replications import Replications, Streams, TailRule
 from deeprec_env.analysis.steady import SteadyRun, sample_pools
 from deeprec_env.scenario.setting import Setting
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.rates import PlannedRun
 from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
@@ -47,9 +47,9 @@ def test_a_planned_run_is_the_engines_run_at_any_rate(data: dict[str, Any]) -> N
 @pytest.mark.parametrize("data", [day_scenario(), pipeline()], ids=["node", "pipeline"])
 def test_a_steady_run_is_an_engines_run_behind_a_backlog(data: dict[str, Any]) -> None:
     scenario = with_options(load_scenario(data), qps=1.0, threshold=350)
-    works = pool_work(scenario, scenario.setting)
-    qps = 0.97 * min(work.largest_qps for work in works)
-    pools = sample_pools(scenario, works, episode_seed(0))
+    demands = service_demands(scenario, scenario.setting)
+    qps = 0.97 * min(demand.saturation_qps for demand in demands)
+    pools = sample_pools(scenario, demands, episode_seed(0))
     longest = max(
         (
             SteadyRun(scenario, pools, episode_seed(1, "train", e), 300, highest_qps=qps, longest_s=1.0)
@@ -77,9 +77,9 @@ def test_a_steady_run_is_an_engines_run_behind_a_backlog(data: dict[str, Any]) -
 def test_short_replications_are_in_steady_state(load: float, servers: int, mean_wait_s: float, queries: int) -> None:
     """M/M/1 and M/M/c, mean waits of the reference table. One server needs no warm-up; many a little at such loads."""
     scenario = with_options(queue(servers, EXPONENTIAL, 1.0), qps=1.0, batch_size=1)
-    (work,) = works = pool_work(scenario, Setting(1, None))
-    qps = load * work.largest_qps
-    pools = sample_pools(scenario, works, episode_seed(0))
+    (demand,) = demands = service_demands(scenario, Setting(1, None))
+    qps = load * demand.saturation_qps
+    pools = sample_pools(scenario, demands, episode_seed(0))
     runs = [
         SteadyRun(scenario, pools, episode_seed(2, "train", e), queries, highest_qps=qps, longest_s=1e3)
         for e in range(1000)
@@ -98,27 +98,27 @@ def black_box() -> tuple[Scenario, list[TailRule]]:
 
 def test_threads_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     scenario, rules = black_box()
-    works = pool_work(scenario, scenario.setting)
+    demands = service_demands(scenario, scenario.setting)
     shares = []
     for threads in (1, 3):
-        monkeypatch.setattr("os.cpu_count", lambda threads=threads: threads)
+        monkeypatch.setattr("deeprec_env.analysis.replications.usable_cores", lambda threads=threads: threads)
         streams = Streams(0, "validation", 0, 12, 400)
-        found = Replications(scenario, works, rules, streams, highest_qps=0.98 * works[0].largest_qps)
-        shares.append(found.shares(0.95 * works[0].largest_qps).tobytes())
+        found = Replications(scenario, demands, rules, streams, highest_qps=0.98 * demands[0].saturation_qps)
+        shares.append(found.shares(0.95 * demands[0].saturation_qps).tobytes())
         assert found.queries_used == sum(len(run) for run in found._runs)
     assert shares[0] == shares[1]
 
 
 def test_shares_rise_with_the_rate_and_overloaded_pools_are_late() -> None:
     scenario, rules = black_box()
-    works = pool_work(scenario, scenario.setting)
-    cpu, accelerator = works
-    highest = 0.98 * cpu.largest_qps
-    found = Replications(scenario, works, rules, Streams(0, "validation", 0, 20, 500), highest_qps=highest)
-    rates = np.linspace(0.5, 0.98, 5) * cpu.largest_qps
+    demands = service_demands(scenario, scenario.setting)
+    cpu, accelerator = demands
+    highest = 0.98 * cpu.saturation_qps
+    found = Replications(scenario, demands, rules, Streams(0, "validation", 0, 20, 500), highest_qps=highest)
+    rates = np.linspace(0.5, 0.98, 5) * cpu.saturation_qps
     shares = np.array([found.shares(qps)[:, 0] for qps in rates])
     assert (np.diff(shares, axis=0) >= 0.0).all()
-    assert found.means(1.01 * max(cpu.largest_qps, accelerator.largest_qps))[0] == 1.0
+    assert found.means(1.01 * max(cpu.saturation_qps, accelerator.saturation_qps))[0] == 1.0
     assert found.excess(float(rates[0]), found.allowed()) <= found.excess(float(rates[-1]), found.allowed())
 
 

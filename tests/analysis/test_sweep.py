@@ -8,6 +8,7 @@ import pytest
 
 from deeprec_env import InputError, load_scenario
 from deeprec_env.analysis.sweep import COLUMNS, Sweep
+from deeprec_env.sources import sources_digest
 from tests.conftest import day_scenario
 
 OPTIONS: dict[str, Any] = {"percentile": 95.0, "queries": 1500, "precision": 0.05, "seed": 0, "engine": "compiled"}
@@ -58,7 +59,13 @@ def test_another_sweeps_file_is_refused(tmp_path: Path) -> None:
     for changes in ({"seed": 1}, {"queries": 1600}):
         with pytest.raises(InputError, match="another scenario or other options"):
             sweep(tmp_path, **changes)
-    lines = first.csv.read_text(encoding="utf-8").splitlines()
+    whole = first.csv.read_text(encoding="utf-8")
+    digest = sources_digest()
+    for changed in (whole.replace(digest, "0" * len(digest)), whole.replace(f", sources {digest}", "")):
+        first.csv.write_text(changed, encoding="utf-8")
+        with pytest.raises(InputError, match="computed by another version of the code; remove it"):
+            sweep(tmp_path)
+    lines = whole.splitlines()
     first.csv.write_text("\n".join([*lines[:2], lines[2].replace("16", "many", 1)]), encoding="utf-8")
     with pytest.raises(InputError, match="damaged"):
         sweep(tmp_path)

@@ -1,35 +1,25 @@
 from __future__ import annotations
 
-import asyncio
-import copy
 import math
-import multiprocessing
-import pickle
-import warnings
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeprec_env import InputError, load_scenario
-from deeprec_env.envs import CAPACITY, CapacityEnv
+from deeprec_env import load_scenario
+from deeprec_env.envs import CapacityEnv
 from deeprec_env.envs.capacity_task import START, STEP, reference_qps
 from deeprec_env.envs.observation import CAPACITY_FIELDS
 from deeprec_env.envs.rewards import CAPACITY_REWARDS, Scale
 from deeprec_env.envs.vector import CapacityVectorEnv
-from deeprec_env.envs.wrappers import BoxActions, DiscreteActions
 from deeprec_env.scenario.setting import Setting
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import QueryStream, episode_seed
-from tests.conftest import OwnLatency, day_scenario, pipeline_day
-from tests.envs.test_serving import INFO, episode
-from tests.envs.test_vector import assert_same
+from tests.conftest import day_scenario
+from tests.envs.episodes import INFO, episode
 from tests.simulation.random_scenarios import scenarios
 
 CAPACITY_OF_IT = {"qps": 1500, "batch_size": 64, "threshold": 256, "found_by": "a test"}
@@ -47,30 +37,6 @@ def make(windows: int = 12, **arguments: Any) -> CapacityEnv:
 
 def actions(seed: int, count: int = 12) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, [13, 13], (count, 2))
-
-
-def test_both_checkers_pass_with_warnings_as_errors() -> None:
-    stable_baselines = pytest.importorskip("stable_baselines3.common.env_checker")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        env = gym.make(f"deeprec_env:{CAPACITY}", scenario=scenario())
-        check_env(env.unwrapped, skip_render_check=True)  # tests of rendering make one of each mode
-        stable_baselines.check_env(env.unwrapped)
-        env.close()
-        env.close()
-
-
-def test_the_same_seed_gives_the_same_bytes_on_both_engines() -> None:
-    env = make()
-    first = episode(env, actions(0))
-    assert b"True" in first[-1]
-    assert b"True" not in first[-2]
-    with pytest.raises(RuntimeError, match="the episode is over"):
-        env.step(actions(0)[0])
-    assert episode(env, actions(0)) == first
-    assert episode(make(engine="asyncio"), actions(0)) == first
-    assert episode(make(), actions(0), seed=4) != first
-    assert episode(make(), actions(1)) != first
 
 
 @settings(max_examples=40)
@@ -191,7 +157,7 @@ def test_the_reference_is_the_capacity_or_what_the_best_settings_could_keep_up_w
     without = load_scenario(day_scenario())
     reference = reference_qps(without)
     able = [
-        all(work.load(reference * 0.999) < 1 for work in pool_work(without, Setting(size, limit)))
+        all(demand.load(reference * 0.999) < 1 for demand in service_demands(without, Setting(size, limit)))
         for size in without.control.batch_sizes
         for limit in without.thresholds
     ]
@@ -205,88 +171,6 @@ def test_rewards_are_their_formulas() -> None:
     assert CAPACITY_REWARDS["carried"](window, scale) == 0.3  # 60 of 80 in 2 s
     assert CAPACITY_REWARDS["efficiency"](window, scale) == pytest.approx(0.3 - 0.5 * 4 / 16)
     assert [reward(Window.empty(), scale) for reward in CAPACITY_REWARDS.values()] == [0.0, 0.0]
-
-
-def test_pickles_and_copies_in_mid_episode_continue_alike() -> None:
-    env = make(render_mode="ansi")
-    env.reset(seed=5)
-    for action in actions(2)[:6]:
-        env.step(action)
-    twins = [env, pickle.loads(pickle.dumps(env)), copy.deepcopy(env)]
-    for action in actions(2)[6:]:
-        steps = [twin.step(action) for twin in twins]
-        assert len({(step[0].tobytes(), repr(step[1:])) for step in steps}) == 1
-        assert len({twin.render() for twin in twins}) == 1
-    assert len({twin.finish().completion_s.tobytes() for twin in twins}) == 1
-    starts = [twin.reset()[0].tobytes() + twin.step(actions(2)[0])[0].tobytes() for twin in twins]
-    assert len(set(starts)) == 1  # the next episode is the same too
-
-
-def test_a_step_inside_a_running_loop_works() -> None:
-    async def notebook() -> list[bytes]:
-        await asyncio.sleep(0)
-        return episode(make(engine="asyncio"), actions(0))
-
-    assert asyncio.run(notebook()) == episode(make(), actions(0))
-
-
-def _spawned(queue: Any) -> None:
-    env = gym.make("deeprec_env:DeepRec/Capacity-v0", scenario="ncf-cpu")
-    observation, _ = env.reset(seed=1)
-    queue.put((observation.tobytes(), [str(env.step(np.array([5, 0]))) for _ in range(2)]))
-
-
-def test_make_works_in_a_spawned_process() -> None:
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_spawned, args=(queue,))
-    process.start()
-    theirs = queue.get(timeout=120)
-    process.join()
-    _spawned(mine := context.Queue())
-    assert mine.get(timeout=60) == theirs
-
-
-@pytest.mark.parametrize("wrapper", [DiscreteActions, BoxActions])
-def test_other_shapes_of_the_action_pass_the_checker(wrapper: type[gym.Wrapper]) -> None:
-    stable_baselines = pytest.importorskip("stable_baselines3.common.env_checker")
-    env = wrapper(make())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        stable_baselines.check_env(env)
-        warnings.filterwarnings("ignore", message=".*different from the unwrapped version.*")
-        check_env(env, skip_render_check=True)
-
-
-@pytest.mark.parametrize("given", [scenario(), pipeline_day(), scenario(sla_ms=1)])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_the_vector_environment_is_so_many_single_ones(given: dict[str, Any], threads: int) -> None:
-    several = CapacityVectorEnv(5, given, threads=threads)
-    singles = SyncVectorEnv(
-        [lambda: make(8, scenario=given, engine="asyncio") for _ in range(5)], autoreset_mode=AutoresetMode.SAME_STEP
-    )
-    several.windows = 8
-    for options in ({"split": "test"}, None):
-        assert_same(several.reset(seed=4, options=options), singles.reset(seed=4, options=options))
-        for chosen in np.random.default_rng(1).integers(0, 13, (19, 5, 2)):
-            assert_same(several.step(chosen), singles.step(chosen))
-        assert_same(several.reset(), singles.reset())
-    several.close()
-
-
-def test_the_vector_environment_pickles_and_copies_in_mid_episode() -> None:
-    several = gym.make_vec(f"deeprec_env:{CAPACITY}", num_envs=4, scenario=scenario()).unwrapped
-    assert isinstance(several, CapacityVectorEnv)
-    several.windows = 12
-    several.reset(seed=3)
-    chosen = np.random.default_rng(0).integers(0, 13, (16, 4, 2))
-    for action in chosen[:9]:
-        several.step(action)
-    twins = [pickle.loads(pickle.dumps(several)), copy.deepcopy(several)]
-    for action in chosen[9:]:
-        result = several.step(action)
-        for twin in twins:
-            assert_same(twin.step(action), result)
 
 
 def test_ppo_trains_on_it() -> None:
@@ -305,23 +189,3 @@ def test_ppo_trains_on_it() -> None:
     assert model.ep_info_buffer[0]["l"] == 8
     action, _ = model.predict(make().reset(seed=0)[0])
     assert several.single_action_space.contains(action)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "field"),
-    [({"reward": "tail"}, "reward"), ({"engine": "steam"}, "engine"), ({"render_mode": "human"}, "render_mode")],
-)
-def test_bad_arguments_are_refused(arguments: dict[str, Any], field: str) -> None:
-    with pytest.raises(InputError, match=field):
-        make(**arguments)
-    with pytest.raises(InputError, match=field):
-        CapacityVectorEnv(2, scenario(), **arguments)
-
-
-def test_a_latency_of_the_users_own_works_in_single_environments_alone() -> None:
-    own = scenario(sla_ms=2000)
-    own["node"]["cpu"] = {"servers": 2, "latency": OwnLatency()}
-    own["capacity"] = CAPACITY_OF_IT | {"qps": 3.0}
-    assert episode(make(scenario=own), actions(0)) == episode(make(scenario=own, engine="asyncio"), actions(0))
-    with pytest.raises(InputError, match="vectorization_mode='sync'"):
-        CapacityVectorEnv(2, own)

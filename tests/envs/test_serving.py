@@ -1,45 +1,26 @@
 from __future__ import annotations
 
-import asyncio
-import copy
 import math
-import multiprocessing
-import pickle
 import warnings
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
-import deeprec_env
 from deeprec_env import InputError, load_scenario
-from deeprec_env.envs import SERVING, ServingEnv, register_environments
+from deeprec_env.envs import SERVING, ServingEnv
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.rewards import REWARDS, Scale
 from deeprec_env.simulation import Records
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import QueryStream, episode_seed
 from tests.conftest import day_scenario
-
-INFO = {
-    "p50_ms", "p95_ms", "p99_ms", "offered_qps", "completed_qps", "violation_rate", "batch_size", "threshold",
-    "cpu_utilisation", "accelerator_utilisation", "backlog", "energy_j", "sla_ms",
-}  # fmt: skip
+from tests.envs.episodes import INFO
 
 
 def make(**arguments: Any) -> ServingEnv:
     return ServingEnv(**{"scenario": day_scenario()} | arguments)
-
-
-def episode(env: Any, actions: np.ndarray, seed: int | None = 3, **options: Any) -> list[bytes]:
-    observation, info = env.reset(seed=seed, options=options or None)
-    out = [observation.tobytes() + repr(sorted(info.items())).encode()]
-    for action in actions:
-        observation, reward, terminated, truncated, info = env.step(action)
-        out.append(observation.tobytes() + repr((reward, terminated, truncated, sorted(info.items()))).encode())
-    return out
 
 
 def whole_day(env: ServingEnv) -> Records:
@@ -50,38 +31,6 @@ def whole_day(env: ServingEnv) -> Records:
 
 def actions(seed: int, count: int = 12) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, [13, 13], (count, 2))
-
-
-@pytest.mark.parametrize("name", [None, "wnd", "ncf-cpu"])
-def test_both_checkers_pass_with_warnings_as_errors(name: str | None) -> None:
-    stable_baselines = pytest.importorskip("stable_baselines3.common.env_checker")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        env = gym.make(f"deeprec_env:{SERVING}", scenario=name or day_scenario())
-        check_env(env.unwrapped, skip_render_check=True)
-        stable_baselines.check_env(env.unwrapped)
-        env.close()
-        env.close()
-
-
-def test_an_episode_is_a_day_and_the_same_seed_gives_the_same_bytes() -> None:
-    env = make()
-    assert env.windows == 12
-    first = episode(env, actions(0))
-    assert b"True" in first[-1]
-    assert b"True" not in first[-2]
-    env.reset(seed=3)
-    with pytest.raises(RuntimeError, match="not over"):
-        env.finish()
-    assert episode(env, actions(0)) == first
-    assert episode(make(), actions(0)) == first
-    assert episode(make(), actions(0), seed=4) != first
-    with pytest.raises(RuntimeError, match="the episode is over"):
-        env.step(actions(0)[0])
-
-
-def test_both_engines_give_the_same_episode() -> None:
-    assert episode(make(engine="compiled"), actions(0)) == episode(make(), actions(0))
 
 
 def test_info_and_observation_have_their_fields() -> None:
@@ -148,65 +97,6 @@ def test_rewards_in_the_environment_follow_the_info() -> None:
         assert reward == pytest.approx((1 - x if x <= 1 else -math.log(x)) - 5 * info["violation_rate"])
 
 
-def test_pickles_and_copies_in_mid_episode_continue_alike() -> None:
-    env = make()
-    env.reset(seed=5)
-    for action in actions(2)[:6]:
-        env.step(action)
-    twins = [env, pickle.loads(pickle.dumps(env)), copy.deepcopy(env)]
-    for action in actions(2)[6:]:
-        steps = [twin.step(action) for twin in twins]
-        assert len({(step[0].tobytes(), repr(step[1:])) for step in steps}) == 1
-    finished = [twin.finish().completion_s.tobytes() for twin in twins]
-    assert len(set(finished)) == 1
-    starts = [twin.reset()[0].tobytes() + twin.step(actions(2)[0])[0].tobytes() for twin in twins]
-    assert len(set(starts)) == 1  # the next episode is the same too
-    fresh = pickle.loads(pickle.dumps(make()))  # never reset
-    fresh.reset(seed=0)
-
-
-def test_a_step_inside_a_running_loop_works() -> None:
-    async def notebook() -> list[bytes]:
-        await asyncio.sleep(0)
-        out = episode(make(), actions(0))
-        await asyncio.sleep(0)
-        return out
-
-    assert asyncio.run(notebook()) == episode(make(), actions(0))
-
-
-def _spawned(queue: Any) -> None:
-    import gymnasium
-
-    env = gymnasium.make("deeprec_env:DeepRec/Serving-v1", scenario="ncf-cpu")
-    observation, _ = env.reset(seed=1)
-    queue.put((observation.tobytes(), [str(env.step(np.array([5, 0]))) for _ in range(2)]))
-
-
-def test_make_works_in_a_spawned_process() -> None:
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_spawned, args=(queue,))
-    process.start()
-    theirs = queue.get(timeout=120)
-    process.join()
-    _spawned(mine := multiprocessing.get_context("spawn").Queue())
-    assert mine.get(timeout=60) == theirs
-
-
-def test_splits_are_disjoint_and_episodes_go_on_in_their_stream() -> None:
-    env = make()
-    seen = set()
-    for split in ("train", "validation", "test"):
-        env.reset(seed=0, options={"split": split})
-        seen.add(whole_day(env).arrival_s.tobytes())
-        env.reset(options={"split": split})
-        seen.add(whole_day(env).arrival_s.tobytes())
-    assert len(seen) == 6
-    env.reset(options={"split": "test"}, seed=0)
-    assert whole_day(env).arrival_s.tobytes() in seen
-
-
 def test_test_traffic_is_the_scenarios_own_and_training_varies_its_peak() -> None:
     env = make()
     env.reset(seed=7, options={"split": "test"})
@@ -263,34 +153,6 @@ def test_traffic_that_is_no_day_runs_for_96_windows() -> None:
 def test_windows_must_divide_the_day() -> None:
     with pytest.raises(InputError, match="must divide the day"):
         make(scenario=day_scenario(control={"interval_s": 0.11}))
-
-
-def test_registration_is_idempotent() -> None:
-    register_environments()
-    register_environments()
-    assert SERVING in gym.registry
-    assert deeprec_env.__version__
-
-
-@pytest.mark.parametrize(
-    ("arguments", "field"),
-    [({"reward": "joy"}, "reward"), ({"engine": "steam"}, "engine"), ({"scenario": "nowhere"}, "scenario")],
-)
-def test_bad_arguments_are_refused(arguments: dict[str, Any], field: str) -> None:
-    with pytest.raises(InputError, match=field):
-        make(**arguments)
-
-
-def test_bad_calls_are_refused() -> None:
-    env = make()
-    with pytest.raises(RuntimeError, match="call reset"):
-        env.step(np.array([0, 0]))
-    for options in ({"split": "tset"}, {"splt": "test"}):
-        with pytest.raises(InputError):
-            env.reset(options=options)
-    env.reset(seed=0)
-    with pytest.raises(InputError, match="action"):
-        env.step(np.array([13, 0]))
 
 
 def test_references_are_shown_the_node_its_traffic_and_its_rate() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from deeprec_env import InputError
-from deeprec_env.envs import SERVING, ServingEnv
-from deeprec_env.envs.vector import ServingVectorEnv
+from deeprec_env import InputError, Scenario, load_scenario
+from deeprec_env.envs import SERVING, CapacityEnv, PipelineEnv, ServingEnv
+from deeprec_env.envs.task import episode_child
+from deeprec_env.envs.vector import CapacityVectorEnv, NodeVectorEnv, PipelineVectorEnv, ServingVectorEnv
 from tests.conftest import OwnLatency, day_scenario, pipeline_day
 
 
@@ -35,20 +36,123 @@ def assert_same(mine: Any, theirs: Any) -> None:
         assert np.asarray(mine).tobytes() == np.asarray(theirs).tobytes()
 
 
-@pytest.mark.parametrize("scenario", [day_scenario(), pipeline_day(), day_scenario(sla_ms=1)])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_it_is_so_many_single_environments(scenario: dict[str, Any], threads: int) -> None:
-    several = ServingVectorEnv(5, scenario, threads=threads)
-    singles = SyncVectorEnv(
-        [lambda: ServingEnv(scenario, engine="asyncio") for _ in range(5)], autoreset_mode=AutoresetMode.SAME_STEP
+def affine_service(seed: int, **changes: Any) -> dict[str, Any]:
+    """A service of its own: pools, latencies, target, power, contention, interval and load; two in three offload."""
+    rng = np.random.default_rng(seed)
+    cpu = {
+        "servers": int(rng.integers(1, 9)),
+        "latency": {
+            "kind": "affine", "base_ms": float(rng.uniform(0.1, 2)), "per_item_ms": float(rng.uniform(0.005, 0.05)),
+            "cv": 0.4,
+        },
+        "contention": {"c": [0.9, 0.1, 0.0]},
+        "idle_w": 10 * seed, "busy_w": 100 + seed,
+    }  # fmt: skip
+    latency = {"kind": "exponential", "mean_ms": float(rng.uniform(2, 20))}
+    node = {"cpu": cpu} | ({"accelerator": {"servers": 1 + seed % 2, "latency": latency}} if seed % 3 else {})
+    interval_s = (0.1, 0.25)[seed % 2]
+    scenario = day_scenario(
+        sla_ms=float(rng.uniform(20, 80)), node=node, control={"interval_s": interval_s, "batch_size": 64 + seed}
     )
+    scenario["workload"]["arrivals"] |= {"day_s": 12 * interval_s, "qps": float(rng.uniform(200, 900))}
+    scenario["workload"]["sizes"] = {"kind": "lognormal", "mu": float(rng.uniform(4.5, 5.5)), "sigma": 0.7}
+    return scenario | changes
+
+
+SERVICES = [load_scenario(affine_service(seed)) for seed in range(9)]
+
+
+def drawn_service(rng: np.random.Generator) -> Scenario:
+    return SERVICES[rng.integers(len(SERVICES))]
+
+
+def assert_same_episodes(several: NodeVectorEnv, singles: list[Any], steps: int) -> None:
+    """The same bytes as from single environments, over episodes' ends."""
+    together = SyncVectorEnv([lambda env=env: env for env in singles], autoreset_mode=AutoresetMode.SAME_STEP)
     for options in ({"split": "test"}, None):
-        assert_same(several.reset(seed=4, options=options), singles.reset(seed=4, options=options))
-        for action in actions(2 * several.windows + 3, 5):
-            assert_same(several.step(action), singles.step(action))
-        assert_same(several.reset(), singles.reset())
-    several.close()
-    several.close()
+        assert_same(several.reset(seed=4, options=options), together.reset(seed=4, options=options))
+        rng = np.random.default_rng(0)
+        for _ in range(steps):
+            action = rng.integers(0, singles[0].action_space.nvec, (len(singles), len(singles[0].action_space.nvec)))
+            assert_same(several.step(action), together.step(action))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nodes_may_differ(threads: int) -> None:
+    two = pipeline_day()
+    services = [*SERVICES[:7], two, SERVICES[0], day_scenario(sla_ms=1)]
+    several = ServingVectorEnv(10, services, threads=threads, ladders="common")
+    singles = [ServingEnv(each, engine="asyncio", ladders="common") for each in services]
+    assert_same_episodes(several, singles, 30)
+    assert several.scenarios[3] is SERVICES[3]
+
+
+def test_other_tasks_take_nodes_that_differ() -> None:
+    services = [SERVICES[1], SERVICES[2], SERVICES[4]]
+    assert_same_episodes(CapacityVectorEnv(3, services), [CapacityEnv(each) for each in services], 40)
+    pipelines = [
+        load_scenario("recpipe-cpu", {"sla_ms": sla_ms, "pipeline.0.cpu.servers": servers, "plans.0.quality": quality})
+        for sla_ms, servers, quality in ((100, 20, 0.9), (150, 31, 0.5))
+    ]
+    several = PipelineVectorEnv(2, pipelines)
+    several.windows = 8
+    singles = [PipelineEnv(each) for each in pipelines]
+    for single in singles:
+        single.windows = 8
+    assert_same_episodes(several, singles, 20)
+
+
+def test_services_may_be_drawn_anew_every_episode() -> None:
+    source = f"{__name__}:drawn_service"
+    several = gym.make_vec(f"deeprec_env:{SERVING}", num_envs=5, scenario=source, ladders="common")
+    assert isinstance(several.unwrapped, ServingVectorEnv)
+    singles = [ServingEnv(drawn_service, engine="asyncio", ladders="common") for _ in range(5)]
+    assert_same_episodes(several.unwrapped, singles, 50)
+    drawn = []
+    for _ in range(12):
+        several.reset()
+        drawn.append(tuple(each.sla_ms for each in several.unwrapped.scenarios))
+    assert len(set(drawn)) == 12  # each episode has its own, whatever else was drawn
+    assert {single.scenario.sla_ms for single in singles} <= {each.sla_ms for each in SERVICES}
+    several.reset(seed=8)
+    again = ServingEnv(drawn_service, ladders="common")
+    again.reset(seed=10)
+    assert again.scenario is several.unwrapped.scenarios[2]
+
+
+def test_what_is_drawn_for_an_episode_leaves_its_traffic_alone() -> None:
+    given = []
+
+    def draw(rng: np.random.Generator) -> Scenario:
+        given.append(rng.random())
+        return SERVICES[1]
+
+    fixed, drawn = ServingEnv(SERVICES[1]), ServingEnv(draw)
+    for env in (fixed, drawn):
+        env.reset(seed=5)
+    assert fixed.traffic().sha256() == drawn.traffic().sha256()
+    drawn.reset(seed=5)
+    assert given[1] == given[2] != given[0]
+    assert given[1] != episode_child(5, "train", 0).random()  # which the day's peak is drawn with
+
+
+def test_common_ladders_are_chosen_from_and_ignored_without_an_accelerator() -> None:
+    without, alone = (ServingEnv(SERVICES[0], ladders=ladders) for ladders in ("common", None))
+    assert without.thresholds == ServingEnv(SERVICES[1]).thresholds
+    assert without.action_space == ServingEnv(SERVICES[1]).action_space != alone.action_space
+    results = []
+    for env, threshold in ((without, 3), (without, 12), (alone, 0)):
+        env.reset(seed=1)
+        results.append([env.step(np.array([batch_size, threshold])) for batch_size in range(4)])
+    assert_same(*(tuple(step[0] for step in result) for result in results[:2]))
+    for step, other in zip(results[0], results[2], strict=True):
+        assert step[1:] == other[1:]
+        assert step[4]["threshold"] == np.inf
+        assert step[0][11] == 1.0  # nothing is offloaded: the last of the ladder
+    with_accelerator = [ServingEnv(SERVICES[1], ladders=ladders) for ladders in ("common", None)]
+    for env in with_accelerator:
+        env.reset(seed=1)
+    assert_same(*(env.step(np.array([3, 4])) for env in with_accelerator))
 
 
 def test_seeds_may_be_given_one_to_each() -> None:
@@ -94,8 +198,9 @@ def test_make_vec_takes_it_and_declares_its_autoreset() -> None:
     assert infos["episode"]["l"].tolist() == [12, 12]
 
 
-def test_it_pickles_and_copies_in_mid_episode() -> None:
-    several = ServingVectorEnv(4, day_scenario(), threads=2)
+@pytest.mark.parametrize("scenario", [day_scenario(), SERVICES[:4], drawn_service])
+def test_it_pickles_and_copies_in_mid_episode(scenario: Any) -> None:
+    several = ServingVectorEnv(4, scenario, threads=2, ladders="common")
     several.reset(seed=3)
     chosen = actions(14, 4)
     for action in chosen[:5]:
@@ -121,9 +226,47 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(RuntimeError, match="call reset"):
         several.step(np.zeros((2, 2), dtype=np.int64))
     several.reset(seed=0)
-    for action in (np.full((2, 2), 13), np.zeros((3, 2), dtype=np.int64)):
+    for action in (
+        np.full((2, 2), 13),
+        np.zeros((3, 2), dtype=np.int64),
+        np.full((2, 2), 0.9),
+        np.zeros((2, 2), dtype=np.bool_),
+    ):
         with pytest.raises(InputError, match="action"):
             several.step(action)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "message"),
+    [
+        (SERVICES[:2], "scenario: got '2 scenarios'; must be 3"),
+        (SERVICES[:3], "scenario.1.control.thresholds: got .1, .* must hold 1 levels"),
+        (
+            [SERVICES[1], SERVICES[2], affine_service(1, control={"batch_sizes": [8, 9]})],
+            "scenario.2.control.batch_siz",
+        ),
+        ([SERVICES[1]] * 2 + [affine_service(4, control={"interval_s": 0.05})], "scenario.2.workload.arrivals"),
+        (["wnd", "wnd", "no-such"], "scenario"),
+        (3, "scenario"),
+        ("tests.envs.test_vector:SERVICES", "must be a function of a generator"),
+        ("tests.envs.test_vector:no_such", "can't be imported"),
+        (lambda rng: "wnd", "must be a Scenario where a function draws it"),
+    ],
+)
+def test_scenarios_that_can_not_be_stacked_are_refused(scenario: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ServingVectorEnv(3, scenario)
+
+
+def test_scenarios_that_differ_too_much_are_refused_where_they_are_drawn() -> None:
+    pool = [SERVICES[1], SERVICES[0]]
+    single = ServingEnv(lambda rng: pool.pop(0))
+    with pytest.raises(InputError, match=r"scenario.control.thresholds: got .None.; must hold 13.*ladders='common'"):
+        single.reset(seed=0)
+    with pytest.raises(InputError, match="a list is for make_vec"):
+        ServingEnv(SERVICES[:2])
+    with pytest.raises(InputError, match="ladders"):
+        ServingEnv(SERVICES[1], ladders="full")
 
 
 def test_a_latency_of_the_users_own_needs_single_environments() -> None:

@@ -169,3 +169,14 @@ def test_the_normal_quantile_is_scipys() -> None:
     u = np.concatenate([U[::40], 10.0 ** -np.arange(1, 17), 1 - 10.0 ** -np.arange(1.0, 16.0)])
     mine = np.array([normal_quantile(value) for value in u])
     assert mine == pytest.approx(ndtri(u), rel=1e-13, abs=1e-15)
+
+
+def test_profiles_of_another_content_differ(profile_csv: Path) -> None:
+    before, same = (Profile(kind="profile", profile=str(profile_csv), model="toy") for _ in range(2))
+    assert before == same
+    assert hash(before) == hash(same)
+    text = profile_csv.read_text(encoding="utf-8")
+    profile_csv.write_text(text.replace("100,compute,100,20.8", "100,compute,100,41.6"), encoding="utf-8")
+    after = Profile(kind="profile", profile=str(profile_csv), model="toy")
+    assert len({before, same, after}) == 2
+    assert before != after.model_copy(update={"device": "cpu"}) != after

@@ -11,7 +11,7 @@ import pytest
 
 from deeprec_env import InputError, load_scenario
 from deeprec_env.latency import RPAccel
-from deeprec_env.latency.rpaccel import FIDELITIES, NETWORKS, UNITS, Stage, mends_s
+from deeprec_env.latency.rpaccel import FIDELITIES, NETWORKS, UNITS, UnitStage, mends_s
 from deeprec_env.pipeline import rpaccel_latency_s
 from deeprec_env.simulation.engines import ENGINES
 from deeprec_env.simulation.simulate import run
@@ -53,7 +53,7 @@ def test_compiled_code_gives_the_same_floats(model: str, unit: int, fidelity: st
     kind = RPAccel(kind="rpaccel", model=model, unit=unit, fidelity=fidelity)
     assert kind.base_s(items, np.full(len(items), 0.3)).tolist() == expected
     assert kind.mean_s(items).tolist() == expected
-    stage = Stage.of(model, unit, fidelity)
+    stage = UnitStage.of(model, unit, fidelity)
     assert sum(stage.split_s(4096).values()) == pytest.approx(stage.latency_s(4096))
 
 
@@ -61,8 +61,8 @@ def test_each_mend_changes_what_it_names() -> None:
     by_mend = mends_s("dim_4", 4096, 64)
     assert by_mend["pcie_in_time"] == pytest.approx(-7 / 8 * 22_000 * 8e-9)  # 17,000 in, 5,000 out, 8 to a cycle
     assert by_mend["sort_in_cycles"] == pytest.approx((4096 / 16 - 4096 / 128) * 8e-9)
-    assert by_mend["weights_stay"] == pytest.approx(-Stage.of("dim_4", 64).split_s(1)["weights"])
-    split = Stage.of("dim_4", 64).split_s(4096)
+    assert by_mend["weights_stay"] == pytest.approx(-UnitStage.of("dim_4", 64).split_s(1)["weights"])
+    split = UnitStage.of("dim_4", 64).split_s(4096)
     dram_s = 4096 * 4 * 4 * 26 / 2 / (0.125 * 2**30)
     loads_s = split["weights"] - 4 * 100 * 8e-9
     assert by_mend["even_bandwidth"] == pytest.approx(-3 / 4 * (dram_s + loads_s))

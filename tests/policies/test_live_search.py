@@ -12,6 +12,7 @@ import pytest
 from deeprec_env import InputError, load_scenario
 from deeprec_env.cli.main import main
 from deeprec_env.envs.capacity import CapacityEnv
+from deeprec_env.envs.environments import CAPACITY
 from deeprec_env.envs.observation import CAPACITY_FIELDS
 from deeprec_env.policies.adaptive.live_search import (
     ARR_STEPS,
@@ -22,7 +23,9 @@ from deeprec_env.policies.adaptive.live_search import (
     nearest,
 )
 from deeprec_env.policies.base import Setting
-from deeprec_env.policies.evaluation.capacity_episodes import compare, run_episode
+from deeprec_env.policies.evaluation import capacity
+from deeprec_env.policies.evaluation.comparison import compare
+from deeprec_env.policies.evaluation.episodes import run_episode
 from tests.conftest import day_scenario
 
 FOUND = {"qps": 600, "batch_size": 64, "threshold": None, "found_by": "a test"}
@@ -46,7 +49,7 @@ def searched(policy: LiveSearch, carried: dict[Setting, float]) -> tuple[list[Se
     found, state, tried, load = scenario(), None, [], 0.5
     for _ in range(2000):
         action, state = policy.predict(observation(load), state)
-        setting = (found.control.batch_sizes[action[0]], found.thresholds[action[1]])
+        setting = Setting(found.control.batch_sizes[action[0]], found.thresholds[action[1]])
         if not tried or setting != tried[-1]:
             tried.append(setting)
         load = carried.get(setting, 0.2)
@@ -56,20 +59,22 @@ def searched(policy: LiveSearch, carried: dict[Setting, float]) -> tuple[list[Se
 
 
 def test_the_papers_search_climbs_while_more_is_carried_on_rungs_of_the_ladders() -> None:
-    carried = {(8, None): 0.4, (16, None): 0.5, (32, None): 0.7, (64, None): 0.6, (32, 1): 0.1, (32, 64): 0.8}
+    carried = {Setting(8): 0.4, Setting(16): 0.5, Setting(32): 0.7, Setting(64): 0.6}
+    carried |= {Setting(32, 1): 0.1, Setting(32, 64): 0.8}
     tried, found = searched(LiveSearch(scenario(), "deeprecsched"), carried)
     # 1, 2 and 4 stand for 8, and 2 to 8 for the threshold 1; 128 is the first that carries less than the best.
-    assert tried[:4] == [(8, None), (16, None), (32, None), (64, None)]
-    assert tried[4:7] == [(32, 1), (32, 64), (32, 128)]
-    assert found == (32, 64)
+    assert tried[:4] == [Setting(8), Setting(16), Setting(32), Setting(64)]
+    assert tried[4:7] == [Setting(32, 1), Setting(32, 64), Setting(32, 128)]
+    assert found == Setting(32, 64)
 
 
 def test_the_repositorys_search_goes_down_its_list_until_one_is_worse_than_the_one_before() -> None:
-    carried = {(512, None): 0.5, (384, None): 0.6, (256, None): 0.55, (384, 128): 0.3, (384, 192): 0.7}
+    carried = {Setting(512): 0.5, Setting(384): 0.6, Setting(256): 0.55}
+    carried |= {Setting(384, 128): 0.3, Setting(384, 192): 0.7}
     tried, found = searched(LiveSearch(scenario(), "deeprecsched-repository"), carried)
-    assert tried[:3] == [(512, None), (384, None), (256, None)]
-    assert tried[3:6] == [(384, 128), (384, 192), (384, 256)]
-    assert found == (384, 192)
+    assert tried[:3] == [Setting(512), Setting(384), Setting(256)]
+    assert tried[3:6] == [Setting(384, 128), Setting(384, 192), Setting(384, 256)]
+    assert found == Setting(384, 192)
 
 
 def test_a_trial_waits_for_the_backlog_and_its_last_windows_are_its_result() -> None:
@@ -83,7 +88,7 @@ def test_a_trial_waits_for_the_backlog_and_its_last_windows_are_its_result() -> 
         _, state = policy.predict(observation(load, p95=3.0 if step < 3 else 0.5), state)
     assert not state[0].results
     action, state = policy.predict(observation(0.4), state)
-    assert action.tolist() == [1, 12]  # the next rung
+    assert action.tolist() == [1, 12]  # the next level
     assert state[0].results[0].qps == pytest.approx(1.05 ** (-47 + 0.4 * 57), rel=1e-6)
 
 
@@ -104,10 +109,10 @@ def test_several_observations_are_so_many_searches_and_an_episodes_start_is_a_ne
 
 
 def test_settings_off_the_ladders_stand_for_their_nearest_rungs() -> None:
-    assert nearest(scenario(), (1, 1000)) == (8, 900)
-    assert nearest(scenario(), (11, None)) == (8, None)
-    assert nearest(scenario(), (12, 96)) == (16, 128)
-    assert nearest(scenario(accelerator=False), (700, 5)) == (512, None)
+    assert nearest(scenario(), Setting(1, 1000)) == Setting(8, 900)
+    assert nearest(scenario(), Setting(11)) == Setting(8)
+    assert nearest(scenario(), Setting(12, 96)) == Setting(16, 128)
+    assert nearest(scenario(accelerator=False), Setting(700, 5)) == Setting(512)
 
 
 @pytest.mark.parametrize("name", list(SEARCHES))
@@ -121,24 +126,26 @@ def test_a_search_settles_on_a_real_server_well_above_its_worst_setting(name: st
         seen, *_ = env.step(action)
     found = policy.found(state[0])
     assert found is not None
-    results = {(tried.batch_size, tried.threshold): tried.qps for tried in state[0].results}
+    results = {tried.setting: tried.qps for tried in state[0].results}
     assert results[found] > 0.8 * max(results.values())
     assert results[found] > min(results.values())
 
 
 def test_a_comparison_is_paired_and_names_what_was_settled_on(capsys: pytest.CaptureFixture[str]) -> None:
-    result = compare(scenario(accelerator=False), ["static", "deeprecsched", "random"], seeds=2, windows=600)
+    result = compare(
+        CAPACITY, scenario(accelerator=False), ["static", "deeprecsched", "random"], seeds=2, choices={"windows": 600}
+    )
     payload = result.to_json()
     json.dumps(payload, allow_nan=False)
     assert payload["reference_qps"] == 600
-    assert result.policies["static"].settings == [(125, None)] * 2  # 1000 items / 8 cores
-    assert result.policies["random"].settings == [None] * 2
+    assert [each.setting for each in result.policies["static"].episodes] == [Setting(125)] * 2  # 1000 items / 8 cores
+    assert [each.setting for each in result.policies["random"].episodes] == [None] * 2
     settled = result.policies["deeprecsched"]
-    assert all(setting is not None for setting in settled.settings)
+    assert all(each.setting is not None for each in settled.episodes)
     mine, theirs = settled.values("final_carried"), result.policies["static"].values("final_carried")
     ratio = payload["policies"]["deeprecsched"]["vs"]["static"]["ratio"]
     assert ratio == pytest.approx(math.sqrt(mine[0] * mine[1] / theirs[0] / theirs[1]))
-    again = compare(scenario(accelerator=False), ["deeprecsched"], seed=1, seeds=1, windows=600)
+    again = compare(CAPACITY, scenario(accelerator=False), ["deeprecsched"], seed=1, seeds=1, choices={"windows": 600})
     assert again.policies["deeprecsched"].episodes[0] == settled.episodes[1]
 
     with pytest.raises(SystemExit) as caught:
@@ -148,10 +155,11 @@ def test_a_comparison_is_paired_and_names_what_was_settled_on(capsys: pytest.Cap
 
 
 def test_an_episodes_figures_are_those_of_its_windows() -> None:
-    result = compare(scenario(), ["static"], seeds=1, windows=16).policies["static"]
+    result = compare(CAPACITY, scenario(), ["static"], seeds=1, choices={"windows": 16}).policies["static"]
     env = CapacityEnv(result.prepared.scenario)
     env.windows = 16
-    assert run_episode(env, result.prepared, 0) == result.episodes[0]
+    again = run_episode(env, result.prepared.policy, 0, "test")
+    assert capacity.CAPACITY.measure(again, result.prepared) == result.episodes[0]
     seen, info = env.reset(seed=0, options={"split": "test"})
     rewards, loads = [], []
     for _ in range(16):
@@ -174,10 +182,10 @@ def test_agents_are_compared_where_they_were_trained_and_nowhere_else(tmp_path: 
         data = day_scenario() if env == "serving" else scenario()
         trained = train(TrainSettings(scenario=data, env=env, hyperparams=parameters), tmp_path / env)
     assert trained.best["not_carried"] == pytest.approx(1.0 - trained.best["carried"])
-    found = compare(scenario(), [str(tmp_path / "capacity")], seeds=1, windows=2)
+    found = compare(CAPACITY, scenario(), [str(tmp_path / "capacity")], seeds=1, choices={"windows": 2})
     assert found.policies[str(tmp_path / "capacity")].episodes[0].reward >= 0.0
     with pytest.raises(InputError, match="was trained in DeepRec/Serving-v1, not in DeepRec/Capacity-v0"):
-        compare(scenario(), [str(tmp_path / "serving")], seeds=1, windows=2)
+        compare(CAPACITY, scenario(), [str(tmp_path / "serving")], seeds=1, choices={"windows": 2})
 
 
 @pytest.mark.parametrize(
@@ -188,13 +196,14 @@ def test_agents_are_compared_where_they_were_trained_and_nowhere_else(tmp_path: 
         ({"policies": ["rate-oracle"]}, "policy"),
         ({"policies": ["nobody"]}, "policy"),
         ({"seeds": 0}, "seeds"),
-        ({"windows": 0}, "windows"),
+        ({"choices": {"windows": 0}}, "windows"),
+        ({"choices": {"traffic": "flash"}}, "traffic"),
         ({"seed": -1}, "seed"),
     ],
 )
 def test_bad_comparisons_are_refused(change: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError) as caught:
-        compare(scenario(), **{"policies": ["static"]} | change)
+        compare(CAPACITY, scenario(), **{"policies": ["static"]} | change)
     assert caught.value.field == field
 
 

@@ -9,12 +9,14 @@ from deeprec_env import Scenario, load_scenario
 from deeprec_env.envs import ServingEnv
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.policies.adaptive.load_table import LEVELS, LoadTablePolicy, find_load_table
-from deeprec_env.policies.base import Prepared
-from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean, run_policy
+from deeprec_env.policies.base import TunedPolicy
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.policy_capacity import policy_capacities
-from deeprec_env.policies.fixed.refine import ladder_settings, largest_rates, leaders
+from deeprec_env.policies.fixed.refine import leaders, saturation_rates
+from deeprec_env.scenario.setting import Setting
 
-SPLIT, WHOLE = (4, None), (16, None)
+SPLIT, WHOLE = Setting(4), Setting(16)
 
 
 def crossing_scenario(**changes: Any) -> Scenario:
@@ -95,13 +97,13 @@ def test_many_observations_are_many_single_ones(scenario: Scenario) -> None:
 
 def test_the_table_beats_every_fixed_setting_and_holds_the_capacity(scenario: Scenario) -> None:
     table = table_of(scenario)
-    prepared = Prepared(LoadTablePolicy(table), table.scenario, 0)
+    prepared = TunedPolicy(LoadTablePolicy(table), table.scenario, 0)
     env = ServingEnv(prepared.scenario, engine="compiled")
     adaptive = [day_metrics(run_policy(env, prepared.policy, seed, "validation"), scenario) for seed in range(4)]
     days = DayRuns(scenario, day_metrics, seeds=range(4), split="validation", engine="compiled")
     fixed = min(geometric_mean([day.p95_hourly_s for day in days.fixed(setting)]) for setting in (SPLIT, WHOLE))
     assert geometric_mean([day.p95_hourly_s for day in adaptive]) < fixed
-    whole = Prepared(prepared.policy, scenario, 0, WHOLE)
+    whole = TunedPolicy(prepared.policy, scenario, 0, WHOLE)
     capacity, base = (policy_capacities(each, [0], queries=4000)[0] for each in (prepared, whole))
     assert capacity == pytest.approx(base, rel=0.03)
 
@@ -132,7 +134,7 @@ def test_leaders_are_the_lowest_after_every_round() -> None:
 
 
 def test_largest_rates_cover_the_ladders(scenario: Scenario) -> None:
-    rates = largest_rates(scenario)
-    assert list(rates) == ladder_settings(scenario) == [SPLIT, WHOLE]
+    rates = saturation_rates(scenario)
+    assert list(rates) == scenario.settings() == [SPLIT, WHOLE]
     assert rates[SPLIT] == pytest.approx(4 / 0.0028, rel=1e-3)
     assert rates[WHOLE] == pytest.approx(4 / 0.0019, rel=1e-3)

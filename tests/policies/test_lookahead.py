@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 
 from deeprec_env import InputError, Scenario
 from deeprec_env.envs import ServingEnv
+from deeprec_env.envs.serving_task import GivenTraffic, ServingTask
+from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.policies.adaptive.load_table import LoadTablePolicy, find_load_table
-from deeprec_env.policies.base import Watcher
-from deeprec_env.policies.evaluation.day_metrics import day_metrics, geometric_mean, run_policy
+from deeprec_env.policies.base import PrivilegedPolicy
+from deeprec_env.policies.evaluation.day_metrics import day_metrics, geometric_mean
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.privileged.hindsight import Hindsight
 from deeprec_env.policies.privileged.lookahead import LookAhead
 from deeprec_env.policies.privileged.rate_oracle import RateOracle
@@ -61,39 +65,89 @@ def test_the_references_are_deterministic(scenario: Scenario, table: Any) -> Non
         assert actions(make(), ServingEnv(scenario, engine="compiled"), 3) == first
 
 
-def with_another_future(env: ServingEnv, from_s: float) -> None:
-    """Let the environment's next episode meet the same queries before `from_s`, and half as many larger gaps behind."""
-    drawn = env.traffic
+class OtherFuture(ServingTask):
+    """Meets the same queries before `from_s`, and then a third as many at other times, of other sizes."""
 
-    def traffic() -> Traffic:
-        true = drawn()
-        known = int(np.searchsorted(true.arrival_s, from_s))
-        return Traffic(
-            np.concatenate([true.arrival_s[:known], np.sort(true.arrival_s[known:][::3] * 0.5 + 0.5 * 2.4)]),
-            np.concatenate([true.items[:known], true.items[known:][::3]]),
-            true.noise_key,
-        )
+    def __init__(self, scenario: Scenario, from_s: float) -> None:
+        super().__init__(scenario, "tail")
+        self._from_s = from_s
 
-    env.traffic = traffic  # type: ignore[method-assign]
+    def open(self, seed: int, split: str, episode: int, windows: int) -> GivenTraffic:
+        true = super().open(seed, split, episode, windows).start()
+        known = int(np.searchsorted(true.arrival_s, self._from_s))
+        later_s = np.sort(true.arrival_s[known:][::3] * 0.5 + 0.5 * windows * self.interval_s)
+        arrival_s = np.concatenate([true.arrival_s[:known], later_s])
+        items = np.concatenate([true.items[:known], true.items[known:][::3] + 8])
+        return GivenTraffic(Traffic(arrival_s, items, true.noise_key), self.windows)
 
 
-@pytest.mark.parametrize("window", [0, 5, 11, 14])
-def test_the_rate_oracle_does_not_see_the_draws(scenario: Scenario, table: Any, window: int) -> None:
-    costs: dict[str, list[Any]] = {"oracle": [], "hindsight": []}
+def goes_by_the_draws(make: Callable[[], LookAhead], scenario: Scenario, window: int) -> bool:
+    """Whether a reference, asked at a window's start, tries or does something else when other queries are to come."""
+    answers, arrivals_s = [], []
     for changed in (False, True):
         env = ServingEnv(scenario, engine="compiled")
+        from_s = window * env.interval_s
         if changed:
-            with_another_future(env, window * env.interval_s)
+            env._task = OtherFuture(scenario, from_s)
         observation, _ = env.reset(seed=2, options={"split": "validation"})
         for _ in range(window):
             observation, *_ = env.step(np.array(SPLIT))
-        for name, policy in (("oracle", RateOracle(table, 0)), ("hindsight", Hindsight(table))):
-            policy.watch(env)
-            future = policy.future(window, window + 3)
-            action, _ = policy.predict(observation)
-            costs[name].append((action.tolist(), future.sha256()))
-    assert costs["oracle"][0] == costs["oracle"][1]
-    assert costs["hindsight"][0][1] != costs["hindsight"][1][1]
+        policy = make()
+        policy.watch(env)
+        action, _ = policy.predict(observation)
+        answers.append((action.tolist(), policy.future(window, window + 3).sha256()))
+        for _ in range(window, env.windows):
+            env.step(np.array(SPLIT))
+        arrivals_s.append(env.finish().arrival_s)
+    known, known_too = (arrival_s[arrival_s < from_s].tolist() for arrival_s in arrivals_s)
+    assert known == known_too
+    assert len(arrivals_s[0]) > len(arrivals_s[1])  # the node itself met the other future
+    return answers[0] != answers[1]
+
+
+class PeekingOracle(RateOracle):
+    """Draws its futures afresh, but only as many queries as will come."""
+
+    def watch(self, env: TrafficEnv) -> None:
+        super().watch(env)
+        self._traffic = env.traffic()
+
+    def future(self, window: int, until: int) -> Traffic:
+        drawn = super().future(window, until)
+        ends_s = np.array([window, until]) * self._interval_s
+        begin, end = np.searchsorted(self._traffic.arrival_s, ends_s).tolist()
+        return drawn.part(0, min(end - begin, len(drawn.items)))
+
+
+class TwoFacedOracle(RateOracle):
+    """Tries honest futures, and then acts by the draws."""
+
+    def watch(self, env: TrafficEnv) -> None:
+        super().watch(env)
+        self._traffic = env.traffic()
+
+    def predict(self, *arguments: Any, **more: Any) -> tuple[Any, Any]:
+        super().predict(*arguments, **more)
+        following = self._traffic.items[self._engine.arrived]
+        return np.array(SPLIT if following == 16 else WHOLE), None
+
+
+WINDOWS = [0, 5, 11, 14]
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_rate_oracle_does_not_see_the_draws(scenario: Scenario, table: Any, window: int) -> None:
+    assert not goes_by_the_draws(lambda: RateOracle(table, 0), scenario, window)
+
+
+@pytest.mark.parametrize("make", [PeekingOracle, TwoFacedOracle])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_an_oracle_that_cheats_would_be_noticed(make: Any, scenario: Scenario, table: Any, window: int) -> None:
+    assert goes_by_the_draws(lambda: make(table, 0), scenario, window)
+
+
+def test_hindsight_goes_by_the_draws(scenario: Scenario, table: Any) -> None:
+    assert all(goes_by_the_draws(lambda: Hindsight(table), scenario, window) for window in WINDOWS)
 
 
 def test_hindsight_looks_at_what_will_come(scenario: Scenario, table: Any) -> None:
@@ -139,8 +193,8 @@ def test_looking_ahead_beats_the_table(scenario: Scenario, table: Any) -> None:
 
 
 def test_only_the_references_watch_and_they_need_the_compiled_engine(scenario: Scenario, table: Any) -> None:
-    assert isinstance(RateOracle(table, 0), Watcher)
-    assert not isinstance(LoadTablePolicy(table), Watcher)
+    assert isinstance(RateOracle(table, 0), PrivilegedPolicy)
+    assert not isinstance(LoadTablePolicy(table), PrivilegedPolicy)
     env = ServingEnv(scenario, engine="asyncio")
     env.reset(seed=0)
     with pytest.raises(InputError, match=r"engine.*use compiled"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ def test_a_run_goes_on_where_it_ended(two_cells: None, tmp_path: Path, monkeypat
     PaperRun(tmp_path, ["dlrm-rmc1"], 0).run(told, processes=1)
     for content, message in (
         (whole.replace(b"seed 0", b"seed 1"), "another seed"),
+        (re.sub(rb", sources \w+", b", sources 0", whole), "another version of the code"),
         (whole.replace(b"dlrm-rmc1,cpu,high,full,static,150", b"dlrm-rmc1,cpu,high,full,static,much"), "damaged"),
     ):
         run.csv.write_bytes(content)

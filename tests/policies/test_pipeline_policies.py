@@ -10,17 +10,21 @@ import pytest
 from deeprec_env import InputError, Scenario, load_scenario
 from deeprec_env.cli.main import main
 from deeprec_env.envs import PipelineEnv
+from deeprec_env.envs.environments import PIPELINE
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.pipeline_day import with_pipeline_day
+from deeprec_env.envs.pipeline_task import PIPELINE_CONTROLS
 from deeprec_env.policies.adaptive.degrade import DegradePolicy, DegradeRule
 from deeprec_env.policies.adaptive.plan_table import STEP, PlanTablePolicy, best_by_load
-from deeprec_env.policies.base import FixedPolicy, Prepared, Progress
-from deeprec_env.policies.evaluation.day_metrics import DayRuns, run_policy
-from deeprec_env.policies.evaluation.pipeline_episodes import compare, print_comparison
-from deeprec_env.policies.evaluation.pipeline_policies import POLICIES, PipelineTuning, prepare
-from deeprec_env.policies.evaluation.plan_metrics import action_of, front, mean_goodput, pipeline_day
+from deeprec_env.policies.base import FixedPolicy, Progress, TunedPolicy
+from deeprec_env.policies.evaluation.comparison import compare, print_comparison
+from deeprec_env.policies.evaluation.day_metrics import DayRuns
+from deeprec_env.policies.evaluation.episodes import run_policy
+from deeprec_env.policies.evaluation.pipeline_policies import POLICIES, PipelineTuning
+from deeprec_env.policies.evaluation.plan_metrics import front, mean_goodput, pipeline_day
 from deeprec_env.policies.fixed.best_plan import best_plan, plans_of_quality
 from deeprec_env.policies.fixed.tune import TuneOptions
+from deeprec_env.scenario.setting import Setting
 from tests.conftest import plans_day
 
 FEW = TuneOptions(queries=1100, days=2)
@@ -64,18 +68,13 @@ def test_a_days_metrics_are_those_of_its_records(scenario: Scenario) -> None:
 
 def test_the_best_plan_is_the_best_of_all_settings_and_keeps_to_its_floor(scenario: Scenario) -> None:
     days = DayRuns(scenario, pipeline_day, seeds=[0, 1], split="validation", engine="compiled")
-    every = [
-        (size, limit, plan)
-        for plan in range(4)
-        for size in scenario.control.batch_sizes
-        for limit in scenario.thresholds
-    ]
+    every = [setting.replace(plan=plan) for plan in range(4) for setting in scenario.settings()]
     found = best_plan(scenario, range(4), days, lambda what: None)
     assert mean_goodput(days.fixed(found)) == max(mean_goodput(days.fixed(setting)) for setting in every)
     assert days.queries_used == len(every) * sum(day.queries for day in days.fixed(found))
-    assert found[2] == 2  # the others drown
+    assert found.plan == 2  # the others drown
     assert plans_of_quality(scenario, 0.9) == [0, 1]
-    assert best_plan(scenario, [0, 1], days, lambda what: None)[2] in (0, 1)
+    assert best_plan(scenario, [0, 1], days, lambda what: None).plan in (0, 1)
     for floor in (-0.1, 1.1):
         with pytest.raises(InputError, match="quality_floor"):
             plans_of_quality(scenario, floor)
@@ -94,18 +93,20 @@ def test_degrading_steps_down_above_its_threshold_and_back_well_below() -> None:
 
 
 def test_the_load_table_holds_the_best_setting_of_every_level(scenario: Scenario) -> None:
-    settings = [(32, 20, 0), (32, None, 1), (32, None, 2)]
+    settings = [Setting(32, 20, 0), Setting(32, None, 1), Setting(32, None, 2)]
     by_load, used = best_by_load(scenario, settings, highest=1.0, queries=1100, seed=0, engine="compiled")
     assert len(by_load) == 20
     assert used == 20 * 3 * 2100
-    plans = [setting[2] for setting in by_load]
+    plans = [setting.plan for setting in by_load]
     assert plans == sorted(plans)  # the more load, the cheaper
     assert set(plans) == {0, 1, 2} or set(plans) == {0, 2}
     policy = PlanTablePolicy(scenario, by_load, 1.0)
     for level, setting in enumerate(by_load, start=1):
         action, _ = policy.predict(observation(offered=(level - 0.5) * STEP))
-        assert tuple(action) == action_of(scenario, setting)
-    assert policy.at(np.array([0.0, 9.0])).tolist() == [list(action_of(scenario, by_load[each])) for each in (0, -1)]
+        assert tuple(action) == scenario.action(setting, PIPELINE_CONTROLS)
+    assert policy.at(np.array([0.0, 9.0])).tolist() == [
+        list(scenario.action(by_load[each], PIPELINE_CONTROLS)) for each in (0, -1)
+    ]
     ahead = PlanTablePolicy(scenario, by_load, 1.5)
     change = plans.index(2) * STEP
     assert policy.predict(observation(offered=change * 0.8))[0][0] != 2
@@ -114,8 +115,8 @@ def test_the_load_table_holds_the_best_setting_of_every_level(scenario: Scenario
 
 def test_every_policy_is_compared_on_the_same_days_and_seeing_ahead_pays(scenario: Scenario) -> None:
     told: list[str] = []
-    comparison = compare(scenario, list(POLICIES), seeds=3, options=FEW, progress=told.append)
-    assert any("rate-oracle: test day 2" in each for each in told)
+    comparison = compare(PIPELINE, scenario, list(POLICIES), seeds=3, options=FEW, progress=told.append)
+    assert any("rate-oracle: test episode 2" in each for each in told)
     goodput = {name: float(np.mean(result.values("goodput"))) for name, result in comparison.policies.items()}
     assert goodput["rate-oracle"] > max(goodput["best-fixed"], goodput["random"])
     assert goodput["best-fixed"] > goodput["best-fixed-iso"]
@@ -131,18 +132,18 @@ def test_every_policy_is_compared_on_the_same_days_and_seeing_ahead_pays(scenari
     assert versus["ratio"] > 1.0
     assert payload["policies"]["best-fixed-iso"]["tuning_queries"] < payload["policies"]["best-fixed"]["tuning_queries"]
     assert payload["policies"]["random"]["tuning_queries"] == 0
-    again = compare(scenario, ["rate-oracle", "random"], seeds=2, options=FEW)
-    assert again.policies["rate-oracle"].days == comparison.policies["rate-oracle"].days[:2]
-    assert again.policies["random"].days == comparison.policies["random"].days[:2]
+    again = compare(PIPELINE, scenario, ["rate-oracle", "random"], seeds=2, options=FEW)
+    assert again.policies["rate-oracle"].episodes == comparison.policies["rate-oracle"].episodes[:2]
+    assert again.policies["random"].episodes == comparison.policies["random"].episodes[:2]
 
 
-def third_plan(scenario: Scenario, options: TuneOptions, progress: Progress) -> Prepared:
-    return Prepared(FixedPolicy(2, 0, 0), scenario, 7)
+def third_plan(scenario: Scenario, options: TuneOptions, progress: Progress) -> TunedPolicy:
+    return TunedPolicy(FixedPolicy(2, 0, 0), scenario, 7)
 
 
 def test_a_policy_of_the_users_own_is_compared_by_its_name(scenario: Scenario) -> None:
     name = f"{__name__}:third_plan"
-    comparison = compare(scenario, [name, "best-fixed"], seeds=1, options=FEW)
+    comparison = compare(PIPELINE, scenario, [name, "best-fixed"], seeds=1, options=FEW)
     assert comparison.to_json()["policies"][name]["tuning_queries"] == 7
     assert comparison.policies[name].values("quality") == pytest.approx([0.7])
 
@@ -150,9 +151,12 @@ def test_a_policy_of_the_users_own_is_compared_by_its_name(scenario: Scenario) -
 def test_the_oracle_needs_an_engine_that_can_be_copied(scenario: Scenario) -> None:
     slow = TuneOptions(queries=1100, days=1, engine="asyncio")
     with pytest.raises(InputError, match="rate-oracle"):
-        prepare("rate-oracle", PipelineTuning(scenario, slow))
-    both = [compare(scenario, ["degrade"], seeds=1, options=each) for each in (slow, TuneOptions(queries=1100, days=1))]
-    assert both[0].policies["degrade"].days == both[1].policies["degrade"].days
+        POLICIES["rate-oracle"](PipelineTuning(PIPELINE, scenario, slow))
+    both = [
+        compare(PIPELINE, scenario, ["degrade"], seeds=1, options=each)
+        for each in (slow, TuneOptions(queries=1100, days=1))
+    ]
+    assert both[0].policies["degrade"].episodes == both[1].policies["degrade"].episodes
 
 
 @pytest.mark.parametrize(
@@ -163,12 +167,12 @@ def test_the_oracle_needs_an_engine_that_can_be_copied(scenario: Scenario) -> No
         ({"policies": []}, "policies"),
         ({"policies": ["random", "random"]}, "policies"),
         ({"policies": ["grid-day"]}, "policy"),
-        ({"quality_floor": 2.0}, "quality_floor"),
+        ({"choices": {"quality_floor": 2.0}}, "quality_floor"),
     ],
 )
 def test_bad_arguments_are_refused(scenario: Scenario, arguments: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError, match=field):
-        compare(**{"scenario": scenario, "policies": ["random"], "options": FEW} | arguments)
+        compare(PIPELINE, **{"scenario": scenario, "policies": ["random"], "options": FEW} | arguments)
 
 
 def test_the_command_prints_the_table_or_json(
@@ -204,7 +208,9 @@ def test_the_command_prints_the_table_or_json(
 
 
 def test_the_table_names_what_was_chosen(scenario: Scenario, capsys: pytest.CaptureFixture[str]) -> None:
-    print_comparison(compare(scenario, ["best-fixed", "degrade", "load-table"], seeds=2, options=FEW), "small")
+    print_comparison(
+        compare(PIPELINE, scenario, ["best-fixed", "degrade", "load-table"], seeds=2, options=FEW), "small"
+    )
     out = capsys.readouterr().out
     assert "rough, B " in out
     assert "p95 > " in out

@@ -3,16 +3,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from deeprec_env import InputError, Scenario, find_capacity, load_scenario
 from deeprec_env.envs import ServingEnv
+from deeprec_env.envs.environments import SERVING
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
-from deeprec_env.policies.base import FixedPolicy, Prepared, fixed
+from deeprec_env.policies.base import FixedPolicy, TunedPolicy, fixed
 from deeprec_env.policies.evaluation import paired
-from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean, run_policy
-from deeprec_env.policies.evaluation.days import evaluate
+from deeprec_env.policies.evaluation.comparison import compare
+from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics, geometric_mean
+from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.policy_capacity import policy_capacities
 from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
 from deeprec_env.policies.fixed.deeprecsched_repository import LiveTuner, RepositoryOptions
@@ -37,11 +41,11 @@ def scenario() -> Scenario:
 
 
 def test_static_spreads_the_largest_query_over_the_cores() -> None:
-    assert static_setting(load_scenario("dlrm-rmc1")) == (25, None)
+    assert static_setting(load_scenario("dlrm-rmc1")) == Setting(25)
 
 
 def test_fixed_policies_act_for_one_observation_or_many(scenario: Scenario) -> None:
-    prepared = fixed(scenario, (48, 300))
+    prepared = fixed(scenario, Setting(48, 300))
     assert prepared.scenario.control.batch_sizes == (8, 32, 48, 128, 512, 1000)
     assert prepared.scenario.thresholds == (128, 300, 512, None)
     one, _ = prepared.policy.predict(np.zeros(14, dtype=np.float32))
@@ -62,11 +66,45 @@ def test_a_fixed_policy_in_the_environment_is_the_fixed_run(scenario: Scenario) 
 
 def test_random_is_seeded(scenario: Scenario) -> None:
     observation = np.zeros(14, dtype=np.float32)
-    rungs = len(scenario.control.batch_sizes), len(scenario.thresholds)
-    draws = [[RandomPolicy(rungs, 3).predict(observation)[0].tolist() for _ in range(2)] for _ in range(2)]
-    assert draws[0] == draws[1]
-    several, _ = RandomPolicy(rungs, 3).predict(np.zeros((50, 14), dtype=np.float32))
-    assert several.max(axis=0).tolist() == [4, 2]
+    levels = len(scenario.control.batch_sizes), len(scenario.thresholds)
+
+    def draws(seed: int, count: int) -> list[list[int]]:
+        policy, state, actions = RandomPolicy(gym.spaces.MultiDiscrete(levels), seed), None, []
+        for _ in range(count):
+            action, state = policy.predict(observation, state)
+            actions.append(action.tolist())
+        return actions
+
+    assert draws(3, 60) == draws(3, 60) != draws(4, 60)
+    counts = [
+        np.bincount(column, minlength=length) for column, length in zip(np.array(draws(3, 900)).T, levels, strict=True)
+    ]
+    assert [len(count) for count in counts] == list(levels)
+    assert all(chisquare(count).pvalue > 1e-4 for count in counts)
+
+
+def test_random_is_the_same_on_the_same_day_whatever_ran_before(scenario: Scenario) -> None:
+    env, policy = ServingEnv(scenario), RandomPolicy(gym.spaces.MultiDiscrete((5, 3)), 3)
+    first = run_policy(env, policy, 7, "test")
+    other = run_policy(env, policy, 8, "test")
+    again = run_policy(env, policy, 7, "test")
+    assert again.completion_s.tobytes() == first.completion_s.tobytes()
+    settings = [[*zip(day.batch_size.tolist(), day.threshold.tolist(), strict=True)] for day in (first, other)]
+    assert len(set(settings[0])) > 5
+    assert settings[0][0] == settings[1][0]
+    assert list(dict.fromkeys(settings[0])) != list(dict.fromkeys(settings[1]))
+
+
+def test_random_acts_in_many_environments_as_in_each(scenario: Scenario) -> None:
+    policy, rng = RandomPolicy(gym.spaces.MultiDiscrete((5, 3)), 3), np.random.default_rng(0)
+    steps = rng.random((4, 3, 14), dtype=np.float32)  # (windows, environments, fields)
+    starts = np.array([[True] * 3, [False] * 3, [False, True, False], [False] * 3])
+    together, apart = None, [None] * 3
+    for seen, start in zip(steps, starts, strict=True):
+        actions, together = policy.predict(seen, together, start)
+        for i in range(3):
+            one, apart[i] = policy.predict(seen[i], apart[i], start[i : i + 1])
+            assert one.tolist() == actions[i].tolist()
 
 
 def test_day_metrics_are_over_all_queries_by_the_hour_of_their_arrival(scenario: Scenario) -> None:
@@ -106,13 +144,13 @@ def test_the_papers_climb_leaves_the_ladder_and_stops_behind_the_fall(scenario: 
     found = find_setting(cpu_only, "deeprecsched", OPTIONS, heard.append)
     tried = [int(line.split()[-1]) for line in heard]
     assert tried == [min(2**power, 1000) for power in range(1, len(tried) + 1)]
-    assert found.setting[0] in (1, *tried)
-    assert found.setting[1] is None
+    assert found.setting.batch_size in (1, *tried)
+    assert found.setting.threshold is None
 
 
 def test_the_live_tuner_settles_where_p95_meets_the_target(scenario: Scenario) -> None:
     tuner = LiveTuner(scenario, RepositoryOptions(), seed=0)
-    qps = 1 / tuner.median_gap_s(64, None)
+    qps = 1 / tuner.median_gap_s(Setting(64))
     capacity = find_capacity(scenario, batch_size=64, threshold=None, queries=20_000).p95_only_qps
     assert qps == pytest.approx(capacity, rel=0.15)  # p95 of 64 samples: 17 % standard deviation a window
     assert tuner.queries_used >= 128 * 64
@@ -122,24 +160,22 @@ def test_grid_day_minimises_the_day_metric_on_validation_days(scenario: Scenario
     found = find_setting(scenario, "grid-day", OPTIONS, QUIET)
     days = DayRuns(scenario, day_metrics, seeds=[0], split="validation", engine="asyncio")
     every = {
-        (size, threshold): geometric_mean([day.p95_hourly_s for day in days.fixed((size, threshold))])
-        for size in scenario.control.batch_sizes
-        for threshold in scenario.thresholds
+        setting: geometric_mean([day.p95_hourly_s for day in days.fixed(setting)]) for setting in scenario.settings()
     }
     assert every[found.setting] == min(every.values())
 
 
 def test_capacity_meter_remembers(scenario: Scenario) -> None:
     meter = CapacityMeter(scenario, queries=2000, seed=0, engine="asyncio")
-    first = meter.capacity(64, None)
+    first = meter.capacity(Setting(64))
     used = meter.queries_used
-    assert meter.capacity(64, None) is first
+    assert meter.capacity(Setting(64)) is first
     assert meter.queries_used == used
-    assert meter.find((64, None), at_least=2 * first.qps).qps == 0.0
+    assert meter.find(Setting(64), at_least=2 * first.qps).qps == 0.0
 
 
 def test_evaluation_is_paired_and_complete(scenario: Scenario) -> None:
-    result = evaluate(scenario, ["static", "grid-day", "random"], seed=3, seeds=3, options=OPTIONS)
+    result = compare(SERVING, scenario, ["static", "grid-day", "random"], seed=3, seeds=3, options=OPTIONS)
     payload = result.to_json()
     assert payload["seeds"] == [3, 4, 5]
     assert set(payload["policies"]) == {"static", "grid-day", "random"}
@@ -151,13 +187,13 @@ def test_evaluation_is_paired_and_complete(scenario: Scenario) -> None:
     assert entry["score"] is None
     ratio = entry["vs"]["grid-day"]["ratio"]
     ours, theirs = (
-        geometric_mean([day.p95_hourly_s for day in result.policies[name].days]) for name in ("static", "grid-day")
+        geometric_mean([day.p95_hourly_s for day in result.policies[name].episodes]) for name in ("static", "grid-day")
     )
     assert ratio == pytest.approx(ours / theirs)
     assert ratio == pytest.approx(1 / payload["policies"]["grid-day"]["vs"]["static"]["ratio"])
     low, high = entry["vs"]["grid-day"]["ci"]
     assert low < ratio < high
-    again = evaluate(scenario, ["static"], seed=3, seeds=1, options=OPTIONS).to_json()
+    again = compare(SERVING, scenario, ["static"], seed=3, seeds=1, options=OPTIONS).to_json()
     assert again["policies"]["static"]["vs"] == {}
 
 
@@ -177,7 +213,7 @@ def test_scores_and_capacity_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "SMALLEST_GAIN", 0.01)  # so small a scenario leaves little to win
     scenario = crossing_scenario()
     names = ["grid-capacity", "grid-day", "load-table", "rate-oracle"]
-    entries = evaluate(scenario, names, seeds=2, options=OPTIONS).to_json()["policies"]
+    entries = compare(SERVING, scenario, names, seeds=2, options=OPTIONS).to_json()["policies"]
     assert entries["grid-day"]["score"] == 0.0
     assert entries["rate-oracle"]["score"] == pytest.approx(1.0)
     assert entries["rate-oracle"]["score_ci"] == pytest.approx((1.0, 1.0))
@@ -195,9 +231,9 @@ def test_scores_and_capacity_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     assert low < entries["grid-day"]["p95_hourly_ms"] < high
 
 
-def _options(prepared: Prepared) -> Any:
+def _options(prepared: TunedPolicy) -> Any:
     assert prepared.setting is not None
-    return {"batch_size": prepared.setting[0], "threshold": prepared.setting[1]}
+    return {"batch_size": prepared.setting.batch_size, "threshold": prepared.setting.threshold}
 
 
 @pytest.mark.parametrize("name", policy_names())
@@ -210,13 +246,13 @@ def test_unknown_names_are_refused(scenario: Scenario) -> None:
     with pytest.raises(InputError, match="method"):
         tune(scenario, "guess", OPTIONS)
     with pytest.raises(InputError, match="policy"):
-        evaluate(scenario, ["guess"], seeds=1)
+        compare(SERVING, scenario, ["guess"], seeds=1)
     with pytest.raises(InputError, match=r"engine.*rate-oracle"):
-        evaluate(scenario, ["static", "rate-oracle"], seeds=1, options=TuneOptions(engine="asyncio"))
+        compare(SERVING, scenario, ["static", "rate-oracle"], seeds=1, options=TuneOptions(engine="asyncio"))
     with pytest.raises(InputError, match="each policy once"):
-        evaluate(scenario, ["static", "static"], seeds=1)
+        compare(SERVING, scenario, ["static", "static"], seeds=1)
     with pytest.raises(InputError, match="seeds"):
-        evaluate(scenario, ["static"], seeds=0)
+        compare(SERVING, scenario, ["static"], seeds=0)
     with pytest.raises(InputError, match="queries"):
         TuneOptions(queries=5)
     assert set(METHODS) < set(policy_names())
@@ -228,9 +264,8 @@ def test_grid_capacity_is_exhaustive_up_to_noise(scenario: Scenario) -> None:
     found = find_setting(scenario, "grid", TuneOptions(queries=20_000), heard.append)
     assert found == find_setting(scenario, "grid-capacity", TuneOptions(queries=20_000), QUIET)
     every = {
-        (size, limit): find_capacity(scenario, batch_size=size, threshold=limit, queries=40_000, p95_only=False)
-        for size in scenario.control.batch_sizes
-        for limit in scenario.thresholds
+        setting: find_capacity(scenario.with_setting(setting), queries=40_000, p95_only=False)
+        for setting in scenario.settings()
     }
     assert every[found.setting].qps >= 0.98 * max(capacity.qps for capacity in every.values())
     assert 20_000 < found.queries_used < sum(capacity.queries_used for capacity in every.values())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeprec_env.policies.base import FixedPolicy, Prepared
+from deeprec_env.policies.base import FixedPolicy, TunedPolicy
 from deeprec_env.policies.evaluation.policy_capacity import (
     PRECISION,
     RateMeter,
@@ -45,9 +45,9 @@ def test_the_load_is_averaged_over_the_settings_met() -> None:
     loads = [
         RateMeter(prepared, seed=0, queries=4000).probe(1200.0).load
         for prepared in (
-            Prepared(FixedPolicy(0, 0), SCENARIO, 0, (4, None)),
-            Prepared(FixedPolicy(1, 0), SCENARIO, 0, (16, None)),
-            Prepared(Alternating(), SCENARIO, 0),
+            TunedPolicy(FixedPolicy(0, 0), SCENARIO, 0, Setting(4)),
+            TunedPolicy(FixedPolicy(1, 0), SCENARIO, 0, Setting(16)),
+            TunedPolicy(Alternating(), SCENARIO, 0),
         )
     ]
     for load, size in zip(loads, (4, 16), strict=False):
@@ -57,16 +57,17 @@ def test_the_load_is_averaged_over_the_settings_met() -> None:
 
 def test_a_policy_that_overloads_half_the_time_may_hold_what_it_can_catch_up() -> None:
     split, whole, both = (
-        policy_capacities(Prepared(policy, SCENARIO, 0, setting), [0], queries=6000)[0]
+        policy_capacities(TunedPolicy(policy, SCENARIO, 0, setting), [0], queries=6000)[0]
         for policy, setting in (
-            (FixedPolicy(0, 0), (4, None)), (FixedPolicy(1, 0), (16, None)), (Alternating(), None),
+            (FixedPolicy(0, 0), Setting(4)), (FixedPolicy(1, 0), Setting(16)), (Alternating(), None),
         )
     )  # fmt: skip
     assert split < both < whole
 
 
 def test_overload_is_known_without_a_run() -> None:
-    fixed, adaptive = Prepared(FixedPolicy(0, 0), SCENARIO, 0, (4, None)), Prepared(FixedPolicy(0, 0), SCENARIO, 0)
+    fixed = TunedPolicy(FixedPolicy(0, 0), SCENARIO, 0, Setting(4))
+    adaptive = TunedPolicy(FixedPolicy(0, 0), SCENARIO, 0)
     assert RateMeter(fixed, seed=0, queries=2000).overloads(1430.0)
     assert not RateMeter(fixed, seed=0, queries=2000).overloads(1428.0)
     assert not RateMeter(adaptive, seed=0, queries=2000).overloads(1430.0)

@@ -56,7 +56,7 @@ def test_blocks_gzip_and_folders_of_days_hold_the_same(
     whole, _ = load(train_txt)
     folder = tmp_path / "days"
     folder.mkdir()
-    for day in range(12):  # day_10 is behind day_9
+    for day in range(12):  # day_10 is after day_9
         part = "\n".join(criteo_lines()[350 * day : 350 * (day + 1)]) + "\n"
         if day % 2:
             (folder / f"day_{day}").write_text(part, encoding="utf-8")

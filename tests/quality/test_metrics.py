@@ -25,7 +25,7 @@ def test_ndcg_by_hand() -> None:
     assert ndcg(lists, 4)[0] == pytest.approx(1.5 / ideal)
     assert ndcg(lists, 2)[0] == pytest.approx(1 / (1 + 1 / math.log2(3)))
     assert ndcg(lists, 4, ideal_clicks=2)[0] == pytest.approx(1.5 / (1 + 1 / math.log2(3)))
-    # What lies behind the end of a list gains nothing.
+    # What lies after the end of a list gains nothing.
     assert ndcg(lists, 64)[0] == pytest.approx(1.5 / sum(1 / math.log2(rank + 1) for rank in range(1, 65)))
 
 

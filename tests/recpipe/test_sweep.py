@@ -12,6 +12,7 @@ from deeprec_env.cli.main import main
 from deeprec_env.recpipe.design_space.cells import COLUMNS, Cell
 from deeprec_env.recpipe.design_space.space import Space, load_space, scenario_of, space_of
 from deeprec_env.recpipe.design_space.sweep import report, sweep, write_parquet
+from deeprec_env.sources import sources_digest
 from tests.recpipe.spaces import small_space, space, stage
 
 PAIRS = {
@@ -83,7 +84,11 @@ def test_a_table_of_other_assumptions_or_a_damaged_one_is_refused(
     for other, seed in ((found, 1), (pairs(queries=1600), 0), (pairs(contention=False), 0)):
         with pytest.raises(InputError, match="another seed, queries or assumptions"):
             sweep(other, tmp_path, seed=seed)
-    path.write_text(path.read_text().replace("50.0,", "fifty,", 1))
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole.replace(sources_digest(), "0123456789abcdef"), encoding="utf-8")
+    with pytest.raises(InputError, match="computed by another version of the code; remove it"):
+        sweep(found, tmp_path)
+    path.write_text(whole.replace("50.0,", "fifty,", 1), encoding="utf-8")
     with pytest.raises(InputError, match=r"cells.csv line 3: .* is damaged"):
         sweep(found, tmp_path)
     for options in ({"seed": -1}, {"workers": 0}):

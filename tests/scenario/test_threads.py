@@ -77,8 +77,8 @@ def test_a_scenario_with_servers_is_written_without_cores(both: Path) -> None:
     [
         ({"cores": 8, "servers": 8}, "node.cpu.servers: got 8; follows from cores and threads"),
         ({"servers": 8, "threads": 2}, "node.cpu.servers: got 8; follows from cores and threads"),
-        ({"threads": 2}, "threads 2 needs at least so many cores, got None"),
-        ({"cores": 1, "threads": 2}, "threads 2 needs at least so many cores, got 1"),
+        ({"threads": 2}, "threads 2 needs at least that many cores, got None"),
+        ({"cores": 1, "threads": 2}, "threads 2 needs at least that many cores, got 1"),
         ({"cores": 8, "threads": 4}, "threads: got 4; profile .* holds 1, 2 for toy"),
         ({"cores": 0}, "node.cpu.cores: got 0"),
         ({}, "node.cpu.servers: got None; is needed"),

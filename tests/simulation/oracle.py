@@ -45,7 +45,7 @@ def oracle(scenario: Scenario, traffic: Traffic, settings: list[Setting]) -> tup
 
     `settings[i]` is in force at query i's arrival.
     """
-    items = [items_by_stage(scenario, n, plan) for n, (_, _, plan) in zip(traffic.items, settings, strict=True)]
+    items = [items_by_stage(scenario, n, each.plan) for n, each in zip(traffic.items, settings, strict=True)]
     parts = [min(scenario.sub_batches, *(n for n in of_query if n > 0)) for of_query in items]
     left = [[time] * count for time, count in zip(traffic.arrival_s.tolist(), parts, strict=True)]
     stages = []
@@ -76,7 +76,7 @@ def _stage(
     ]
     started: dict[tuple[int, int], list[tuple[float, float]]] = {}
     for entered, query, sub_batch in sorted(due):
-        batch_size, threshold, plan = settings[query]
+        batch_size, threshold, plan = settings[query].batch_size, settings[query].threshold, settings[query].plan
         # The items dealt out one by one, as cards are.
         shares = [len(range(place, items[query], len(entry[query]))) for place in range(len(entry[query]))]
         offload = stage.accelerator is not None and threshold is not None and items[query] >= threshold

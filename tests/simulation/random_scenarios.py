@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from deeprec_env import Scenario, load_scenario
-from deeprec_env.scenario import Threshold
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import OwnLatency, queue
 

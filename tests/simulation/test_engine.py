@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deeprec_env import InputError, Scenario, simulate
+from deeprec_env import InputError, Scenario, load_scenario, simulate
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation import AsyncioEngine, Records
-from deeprec_env.simulation.engine import Engine
-from deeprec_env.simulation.engines import ENGINES, make_engine
+from deeprec_env.simulation.engine import Engine, ForkableEngine
+from deeprec_env.simulation.engines import ENGINES, FORK, STOP, engine_kind, make_engine
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
@@ -47,11 +47,11 @@ def test_engines_are_the_fcfs_recursion_to_the_bit_with_settings_that_change(
     engine.close()
     window = np.minimum(traffic.arrival_s // interval, len(chosen) - 1).astype(int)
     in_force = [chosen[index] for index in window]
-    assert list(zip(records.batch_size.tolist(), records.threshold.tolist(), strict=True)) == [
-        (size, np.inf if threshold is None else threshold) for size, threshold, _ in in_force
-    ]
+    assert [Setting.of(row) for row in records.setting] == in_force
+    assert records.batch_size.tolist() == [setting.batch_size for setting in in_force]
+    assert records.threshold.tolist() == [setting.numbers.threshold for setting in in_force]
     assert (records.plan is None) == (scenario.plans is None)
-    assert records.plan is None or records.plan.tolist() == [plan for _, _, plan in in_force]
+    assert records.plan is None or records.plan.tolist() == [setting.plan for setting in in_force]
     assert_same(records, *oracle(scenario, traffic, in_force))
 
 
@@ -119,18 +119,17 @@ def test_what_the_compiled_engine_cannot_do_names_the_one_that_can() -> None:
 
     with pytest.raises(InputError, match="use asyncio"):
         simulate(day_scenario(), queries=2000, engine="compiled", coroutines=[idle])
-    engine = make_engine(
-        queue(1, {"kind": "constant", "ms": 1}, 1.0), Traffic(np.ones(1), np.ones(1, int), 1), "compiled"
-    )
-    with pytest.raises(InputError, match="use asyncio"):
-        engine.run_until_completed(1)
+    with pytest.raises(InputError, match="can't stop after a completion, as my tuner needs; use asyncio"):
+        engine_kind("compiled", STOP, asker="my tuner")
+    with pytest.raises(InputError, match="can't be copied in mid-run; use compiled"):
+        engine_kind("asyncio", FORK)
+    assert isinstance(make_engine(load_scenario(day_scenario()), Traffic.nothing(), "compiled"), ForkableEngine)
 
 
 def test_bad_settings_are_refused_by_name() -> None:
     scenario = queue(1, {"kind": "constant", "ms": 1}, 1.0)
     engine = AsyncioEngine(scenario, QueryStream(scenario.workload, episode_seed(0)).draw(5))
-    for field, setting in (("batch_size", (0, None)), ("threshold", (4, 0)), ("threshold", (4, 64))):
-        with pytest.raises(InputError, match=field):
-            engine.control(setting)
+    with pytest.raises(InputError, match="threshold"):
+        engine.control(Setting(4, 64))
     with pytest.raises(InputError, match="pool"):
         engine.waiting("accelerator")

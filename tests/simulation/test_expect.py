@@ -35,8 +35,7 @@ def test_window_by_window_is_the_same_as_all_at_the_start(
         last = index + 1 == len(windows)
         end = len(traffic.items) if last else int(np.searchsorted(traffic.arrival_s, (index + 1) * INTERVAL_S))
         engine.expect(traffic.part(begin, end))
-        size, threshold, plan = allowed(scenario, setting)
-        engine.run_window(Setting(size, threshold, plan), index * INTERVAL_S, (index + 1) * INTERVAL_S)
+        engine.run_window(allowed(scenario, setting), index * INTERVAL_S, (index + 1) * INTERVAL_S)
         begin = end
     engine.drain()
     records = engine.records()

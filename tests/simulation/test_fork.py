@@ -49,7 +49,7 @@ def start(kind: str, qps: float) -> tuple[CompiledEngine, Traffic]:
 
 
 def rest(traffic: Traffic, begin: int) -> Traffic:
-    return Traffic(traffic.arrival_s[begin:], traffic.items[begin:], traffic.noise_key)
+    return traffic.part(begin, len(traffic.items))
 
 
 def as_bytes(records: Records) -> list[bytes]:
@@ -115,7 +115,7 @@ def test_queries_in_flight_go_on_as_they_are(kind: str) -> None:
     engine, _ = start(kind, 2000.0)
     engine.control(Setting(64, threshold(kind, 300)))
     engine.advance(0.02)
-    quiet = engine.fork(Traffic(np.empty(0), np.empty(0, dtype=np.int64), 0))
+    quiet = engine.fork(Traffic.nothing())
     assert quiet.arrived == engine.arrived
     assert quiet.first_known == np.flatnonzero(np.isinf(engine.records().completion_s))[0]
     quiet.drain()

@@ -45,6 +45,18 @@ def test_an_error_in_a_coroutine_reaches_the_caller() -> None:
     assert caught.group_contains(LookupError, match="my mistake")
 
 
+def test_an_error_of_a_coroutine_that_is_ended_reaches_the_caller() -> None:
+    async def untidy(node: AsyncioEngine) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise LookupError("my mistake")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        simulate(day_scenario(), queries=2000, coroutines=[untidy])
+    assert caught.group_contains(LookupError, match="my mistake")
+
+
 def test_a_coroutine_that_ends_leaves_the_run_alone() -> None:
     async def brief(node: AsyncioEngine) -> None:
         with anyio.move_on_after(0.2):

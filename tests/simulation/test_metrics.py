@@ -13,10 +13,10 @@ from deeprec_env import InputError, load_scenario, simulate
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation import AsyncioEngine, write_records
 from deeprec_env.simulation.intervals import quantile_interval
-from deeprec_env.simulation.offered_load import offered_load, pool_work
+from deeprec_env.simulation.offered_load import offered_load, service_demands
 from deeprec_env.simulation.records import RECORD_COLUMNS
+from deeprec_env.simulation.window_meter import WindowMeter, measure_window
 from deeprec_env.simulation.window_metrics import percentile, smallest
-from deeprec_env.simulation.windows import WindowMeter, measure_window
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
 
@@ -110,13 +110,13 @@ def test_offered_load_is_the_mean_work_of_a_query() -> None:
     sizes = scenario.workload.sizes.draw(rng, 200_000)
     loads = offered_load(scenario, 500.0, Setting(32, 256))
     small = sizes[sizes < 256]
-    work = np.ceil(small / 32) * 0.5e-3 + small * 0.05e-3
-    assert loads["cpu"] == pytest.approx(500 * work.sum() / 200_000 / 8, rel=0.01)
+    demand = np.ceil(small / 32) * 0.5e-3 + small * 0.05e-3
+    assert loads["cpu"] == pytest.approx(500 * demand.sum() / 200_000 / 8, rel=0.01)
     large = sizes[sizes >= 256]
     assert loads["accelerator"] == pytest.approx(500 * (1e-3 + 4e-6 * large).sum() / 200_000, rel=0.02)
-    (cpu, accelerator) = pool_work(scenario, Setting(32, 256))
+    (cpu, accelerator) = service_demands(scenario, Setting(32, 256))
     assert (cpu.label, accelerator.label) == ("cpu", "accelerator")
-    assert cpu.load(cpu.largest_qps) == pytest.approx(1.0)
+    assert cpu.load(cpu.saturation_qps) == pytest.approx(1.0)
 
 
 def test_quantile_intervals_cover_as_often_as_they_say() -> None:

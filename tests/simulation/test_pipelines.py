@@ -16,7 +16,7 @@ from deeprec_env.simulation import AsyncioEngine
 from deeprec_env.simulation.arrays import all_rows
 from deeprec_env.simulation.batched_nodes import BatchedNodes
 from deeprec_env.simulation.engines import ENGINES, make_engine
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.rates import PlannedRun
 from deeprec_env.simulation.simulate import run, with_options
 from deeprec_env.simulation.windows import Window
@@ -48,9 +48,9 @@ def changed(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (TWO_STAGES | changes).items() if value is not None}
 
 
-def lone_latency_s(data: dict[str, Any], setting: Setting) -> float:
+def lone_latency_s(data: dict[str, Any], setting: tuple[int, int | None, int]) -> float:
     """Latency of a query of 80 items that meets nobody; the same in both engines."""
-    scenario = load_scenario(data).with_setting(setting)
+    scenario = load_scenario(data).with_setting(Setting(*setting))
     traffic = Traffic(np.array([1.0]), np.array([80]), 3)
     found = {float(run(scenario, traffic, engine=name).latency_s[0]) for name in ENGINES}
     assert len(found) == 1
@@ -68,7 +68,9 @@ def lone_latency_s(data: dict[str, Any], setting: Setting) -> float:
         ((20, None, 2), 0.25 + 0.014),  # four requests of the other latency, on two cores; no second stage
     ],
 )
-def test_a_plan_says_how_many_items_enter_which_stage_and_how_long_they_take(setting: Setting, seconds: float) -> None:
+def test_a_plan_says_how_many_items_enter_which_stage_and_how_long_they_take(
+    setting: tuple[int, int | None, int], seconds: float
+) -> None:
     assert lone_latency_s(TWO_STAGES, setting) == pytest.approx(seconds)
 
 
@@ -101,13 +103,11 @@ def test_windows_are_the_same_in_both_engines_and_in_a_stack(
     if stack is not None:
         stack.start([traffic, traffic])
     for index, setting in enumerate(windows):
-        size, threshold, plan = allowed(scenario, setting)
-        span = (index * interval, (index + 1) * interval)
-        one, two = (engine.run_window(Setting(size, threshold, plan), *span) for engine in engines)
+        in_force, span = allowed(scenario, setting), (index * interval, (index + 1) * interval)
+        one, two = (engine.run_window(in_force, *span) for engine in engines)
         assert one == two
         if stack is not None:
-            settings = np.tile(Setting(size, threshold, plan).numbers, (2, 1))
-            rows = stack.run_window(settings, *(np.full(2, time_s) for time_s in span))
+            rows = stack.run_window(np.tile(in_force.numbers, (2, 1)), *(np.full(2, time_s) for time_s in span))
             assert [Window.of(row, len(scenario.stages)) for row in rows.tolist()] == [one] * 2
     for engine in engines:
         engine.close()
@@ -162,15 +162,11 @@ def test_a_planned_run_is_the_engines_run_at_any_rate(
     at_rate = run(scenario, traffic.at(arrival_s))
     assert planned.latency_s(arrival_s).tobytes() == at_rate.latency_s.tobytes()
     visits = np.zeros(len(traffic.items))
-    for work in pool_work(scenario, scenario.setting):
-        seconds, _ = planned.pool_seconds(work)
-        assert (seconds > 0).tolist() == planned.visits(work).tolist()
-        visits += planned.visits(work)
-    assert (visits == sum(n > 0 for n in scenario.planned_items[scenario.plan])).all()
-
-
-def scenario_setting(scenario: Scenario) -> Setting:
-    return scenario.control.batch_size, scenario.control.threshold, scenario.plan
+    for demand in service_demands(scenario, scenario.setting):
+        seconds, _ = planned.pool_seconds(demand)
+        assert (seconds > 0).tolist() == planned.visits(demand).tolist()
+        visits += planned.visits(demand)
+    assert (visits == sum(n > 0 for n in scenario.planned_items[scenario.setting.plan])).all()
 
 
 @pytest.mark.parametrize("plan", ["both", "rank", "rough"])
@@ -278,13 +274,13 @@ def test_capacity_is_that_of_the_plan() -> None:
 
 def test_the_start_plan_is_the_scenarios_and_stays_with_other_settings() -> None:
     scenario = load_scenario(changed(control={"plan": "rank", "batch_size": 9}))
-    assert scenario.plan == 1
-    assert with_options(scenario, batch_size=7).plan == 1
-    assert with_options(scenario, plan=2).plan == 2
+    assert scenario.setting.plan == 1
+    assert with_options(scenario, batch_size=7).setting.plan == 1
+    assert with_options(scenario, plan=2).setting.plan == 2
     traffic = QueryStream(scenario.workload, episode_seed(0)).draw(50)
     for name in ENGINES:
         engine = make_engine(scenario, traffic, name)
-        engine.control(Setting(5, None))
+        engine.control(scenario.setting.replace(batch_size=5))
         engine.drain()
         assert set(engine.records().plan.tolist()) == {1}
         engine.close()

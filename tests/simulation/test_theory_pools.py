@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deeprec_env import Scenario, load_scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.engines import ENGINES, make_engine
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import Traffic
 from tests.simulation.closed_forms import list_makespan
@@ -169,15 +169,15 @@ def test_mean_busy_servers_are_rate_times_service(engine: str, name: str) -> Non
 def test_the_largest_stable_rate_is_the_least_over_pools(name: str) -> None:
     system = SYSTEMS[name]
     (stage, kind), qps = system.busiest()
-    works = pool_work(system.at(1.0), Setting(system.batch_size, system.threshold))
-    least = min(works, key=lambda work: work.largest_qps)
+    demands = service_demands(system.at(1.0), Setting(system.batch_size, system.threshold))
+    least = min(demands, key=lambda demand: demand.saturation_qps)
     assert (least.stage, least.kind) == (f"s{stage}", kind)
-    assert least.largest_qps == pytest.approx(qps)
-    for work in works:
-        if (int(work.stage[1:]), work.kind) in system.work_s:
-            assert work.seconds_per_query == pytest.approx(system.mean_work_s(int(work.stage[1:]), work.kind))
+    assert least.saturation_qps == pytest.approx(qps)
+    for demand in demands:
+        if (int(demand.stage[1:]), demand.kind) in system.work_s:
+            assert demand.seconds_per_query == pytest.approx(system.mean_work_s(int(demand.stage[1:]), demand.kind))
         else:
-            assert work.seconds_per_query == 0.0
+            assert demand.seconds_per_query == 0.0
 
 
 @both_engines
@@ -185,11 +185,11 @@ def test_the_largest_stable_rate_is_the_least_over_pools(name: str) -> None:
 def test_the_backlog_grows_just_above_the_largest_stable_rate_and_not_just_below(engine: str, name: str) -> None:
     """Above it by e, e / (1 + e) of the work that came to the busiest pool is left at the end; below, next to none."""
     system, queries = SYSTEMS[name], {"asyncio": 6_000, "compiled": 60_000}[engine]
-    (stage, kind), largest_qps = system.busiest()
+    (stage, kind), saturation_qps = system.busiest()
 
     def left(load: float) -> tuple[float, float]:
         """Interval for the work left undone in the busiest pool when the last query arrives, as a share of the work."""
-        scenario = system.at(load * largest_qps)
+        scenario = system.at(load * saturation_qps)
         shares = np.empty(REPLICATIONS)
         for seed in range(REPLICATIONS):
             records = run(scenario, traffic(scenario, seed, queries), engine=engine)

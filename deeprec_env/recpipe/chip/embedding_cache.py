@@ -83,7 +83,7 @@ def hit_rate(rows: Ints, entries: int, policy: str = "fifo", *, warm: bool = Tru
 
 @compiled
 def _hits(rows: Ints, kinds: int, entries: int, renew: bool, warm: bool) -> int:
-    """Hits of the last pass. Lines are a doubly linked list from the next to go (behind `kinds`) to the newest."""
+    """Hits of the last pass. Lines are a doubly linked list from the next to go (after `kinds`) to the newest."""
     held = np.zeros(kinds, dtype=np.bool_)
     after = np.empty(kinds + 1, dtype=np.int64)
     before = np.empty(kinds + 1, dtype=np.int64)

@@ -77,7 +77,7 @@ def chip(design: str) -> Cost:
 
 
 def pool_power_w(unit: int, count: int, design: str = "reconfigurable") -> tuple[float, float]:
-    """`idle_w` and `busy_w` of a pool of `count` units of size `unit`: so many equal parts of the chip.
+    """`idle_w` and `busy_w` of a pool of `count` units of size `unit`: that many equal parts of the chip.
 
     Idle is leakage of the logic alone. Raises `InputError` for a unit size that does not exist, or more units than one
     chip has.
@@ -90,7 +90,7 @@ def pool_power_w(unit: int, count: int, design: str = "reconfigurable") -> tuple
 
 
 def energy_j(stages: Iterable[tuple[float, int]], design: str = "reconfigurable") -> float:
-    """Joules of a query that is busy for so many seconds on one unit of such a size, stage by stage."""
+    """Joules of a query that is busy for these seconds on one unit of that size, stage by stage."""
     busy_w, joules = chip(design).busy_w, 0.0
     for busy_s, unit in stages:
         _check(unit)

@@ -10,7 +10,7 @@ import numpy as np
 from deeprec_env.errors import InputError
 from deeprec_env.recpipe.design_space.space import Candidate, SpaceConfig, scenario_of
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.summary import warmup_queries
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
@@ -73,7 +73,7 @@ def run_cells(config: SpaceConfig, candidate: Candidate, rates_qps: Sequence[flo
     from deeprec_env.simulation.rates import PlannedRun  # compiled code: loaded when it is needed
 
     scenario = scenario_of(config, candidate)
-    bound = max(1.0 / work.largest_qps for work in pool_work(scenario, scenario.setting))
+    bound = max(1.0 / demand.saturation_qps for demand in service_demands(scenario, scenario.setting))
     planned = PlannedRun(scenario, unit)
     tails = planned.tails(np.asarray(rates_qps, dtype=np.float64), warmup_queries(len(planned))) * 1e3
     cells = []

@@ -173,7 +173,7 @@ def family(cell: Cell) -> str:
 
 
 def _spread(values: Sequence[float], count: int) -> list[float]:
-    """At most so many of the values, as evenly spread as can be, both ends among them."""
+    """At most `most` of the values, as evenly spread as can be, both ends among them."""
     if len(values) <= count:
         return list(values)
     return [values[round(index * (len(values) - 1) / (count - 1))] for index in range(count)]

@@ -15,7 +15,7 @@ from deeprec_env.files import replacing
 from deeprec_env.recpipe.design_space.config import load_pipeline
 
 _NARROWER = [(4096, 128), (3200, 128), (2048, 128), (1600, 128), (1024, 128)]
-"""Items of the first and second stage along the front of quality and load, behind 4096-512."""
+"""Items of the first and second stage along the front of quality and load, after 4096-512."""
 
 _ALTERNATIVES = [{"models": ["dim_4", "dim_32"], "items": list(items)} for items in _NARROWER]
 

@@ -16,13 +16,13 @@ from deeprec_env.recpipe.design_space.space import Candidate, Space, SpaceConfig
 from deeprec_env.recpipe.design_space.sweep import Progress, run_all, silent
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
-from deeprec_env.simulation.offered_load import pool_work
+from deeprec_env.simulation.offered_load import service_demands
 from deeprec_env.simulation.simulate import Result, simulate
 
 OBJECTIVES = ("p95", "capacity")
 
 SCREENED = 3
-"""Times as many pipelines as are asked for are looked at more closely, behind the first sight of all."""
+"""Times as many pipelines as are asked for are looked at more closely, after the first sight of all."""
 
 FINAL_QUERIES = 50_000
 _LOADS = (0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98)
@@ -150,7 +150,7 @@ def _check(config: SpaceConfig, quality: float, qps: float, objective: str, top:
 def _load(config: SpaceConfig, candidate: Candidate) -> float:
     """Load of the busiest pool at one query a second."""
     scenario = scenario_of(config, candidate)
-    return max(1.0 / work.largest_qps for work in pool_work(scenario, scenario.setting))
+    return max(1.0 / demand.saturation_qps for demand in service_demands(scenario, scenario.setting))
 
 
 def _choice(config: SpaceConfig, candidate: Candidate, qps: float, seed: int, *, capacity: bool = False) -> Choice:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from deeprec_env.cores import usable_cores
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, make_folder, replacing, replacing_path
 from deeprec_env.recpipe.design_space.cells import COLUMNS, KEY_COLUMNS, Cell, check_seed, run_cells, unit_traffic
 from deeprec_env.recpipe.design_space.pareto import front
 from deeprec_env.recpipe.design_space.space import Candidate, Space, SpaceConfig, scenario_of
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
+from deeprec_env.sources import check_header, with_sources
 
 Progress = Callable[[str, int], None]
 
@@ -28,14 +29,14 @@ def silent(what: str, done: int) -> None:
 class CellTable:
     """Cells in `folder`/cells.csv: whole rows are appended as they come, and those that are there are known.
 
-    Raises `InputError` for a table with other queries, seed or assumptions. A larger grid, or more rates, go on with
-    the same table. A last row that was cut off is dropped.
+    Raises `InputError` for a table with other queries, seed or assumptions, or computed by other code. A larger grid,
+    or more rates, go on with the same table. A last row that was cut off is dropped.
     """
 
     def __init__(self, config: SpaceConfig, folder: Path, seed: int) -> None:
         check_seed(seed)
         self.path = folder / "cells.csv"
-        self._header = f"# pipelines, seed {seed}, {_fingerprint(config)}"
+        self._header = with_sources(f"# pipelines, seed {seed}, {_fingerprint(config)}")
         make_folder("output", folder)
         check_writable("output", self.path)
         self.known: dict[tuple[tuple[str, ...], float], Cell] = {}
@@ -64,8 +65,8 @@ class CellTable:
     def _read(self) -> None:
         text = self.path.read_text(encoding="utf-8")
         lines = text.splitlines()
-        if not lines or lines[0] != self._header:
-            raise InputError("output", str(self.path), "holds a sweep with another seed, queries or assumptions")
+        otherwise = "holds a sweep with another seed, queries or assumptions"
+        check_header(self.path, lines[0] if lines else "", self._header, otherwise)
         whole = lines[2:] if text.endswith("\n") else lines[2:-1]
         for number, row in enumerate(csv.reader(whole), start=3):
             try:
@@ -148,7 +149,7 @@ def run_all(
         return run_cells(config, *task, unit)
 
     yield cells(pending[0])  # compiles, if need be, before several threads would
-    with ThreadPoolExecutor(workers or os.cpu_count()) as threads:
+    with ThreadPoolExecutor(workers or usable_cores()) as threads:
         try:
             yield from threads.map(cells, pending[1:])
         except BaseException:

@@ -62,5 +62,5 @@ def figure_8(folder: Path, seed: int) -> list[Row]:
 
 
 def name(device: str, stages: int) -> str:
-    """What a line of so many stages on a device is called."""
+    """What a line of n stages on a device is called."""
     return f"{device}, {stages} stage{'s' if stages > 1 else ''}"

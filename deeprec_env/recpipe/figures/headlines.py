@@ -48,14 +48,14 @@ PARTS = 4
 
 
 def highest_rate(line: Points, limit_ms: float) -> float:
-    """Where a line of (rate, p95) leaves a limit for good: linear behind the last point within it; 0 if none is."""
+    """Where a line of (rate, p95) leaves a limit for good: linear after the last point within it; 0 if none is."""
     within = [index for index, (_, p95_ms) in enumerate(line) if p95_ms <= limit_ms]
     if not within:
         return 0.0
-    (qps, p95_ms), *behind = line[within[-1] :]
-    if not behind:
+    (qps, p95_ms), *later = line[within[-1] :]
+    if not later:
         return qps
-    return qps + (behind[0][0] - qps) * (limit_ms - p95_ms) / (behind[0][1] - p95_ms)
+    return qps + (later[0][0] - qps) * (limit_ms - p95_ms) / (later[0][1] - p95_ms)
 
 
 def p95_at(line: Points, qps: float) -> float:

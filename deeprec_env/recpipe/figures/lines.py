@@ -34,7 +34,7 @@ def stage(model: str | list[str], items: int | list[int], device: str, **more: A
 
 
 def cpu_gpu_grids(stages: int, gpu: bool) -> list[Row]:
-    """The artifact's pipelines of so many stages: on CPU cores alone, or with one stage on the GPU."""
+    """The artifact's pipelines of n stages: on CPU cores alone, or with one stage on the GPU."""
     if stages == 1:
         return [{"stages": [stage(MODELS, ITEMS, "gpu" if gpu else "cpu")]}]
     ranked = [("dim_4", [512, *ITEMS]), *([("dim_16", NARROWED)] if stages == 3 else []), ("dim_32", NARROWED)]

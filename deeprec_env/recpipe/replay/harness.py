@@ -21,7 +21,7 @@ SEED = 123
 """Of NumPy's legacy generator in every sweep."""
 
 PERMUTED = 100_000
-"""CPU and GPU sweeps draw a permutation of so many before their first gap."""
+"""CPU and GPU sweeps draw a permutation of this many before their first gap."""
 
 CPU_GPU_GAPS_MS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5, 10.0, 12.0, 15.0)
 ACCELERATOR_GAPS_MS = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 10.0)
@@ -106,7 +106,7 @@ class Sweeps:
         self._known = {(run.pipeline, run.sweep_pos): (run.gap_ms, run.queries) for run in runs}
 
     def gaps_ms(self, run: Run) -> Ints:
-        """Whole milliseconds behind each query of a run.
+        """Whole milliseconds after each query of a run.
 
         Runs of its sweep that the table does not hold are taken from the published ladder, with as many queries.
         """

@@ -1,0 +1,64 @@
+"""What the commands that compare policies share: their options, and how a comparison is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deeprec_env import console
+from deeprec_env.envs.spec import EnvSpec
+from deeprec_env.scenario.schema import Scenario
+
+if TYPE_CHECKING:
+    from deeprec_env.policies.fixed.tune import TuneOptions
+
+Traffic = Annotated[
+    str | None,
+    typer.Option(help="serving: day, built from the scenario's capacity (default), or flash, with flash crowds."),
+]
+Windows = Annotated[int | None, typer.Option(help="capacity: windows of an episode (default: 1536).")]
+QualityFloor = Annotated[
+    float | None,
+    typer.Option(help="pipeline: share of the best quality that best-fixed-iso keeps (default: 0.99)."),
+]
+
+
+def choices_of(**given: Any) -> dict[str, Any]:
+    """The choices that were made."""
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def show_comparison(
+    spec: EnvSpec,
+    scenario: Scenario,
+    policies: Sequence[str] | None,
+    *,
+    name: str,
+    seed: int,
+    seeds: int,
+    options: TuneOptions,
+    choices: dict[str, Any],
+    json: bool,
+    labels: Sequence[str] | None = None,
+) -> None:
+    """Compare policies in an environment, telling the progress, and show what came of it; `name` is the scenario's."""
+    from deeprec_env.policies.evaluation.comparison import compare, print_comparison
+
+    with console.progress("evaluate", None, quiet=json) as update:
+        compared = compare(
+            spec,
+            scenario,
+            policies,
+            labels=labels,
+            seed=seed,
+            seeds=seeds,
+            options=options,
+            choices=choices,
+            progress=lambda what: update(what, 1),
+        )
+    if json:
+        console.print_json(compared.to_json())
+    else:
+        print_comparison(compared, name)

@@ -1,0 +1,104 @@
+"""What an environment is, said once: registration, training, evaluation, commands and the README's table read it."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deeprec_env.envs.task import AnyScenario, Task
+from deeprec_env.errors import InputError
+
+if TYPE_CHECKING:
+    from deeprec_env.envs.node_env import NodeEnv
+    from deeprec_env.envs.vector import NodeVectorEnv
+
+_ID = re.compile(r"(?:[\w:-]+/)?(?P<name>[\w:.-]+?)(?:-v\d+)?")
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """One environment.
+
+    `id`: Gymnasium's name, "NAMESPACE/NAME-vVERSION". `task`: a class of (scenario, reward), which says what is
+    observed, chosen and rewarded; the first of its rewards is the default. `scenario`: the default one's name.
+    `evaluation`: a `deeprec_env.policies.evaluation.evaluation.Evaluation`, or "module:name" of one, which is imported
+    when it is used (default: policies are judged by their rewards). `hyperparams`: the key in hyperparameter files,
+    which may be another environment's (default: the id). `env`, `vector_env`: "module:class" of the environment and of
+    many of them at once, made as `ServingEnv` and `ServingVectorEnv` are; without them, any node under the task.
+    """
+
+    id: str
+    task: type[Task]
+    scenario: str = "dlrm-rmc1"
+    evaluation: Any = "deeprec_env.policies.evaluation.by_reward:BY_REWARD"
+    hyperparams: str = ""
+    env: str = ""
+    vector_env: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name on the command line: that of "DeepRec/Serving-v1" is "serving"."""
+        return name_of(self.id)
+
+    @property
+    def hyperparams_key(self) -> str:
+        """The key of its hyperparameters in their files."""
+        return self.hyperparams or self.id
+
+    def reward(self, name: str | None = None) -> str:
+        """The reward of that name, or the default; `InputError` for one that is not known."""
+        chosen = next(iter(self.task.rewards)) if name is None else name
+        if chosen not in self.task.rewards:
+            raise InputError("reward", name, f"must be one of {', '.join(self.task.rewards)}")
+        return chosen
+
+    def make_task(self, scenario: AnyScenario | None = None, reward: str | None = None) -> Task:
+        """The task on a scenario, with the default reward unless said."""
+        return self.task(self.scenario if scenario is None else scenario, self.reward(reward))
+
+    def make(
+        self,
+        scenario: AnyScenario | None = None,
+        engine: str = "compiled",
+        reward: str | None = None,
+        render_mode: str | None = None,
+    ) -> NodeEnv:
+        """One environment."""
+        if self.env:
+            named = {"scenario": self.scenario if scenario is None else scenario, "reward": self.reward(reward)}
+            made: NodeEnv = pkgutil.resolve_name(self.env)(engine=engine, render_mode=render_mode, **named)
+            return made
+        from deeprec_env.envs.node_env import NodeEnv
+        from deeprec_env.envs.serving_task import ServingTask
+        from deeprec_env.envs.traffic_env import TrafficEnv
+
+        task = self.make_task(scenario, reward)
+        return (TrafficEnv if isinstance(task, ServingTask) else NodeEnv)(task, engine, render_mode)
+
+    def make_vector(
+        self,
+        num_envs: int = 1,
+        scenario: AnyScenario | None = None,
+        engine: str = "compiled",
+        reward: str | None = None,
+        threads: int | None = None,
+        render_mode: str | None = None,
+    ) -> NodeVectorEnv:
+        """Many of them in one object."""
+        if self.vector_env:
+            named = {"scenario": self.scenario if scenario is None else scenario, "reward": self.reward(reward)}
+            several: NodeVectorEnv = pkgutil.resolve_name(self.vector_env)(
+                num_envs, engine=engine, threads=threads, render_mode=render_mode, **named
+            )
+            return several
+        from deeprec_env.envs.vector import NodeVectorEnv  # compiled code: loaded when it is needed
+
+        return NodeVectorEnv(num_envs, self.make_task(scenario, reward), engine, threads, render_mode)
+
+
+def name_of(identifier: str) -> str:
+    """The short name of an environment's id: its name without namespace and version, in small letters."""
+    found = _ID.fullmatch(identifier)
+    return (found["name"] if found else identifier).lower()

@@ -1,0 +1,25 @@
+"""Which of the two compiled kernels may serve a scenario: the one place that says so."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from deeprec_env.scenario.schema import Scenario
+
+Kernel = Literal["recursion", "events"]
+"""`recursion`: `node.serve_until`, the fast one. `events`: `event_kernel.serve_events`, which serves every scenario."""
+
+
+def decided_on_entry(scenario: Scenario) -> bool:
+    """Whether all that happens to a query at a stage is known when it enters, so that the recursion may serve it.
+
+    So it is if the pool is known from the query's setting and items alone (rule 4), and every pool starts requests in
+    the order of their entry, each as soon as a server is free (rule 5): nobody who comes later matters. Queries then
+    start the first stage in the order of arrival too. True of all that a scenario can say today.
+    """
+    return True
+
+
+def kernel_for(scenario: Scenario) -> Kernel:
+    """The fastest kernel that serves a scenario."""
+    return "recursion" if decided_on_entry(scenario) else "events"

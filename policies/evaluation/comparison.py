@@ -1,0 +1,121 @@
+"""Fair comparison: every policy on the same test episodes of an environment, paired, with what its tuning cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deeprec_env import console
+from deeprec_env.envs.spec import EnvSpec
+from deeprec_env.errors import InputError
+from deeprec_env.plugins import plugin_names
+from deeprec_env.policies.base import PrivilegedPolicy, Progress, TunedPolicy
+from deeprec_env.policies.evaluation.episodes import run_episode
+from deeprec_env.policies.evaluation.evaluation import (
+    SPLIT,
+    Choices,
+    Comparison,
+    Evaluation,
+    Result,
+    Tuning,
+    evaluation_of,
+)
+from deeprec_env.policies.fixed.tune import TuneOptions
+from deeprec_env.policies.registry import PLUGINS, is_agent, is_users, load_agent, prepared_by_user, users_function
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.engines import FORK, engine_kind
+
+WINDOWS = "windows"
+"""The choice that sets the length of an episode, where an evaluation has it."""
+
+
+def compare(
+    spec: EnvSpec,
+    scenario: Scenario,
+    policies: Sequence[str] | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    seeds: int = 5,
+    options: TuneOptions = TuneOptions(),
+    choices: Choices | None = None,
+    progress: Progress = lambda what: None,
+) -> Comparison:
+    """Run policies (names, or paths of trained agents) on the test episodes of `seed` .. `seed + seeds - 1`.
+
+    Without `policies`, those that the environment's evaluation names; `labels` are what the results call them. The
+    scenario gets its day if it has none. Tuning uses validation traffic alone. Raises `InputError` for bad input.
+    """
+    evaluation = evaluation_of(spec)
+    given = list(evaluation.compared or evaluation.baselines) if policies is None else list(policies)
+    names = list(labels or given)
+    chosen = _checked(spec, evaluation, choices or {})
+    for field, value, least in (("seeds", seeds, 1), ("seed", seed, 0), (WINDOWS, chosen.get(WINDOWS, 1), 1)):
+        if value < least:
+            raise InputError(field, value, f"must be at least {least}")
+    if len(set(names)) < len(names):
+        raise InputError("policies", ",".join(names), "must name each policy once")
+    if not given:
+        known = ", ".join(baseline_names(evaluation))
+        raise InputError("policies", "", f"must name at least one of {known}, or the path of a trained agent")
+    for policy in given:
+        _check_name(evaluation, policy, options.engine)
+    scenario = evaluation.prepare(scenario, options.engine, chosen)
+    tuning = evaluation.tuning(spec, scenario, options, chosen, progress)
+    results: dict[str, Result] = {}
+    episode_seeds = tuple(range(seed, seed + seeds))
+    for name, policy in zip(names, given, strict=True):
+        progress(f"{name}: preparing")
+        prepared = _prepared(evaluation, policy, tuning)
+        env = spec.make(prepared.scenario, engine=options.engine)
+        env.windows = chosen.get(WINDOWS, env.windows)
+        episodes = []
+        for each in episode_seeds:
+            progress(f"{name}: test episode {each}")
+            episodes.append(evaluation.measure(run_episode(env, prepared.policy, each, SPLIT), prepared))
+        env.close()
+        capacities = None
+        if evaluation.capacities is not None and not isinstance(prepared.policy, PrivilegedPolicy):
+            progress(f"{name}: capacity")
+            capacities = evaluation.capacities(prepared, episode_seeds, options)
+        results[name] = Result(name, prepared, tuple(episodes), capacities, results)
+    return Comparison(spec, evaluation, scenario, episode_seeds, chosen, results)
+
+
+def baseline_names(evaluation: Evaluation) -> list[str]:
+    """Names of the policies that an environment has, other packages' last."""
+    return [*evaluation.baselines, *(name for name in plugin_names(PLUGINS) if name not in evaluation.baselines)]
+
+
+def print_comparison(compared: Comparison, name: str) -> None:
+    """Print the table; `name` is the scenario's."""
+    columns = ("policy", *compared.evaluation.columns)
+    console.print_table(f"{name}{compared.evaluation.title(compared)}", columns, compared.rows())
+
+
+def _checked(spec: EnvSpec, evaluation: Evaluation, choices: Choices) -> dict[str, Any]:
+    for name, value in choices.items():
+        if name not in evaluation.choices:
+            raise InputError(name, value, f"must be left out: {spec.name} leaves no choice of it")
+    return {**evaluation.choices, **choices}
+
+
+def _check_name(evaluation: Evaluation, name: str, engine: str) -> None:
+    """Raise `InputError` unless a policy of that name can run on the engine, or there may be an agent at that path."""
+    if name in evaluation.references:
+        engine_kind(engine, FORK, asker=name)
+    elif name in evaluation.baselines:
+        return
+    elif is_users(name):
+        users_function(name)
+    elif not is_agent(name):
+        known = ", ".join(baseline_names(evaluation))
+        raise InputError("policy", name, f"must be one of {known}, or the path of a trained agent")
+
+
+def _prepared(evaluation: Evaluation, name: str, tuning: Tuning) -> TunedPolicy:
+    if name in evaluation.baselines:
+        return evaluation.baselines[name](tuning)
+    if is_users(name):
+        return prepared_by_user(name, tuning.scenario, tuning.options, tuning.progress)
+    return load_agent(name, tuning.scenario, tuning.spec.id, baseline_names(evaluation))
