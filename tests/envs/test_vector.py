@@ -59,6 +59,15 @@ def affine_service(seed: int, **changes: Any) -> dict[str, Any]:
     return scenario | changes
 
 
+def planned_service() -> dict[str, Any]:
+    """A pipeline with plans, of which the second skips a stage."""
+    scenario = pipeline_day()
+    for stage in scenario["pipeline"]:
+        stage.pop("keep", None)
+    scenario["plans"] = [{"name": "all", "items": [300, 100, 20]}, {"name": "two", "items": [0, 150, 20]}]
+    return scenario | {"control": {"plan": "two", "interval_s": 0.1}}
+
+
 SERVICES = [load_scenario(affine_service(seed)) for seed in range(9)]
 
 
@@ -79,8 +88,7 @@ def assert_same_episodes(several: NodeVectorEnv, singles: list[Any], steps: int)
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_nodes_may_differ(threads: int) -> None:
-    two = pipeline_day()
-    services = [*SERVICES[:7], two, SERVICES[0], day_scenario(sla_ms=1)]
+    services = [*SERVICES[:7], pipeline_day(), planned_service(), day_scenario(sla_ms=1)]
     several = ServingVectorEnv(10, services, threads=threads, ladders="common")
     singles = [ServingEnv(each, engine="asyncio", ladders="common") for each in services]
     assert_same_episodes(several, singles, 30)
