@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from deeprec_env import InputError, Scenario, load_scenario
 from deeprec_env.envs import SERVING, CapacityEnv, PipelineEnv, ServingEnv
+from deeprec_env.envs.task import episode_child
 from deeprec_env.envs.vector import CapacityVectorEnv, NodeVectorEnv, PipelineVectorEnv, ServingVectorEnv
 from tests.conftest import OwnLatency, day_scenario, pipeline_day
 
@@ -54,7 +55,17 @@ def affine_service(seed: int, **changes: Any) -> dict[str, Any]:
         sla_ms=float(rng.uniform(20, 80)), node=node, control={"interval_s": interval_s, "batch_size": 64 + seed}
     )
     scenario["workload"]["arrivals"] |= {"day_s": 12 * interval_s, "qps": float(rng.uniform(200, 900))}
+    scenario["workload"]["sizes"] = {"kind": "lognormal", "mu": float(rng.uniform(4.5, 5.5)), "sigma": 0.7}
     return scenario | changes
+
+
+def planned_service() -> dict[str, Any]:
+    """A pipeline with plans, of which the second skips a stage."""
+    scenario = pipeline_day()
+    for stage in scenario["pipeline"]:
+        stage.pop("keep", None)
+    scenario["plans"] = [{"name": "all", "items": [300, 100, 20]}, {"name": "two", "items": [0, 150, 20]}]
+    return scenario | {"control": {"plan": "two", "interval_s": 0.1}}
 
 
 SERVICES = [load_scenario(affine_service(seed)) for seed in range(9)]
@@ -77,8 +88,7 @@ def assert_same_episodes(several: NodeVectorEnv, singles: list[Any], steps: int)
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_nodes_may_differ(threads: int) -> None:
-    two = pipeline_day()
-    services = [*SERVICES[:7], two, SERVICES[0], day_scenario(sla_ms=1)]
+    services = [*SERVICES[:7], pipeline_day(), planned_service(), day_scenario(sla_ms=1)]
     several = ServingVectorEnv(10, services, threads=threads, ladders="common")
     singles = [ServingEnv(each, engine="asyncio", ladders="common") for each in services]
     assert_same_episodes(several, singles, 30)
@@ -89,8 +99,8 @@ def test_other_tasks_take_nodes_that_differ() -> None:
     services = [SERVICES[1], SERVICES[2], SERVICES[4]]
     assert_same_episodes(CapacityVectorEnv(3, services), [CapacityEnv(each) for each in services], 40)
     pipelines = [
-        load_scenario("recpipe-cpu", {"sla_ms": sla_ms, "pipeline.0.cpu.servers": servers})
-        for sla_ms, servers in ((100, 20), (150, 31))
+        load_scenario("recpipe-cpu", {"sla_ms": sla_ms, "pipeline.0.cpu.servers": servers, "plans.0.quality": quality})
+        for sla_ms, servers, quality in ((100, 20, 0.9), (150, 31, 0.5))
     ]
     several = PipelineVectorEnv(2, pipelines)
     several.windows = 8
@@ -119,10 +129,19 @@ def test_services_may_be_drawn_anew_every_episode() -> None:
 
 
 def test_what_is_drawn_for_an_episode_leaves_its_traffic_alone() -> None:
-    fixed, drawn = ServingEnv(SERVICES[1]), ServingEnv(lambda rng: (rng.random(5), SERVICES[1])[1])
+    given = []
+
+    def draw(rng: np.random.Generator) -> Scenario:
+        given.append(rng.random())
+        return SERVICES[1]
+
+    fixed, drawn = ServingEnv(SERVICES[1]), ServingEnv(draw)
     for env in (fixed, drawn):
         env.reset(seed=5)
     assert fixed.traffic().sha256() == drawn.traffic().sha256()
+    drawn.reset(seed=5)
+    assert given[1] == given[2] != given[0]
+    assert given[1] != episode_child(5, "train", 0).random()  # which the day's peak is drawn with
 
 
 def test_common_ladders_are_chosen_from_and_ignored_without_an_accelerator() -> None:

@@ -16,7 +16,7 @@ from deeprec_env.simulation.intervals import quantile_interval
 from deeprec_env.simulation.offered_load import offered_load, service_demands
 from deeprec_env.simulation.records import RECORD_COLUMNS
 from deeprec_env.simulation.window_meter import WindowMeter, measure_window
-from deeprec_env.simulation.window_metrics import percentile, smallest
+from deeprec_env.simulation.window_metrics import measure_sample, percentile, smallest
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
 from tests.conftest import day_scenario, queue
 
@@ -196,3 +196,27 @@ def test_percentiles_are_numpys_to_the_bit(values: list[float], others: list[flo
     merged = [smallest(one, other, rank) for rank in range(len(values) + len(others))]
     assert merged == sorted(values + others)
     assert percentile(one, other, level) == np.percentile(values + others, level * 100)
+
+
+@given(
+    arrivals=st.lists(st.integers(0, 40), min_size=1, max_size=40),
+    seconds=st.lists(st.one_of(st.integers(1, 30), st.just(math.inf)), min_size=40, max_size=40),
+    sla=st.integers(1, 20),
+)
+def test_a_sample_is_what_the_rule_says(arrivals: list[int], seconds: list[float], sla: int) -> None:
+    begin, end = 20.0, 41.0
+    arrival_s = np.sort(np.array(arrivals, dtype=float))
+    completion_s = arrival_s + np.array(seconds[: len(arrivals)])
+    items = np.arange(1, len(arrivals) + 1)
+    in_flight, completed = completion_s >= end, (completion_s >= begin) & (completion_s < end)
+    ages = (end - arrival_s)[in_flight]
+    expected = np.concatenate([(completion_s - arrival_s)[completed], ages[ages > sla]])
+    arrived = arrival_s >= begin
+    found = measure_sample(arrival_s, items, completion_s, begin, end, float(sla))
+    assert (found.size, found.completed, found.backlog) == (expected.size, completed.sum(), in_flight.sum())
+    assert found.arrived == arrived.sum()
+    assert found.mean_items == (items[arrived].mean() if arrived.any() else 0.0)
+    assert found.within == (expected <= sla).sum()
+    percentiles = np.percentile(expected, [50, 95, 99]).tolist() if expected.size else [0.0] * 3
+    assert [found.p50_s, found.p95_s, found.p99_s] == percentiles
+    assert found.violation_rate == ((expected > sla).mean() if expected.size else 0.0)
