@@ -15,7 +15,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.pools import KINDS, PoolKind
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting, SettingNumbers
+from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.checks import check_ahead, check_setting
 from deeprec_env.simulation.loop import ARRIVAL, ENTRY, VirtualTimeLoop
 from deeprec_env.simulation.pool import Pool, StageLog
@@ -46,6 +46,7 @@ class AsyncioEngine:
         self._scenario = scenario
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
         self._setting = scenario.setting
+        self._settings = [scenario.setting.numbers]  # all that have been in force, in turn
         self._sub_batches = scenario.sub_batches
         self._loop = VirtualTimeLoop()
         self._meter = WindowMeter(scenario)
@@ -69,7 +70,7 @@ class AsyncioEngine:
         self._arrival_s: list[float] = []  # of dispatched queries; so are the next four
         self._items: list[int] = []
         self._query: list[int] = []
-        self._in_force: list[SettingNumbers] = []
+        self._in_force: list[int] = []  # as places in `_settings`
         self._completion_s: list[float] = []
         self._left: list[int] = []  # sub-batches of each that have not completed
         self.arrived = 0
@@ -147,6 +148,7 @@ class AsyncioEngine:
         if setting != self._setting:
             check_setting(self._scenario, setting)
             self._setting = setting
+            self._settings.append(setting.numbers)
             self._forget_dispatched()
 
     def stretch_gaps(self, factor: float) -> None:
@@ -235,7 +237,7 @@ class AsyncioEngine:
             np.array(self._query[queries], dtype=np.int64),
             np.array(self._arrival_s[queries], dtype=np.float64),
             np.array(self._items[queries], dtype=np.int64),
-            np.array(self._in_force[queries], dtype=np.float64).reshape(-1, len(SettingNumbers._fields)),
+            np.array(self._settings)[np.array(self._in_force[queries], dtype=np.int64)],
             np.array(self._completion_s[queries], dtype=np.float64),
             tuple(stages),
             self._scenario.controls,
@@ -319,7 +321,7 @@ class AsyncioEngine:
         self._arrival_s += ahead.arrival_s.tolist()
         self._items += ahead.items.tolist()
         self._query += ahead.query.tolist()
-        self._in_force += [self._setting.numbers] * (end - begin)
+        self._in_force += [len(self._settings) - 1] * (end - begin)
         self._completion_s += [math.inf] * (end - begin)
         most = min(self._sub_batches, self._scenario.fewest_items[self._setting.plan])
         self._left += np.minimum(ahead.items, most).tolist()
