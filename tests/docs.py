@@ -8,5 +8,5 @@ from pathlib import Path
 
 def blocks(page: Path, language: str) -> list[str]:
     """The fenced blocks of a language, in order."""
-    text = page.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return [text for named, text in fenced if named == language]
