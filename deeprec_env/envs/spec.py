@@ -85,17 +85,20 @@ class EnvSpec:
         reward: str | None = None,
         threads: int | None = None,
         render_mode: str | None = None,
+        autoreset_mode: str | None = None,
     ) -> NodeVectorEnv:
-        """Many of them in one object."""
+        """Many of them in one object; `autoreset_mode` (None: its default) as `NodeVectorEnv` takes it."""
+        chosen = {} if autoreset_mode is None else {"autoreset_mode": autoreset_mode}
         if self.vector_env:
             named = {"scenario": self.scenario if scenario is None else scenario, "reward": self.reward(reward)}
             several: NodeVectorEnv = pkgutil.resolve_name(self.vector_env)(
-                num_envs, engine=engine, threads=threads, render_mode=render_mode, **named
+                num_envs, engine=engine, threads=threads, render_mode=render_mode, **named, **chosen
             )
             return several
         from deeprec_env.envs.vector import NodeVectorEnv  # compiled code: loaded when it is needed
 
-        return NodeVectorEnv(num_envs, self.make_task(scenario, reward), engine, threads, render_mode)
+        task = self.make_task(scenario, reward)
+        return NodeVectorEnv(num_envs, task, engine, threads, render_mode, **chosen)
 
 
 def name_of(identifier: str) -> str:
