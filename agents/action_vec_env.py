@@ -11,7 +11,11 @@ from deeprec_env.envs.wrappers import ActionMap
 
 
 class MappedVecEnv(VecEnvWrapper):
-    """Any `VecEnv` of `MultiDiscrete` actions under a mapping, which is that of the wrappers for one environment."""
+    """Any `VecEnv` of `MultiDiscrete` actions under a mapping, which is that of the wrappers for one environment.
+
+    `MappedVecEnv(NodeVecEnv(several), DiscreteActions.mapping)` for DQN, `BoxActions.mapping` for SAC and TD3. Raises
+    `InputError` for environments of other actions, and for actions out of range.
+    """
 
     def __init__(self, venv: VecEnv, mapping: type[ActionMap]) -> None:
         self._map = mapping(venv.action_space)

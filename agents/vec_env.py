@@ -6,17 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from deeprec_env.envs.vector import NodeVectorEnv
+from deeprec_env.errors import InputError
 
 
 class NodeVecEnv(VecEnv):
-    """A thin adapter: `NodeVecEnv(gymnasium.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=8))`."""
+    """A thin adapter: `NodeVecEnv(gymnasium.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=8))`.
+
+    Raises `InputError` for another vector environment (one made with `vectorization_mode="sync"`, a wrapper), and for
+    one that starts episodes in the step after the last, where Stable-Baselines3 would take the start for a step.
+    """
 
     def __init__(self, env: NodeVectorEnv) -> None:
+        if not isinstance(env, NodeVectorEnv):
+            allowed = "must be a NodeVectorEnv, as gymnasium.make_vec without vectorization_mode makes it"
+            raise InputError(
+                "env", type(env).__name__, f"{allowed}; for single ones take Stable-Baselines3's make_vec_env"
+            )
+        mode = env.metadata["autoreset_mode"]
+        if mode is not AutoresetMode.SAME_STEP:
+            raise InputError("env", mode.value, "its autoreset_mode must be SameStep, the default")
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._actions: NDArray[np.int64] = np.empty((0, 2), dtype=np.int64)

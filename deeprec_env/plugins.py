@@ -5,6 +5,7 @@ They are imported when they are used and not before: a broken one is in nobody's
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
@@ -42,6 +43,23 @@ def load_plugin(field: str, group: str, name: str, fits: Callable[[Any], bool], 
     entry = found[0]
     where = f"entry point {entry.value!r} of {group} in package {_package(entry)} "
     return _checked(field, name, where, entry.load, fits, allowed)
+
+
+def takes(count: int) -> Callable[[Any], bool]:
+    """Whether something can be called with `count` arguments, so that a class given for its factory is none."""
+
+    def fits(found: Any) -> bool:
+        if not callable(found):
+            return False
+        try:
+            inspect.signature(found).bind(*range(count))
+        except TypeError:
+            return False
+        except ValueError:  # a built-in one, which does not say
+            return True
+        return True
+
+    return fits
 
 
 def _checked(

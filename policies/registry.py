@@ -10,7 +10,7 @@ import gymnasium as gym
 
 from deeprec_env.envs import SERVING
 from deeprec_env.errors import InputError
-from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
+from deeprec_env.plugins import is_plugin, load_plugin, plugin_names, takes
 from deeprec_env.policies.adaptive.load_table import LoadTable, LoadTablePolicy, find_load_table
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import Policy, Progress, TunedPolicy, fixed
@@ -91,7 +91,7 @@ def is_users(name: str) -> bool:
 def users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], TunedPolicy]:
     """The function that another package's name, or `module:function`, stands for; `InputError` if it is none."""
     allowed = "a function (scenario, options, progress) that returns a deeprec_env.policies.base.TunedPolicy"
-    return load_plugin("policy", PLUGINS, name, callable, allowed)  # type: ignore[no-any-return]
+    return load_plugin("policy", PLUGINS, name, takes(3), allowed)  # type: ignore[no-any-return]
 
 
 def prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> TunedPolicy:
@@ -119,7 +119,7 @@ def load_agent(name: str, scenario: Scenario, environment: str, others: Sequence
     if loader not in plugin_names(AGENT_LOADERS):
         raise InputError("policy", name, f"must be one of {', '.join(others)} (agents need the package installed)")
     allowed = "a function (path, scenario, environment) that returns a deeprec_env.policies.base.TunedPolicy"
-    loaded = load_plugin("policy", AGENT_LOADERS, loader, callable, allowed)(path, scenario, environment)
+    loaded = load_plugin("policy", AGENT_LOADERS, loader, takes(3), allowed)(path, scenario, environment)
     if not isinstance(loaded, TunedPolicy):
         raise InputError(
             "policy", name, f"must be loaded as {TunedPolicy.__module__}.TunedPolicy, not {type(loaded).__name__}"

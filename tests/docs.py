@@ -8,5 +8,6 @@ from pathlib import Path
 
 def blocks(page: Path, language: str) -> list[str]:
     """The fenced blocks of a language, in order."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    return [text for named, text in fenced if named == language]
+    text = page.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```(.*?)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [block for of_language, block in fenced if of_language == language]

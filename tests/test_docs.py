@@ -75,3 +75,11 @@ def test_the_model_of_the_contributors_page_scores_items() -> None:
         scores = model(**draw_inputs(model.input_spec, 7, np.random.default_rng(0)))
     assert scores.shape == (7, 1)
     assert ((scores > 0) & (scores < 1)).all()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_files_of_ours_that_are_named_are_there(page: Path) -> None:
+    named = re.findall(
+        r"`((?:deeprec_env|policies|agents|tests|examples|benchmarks)/[\w./-]+)`", page.read_text("utf-8")
+    )
+    assert [name for name in named if not (ROOT / name.replace("ALGO", "ppo")).exists()] == []

@@ -130,6 +130,7 @@ BROKEN = {
         "missing-policy": "no_such_module:prepare",
         "number": "broken_package:NUMBER",
         "unprepared": "broken_package:unprepared",
+        "policy-class": "broken_package:OfScenario",
     },
 }
 MODULE = """
@@ -138,6 +139,8 @@ class Plain: pass
 class Unfinished(LatencyModel): pass
 NUMBER = 3
 def unprepared(scenario, options, progress): return 3
+class OfScenario:
+    def __init__(self, scenario): pass
 """
 
 
@@ -182,6 +185,7 @@ def test_a_broken_kind_is_one_line_that_names_it(
     [
         ("missing-policy", "entry point 'no_such_module:prepare' of deeprec_env.policies in package broken-package"),
         ("number", "must be a function (scenario, options, progress)"),
+        ("policy-class", "in package broken-package must be a function (scenario, options, progress)"),
         ("unprepared", "must return a deeprec_env.policies.base.TunedPolicy, not int"),
         ("no_such_module:prepare", "policy: got 'no_such_module:prepare'; can't be imported"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import gymnasium as gym
@@ -27,6 +28,7 @@ class NodeEnv(gym.Env[Observation, Any]):
     """A node whose settings are chosen once a window; a task says from what, and what its traffic and reward are."""
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012  (gymnasium's own type)
+    _spec: gym.envs.registration.EnvSpec | None = None
 
     def __init__(self, task: Task | TaskSource, engine: str, render_mode: str | None) -> None:
         engine_kind(engine)
@@ -51,6 +53,15 @@ class NodeEnv(gym.Env[Observation, Any]):
         self._engine: Engine | None = None
         self._opened: Episode | None = None
         self._setting: Setting = task.start  # in force
+
+    @property
+    def spec(self) -> gym.envs.registration.EnvSpec | None:
+        """Gymnasium's, with the length of the episodes that begin now: no registration can know a scenario's day."""
+        return None if self._spec is None else dataclasses.replace(self._spec, max_episode_steps=self.windows)
+
+    @spec.setter
+    def spec(self, spec: gym.envs.registration.EnvSpec | None) -> None:
+        self._spec = spec
 
     def _take(self, task: Task) -> None:
         """Let a task be the episode's."""

@@ -87,12 +87,14 @@ class EnvSpec:
         reward: str | None = None,
         threads: int | None = None,
         render_mode: str | None = None,
+        autoreset_mode: str | None = None,
     ) -> NodeVectorEnv:
-        """Many of them in one object."""
+        """Many of them in one object; `autoreset_mode` (None: its default) as `NodeVectorEnv` takes it."""
+        chosen = {} if autoreset_mode is None else {"autoreset_mode": autoreset_mode}
         if self.vector_env:
             named = {"scenario": self.scenario if scenario is None else scenario, "reward": self.reward(reward)}
             several: NodeVectorEnv = pkgutil.resolve_name(self.vector_env)(
-                num_envs, engine=engine, threads=threads, render_mode=render_mode, **named
+                num_envs, engine=engine, threads=threads, render_mode=render_mode, **named, **chosen
             )
             return several
         from deeprec_env.envs.task_source import task_sources
@@ -100,7 +102,7 @@ class EnvSpec:
 
         given = self.scenario if scenario is None else scenario
         sources = task_sources(given, num_envs, partial(self.make_task, reward=reward))
-        return NodeVectorEnv(num_envs, sources, engine, threads, render_mode)
+        return NodeVectorEnv(num_envs, sources, engine, threads, render_mode, **chosen)
 
 
 def name_of(identifier: str) -> str:

@@ -37,11 +37,12 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
     Spaces, rewards, infos and `reset`'s options are those of the single environment, batched; `reset(seed=S)` gives S,
     S + 1, ... to the environments. `scenario` may be a list, one for each environment, and their nodes may differ in
     all but the lengths of their ladders, what is observed of them and the length of an episode. All episodes end in the
-    same step, in which the next (training) ones start (`AutoresetMode.SAME_STEP`): the observations are theirs, and
-    `infos` holds the last ones as `final_obs` and `final_info`. `threads` (default: the cores this process may use)
-    share the environments. The attribute `windows` is the length of an episode; set before `reset`, it makes episodes
-    longer or shorter. `scenarios` holds those of the present episodes. There are no pictures of it: `render_mode` must
-    be None.
+    same step. `autoreset_mode` says when the next (training) ones start: in that step (`AutoresetMode.SAME_STEP`, the
+    default: the observations are theirs, and `infos` holds the last ones as `final_obs` and `final_info`), or in the
+    one after it, whose actions do nothing and whose rewards are 0 (`NEXT_STEP`). `threads` (default: the cores this
+    process may use) share the environments. The attribute `windows` is the length of an episode; set before `reset`, it
+    makes episodes longer or shorter. `scenarios` holds those of the present episodes. There are no pictures of it:
+    `render_mode` must be None.
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -54,6 +55,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         engine: str,
         threads: int | None,
         render_mode: str | None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
         """`tasks`: one for all, or a source of tasks for each environment, from `task_sources`."""
         _check_count("threads", 1 if threads is None else threads)
@@ -61,6 +63,8 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         if render_mode is not None:
             raise InputError("render_mode", render_mode, "must be None")
         self.render_mode = None
+        self.metadata = type(self).metadata | {"autoreset_mode": _autoreset_mode(autoreset_mode)}
+        self._starts_next_step = self.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
         self._sources = [OneTask(tasks)] * num_envs if isinstance(tasks, Task) else list(tasks)
         self.num_envs = _check_count("num_envs", num_envs)
         self._take([source.first for source in self._sources])
@@ -73,6 +77,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self.windows = task.windows
         self._seeds: list[int] | None = None
         self._split, self._episode, self._step = "train", 0, -1
+        self._over = False  # the episodes are, and the next step starts others
         self._opened: list[Episode] = []
         self._in_force: list[Setting] = []  # of a task that decodes actions itself
         parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
@@ -119,6 +124,10 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         """Put an action (num_envs, controls) in force everywhere for one window and return what it brought."""
         if self._step < 0:
             raise RuntimeError("call reset before step, and after one that was interrupted")
+        nowhere = np.zeros(self.num_envs, dtype=np.bool_)
+        if self._over:
+            observations, infos = self._start_after_the_last()
+            return observations, np.zeros(self.num_envs), nowhere, nowhere.copy(), infos
         task = self._task
         settings, places = (self._by_ladders if task.by_ladders else self._by_task)(actions)
         step, self._step = self._step, -1  # an interrupt leaves the nodes at different times
@@ -142,16 +151,15 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         observations = task.observe(columns, places, self._context_features())
         infos = self._infos(columns, settings)
         over = self._step >= self.windows
-        if over:
-            self._episode += 1
-            self._split = "train"  # as `reset` without options has it
+        if over and self._starts_next_step:
+            self._over = True
+        elif over:
             last = {"final_obs": _one_by_one(observations), "final_info": infos} | {
                 f"_{name}": np.ones(self.num_envs, dtype=np.bool_) for name in ("final_obs", "final_info")
             }
-            observations, infos = self._start()
+            observations, infos = self._start_after_the_last()
             infos |= last
-        truncated = np.full(self.num_envs, over)
-        return observations, rewards, np.zeros(self.num_envs, dtype=np.bool_), truncated, infos
+        return observations, rewards, nowhere, np.full(self.num_envs, over), infos
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the threads."""
@@ -159,10 +167,16 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
             self._workers.shutdown()
             self._workers = None
 
+    def _start_after_the_last(self) -> tuple[Observations, dict[str, Any]]:
+        """The episode after the one that is over."""
+        self._episode += 1
+        self._split = "train"  # as `reset` without options has it
+        return self._start()
+
     def _start(self) -> tuple[Observations, dict[str, Any]]:
         """The next episode of every environment, an idle node with the scenario's settings."""
         assert self._seeds is not None
-        self._step = -1  # until all have started
+        self._step, self._over = -1, False  # until all have started
         seeds = self._seeds
         tasks = [
             source.task_of(seed, self._split, self._episode) for source, seed in zip(self._sources, seeds, strict=True)
@@ -255,9 +269,11 @@ class ServingVectorEnv(NodeVectorEnv):
         threads: int | None = None,
         render_mode: str | None = None,
         ladders: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
         make = partial(ServingTask, reward=reward, ladders=ladders)
-        super().__init__(num_envs, task_sources(scenario, num_envs, make), engine, threads, render_mode)
+        tasks = task_sources(scenario, num_envs, make)
+        super().__init__(num_envs, tasks, engine, threads, render_mode, autoreset_mode)
 
 
 class CapacityVectorEnv(NodeVectorEnv):
@@ -272,9 +288,11 @@ class CapacityVectorEnv(NodeVectorEnv):
         threads: int | None = None,
         render_mode: str | None = None,
         ladders: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
         make = partial(CapacityTask, reward=reward, ladders=ladders)
-        super().__init__(num_envs, task_sources(scenario, num_envs, make), engine, threads, render_mode)
+        tasks = task_sources(scenario, num_envs, make)
+        super().__init__(num_envs, tasks, engine, threads, render_mode, autoreset_mode)
 
 
 class PipelineVectorEnv(NodeVectorEnv):
@@ -289,9 +307,19 @@ class PipelineVectorEnv(NodeVectorEnv):
         threads: int | None = None,
         render_mode: str | None = None,
         ladders: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
         make = partial(PipelineTask, reward=reward, ladders=ladders)
-        super().__init__(num_envs, task_sources(scenario, num_envs, make), engine, threads, render_mode)
+        tasks = task_sources(scenario, num_envs, make)
+        super().__init__(num_envs, tasks, engine, threads, render_mode, autoreset_mode)
+
+
+def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    able = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP)
+    if mode not in (*able, *(each.value for each in able)):
+        allowed = " or ".join(f"{each} ({each.value!r})" for each in able)
+        raise InputError("autoreset_mode", getattr(mode, "value", mode), f"must be {allowed}")
+    return AutoresetMode(mode)
 
 
 def _check_count(name: str, value: int) -> int:

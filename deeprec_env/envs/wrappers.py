@@ -68,7 +68,7 @@ class Fractions(ActionMap):
         return np.minimum(step, self._sizes - 1).astype(np.int64)
 
 
-class MappedActions(gym.ActionWrapper[Observation, Any, Indices]):
+class MappedActions(gym.ActionWrapper[Observation, Any, Indices], gym.utils.RecordConstructorArgs):
     """An environment under a mapping of actions.
 
     A subclass names the `mapping`; hyperparameter files may name it as their `env_wrapper`.
@@ -77,7 +77,8 @@ class MappedActions(gym.ActionWrapper[Observation, Any, Indices]):
     mapping: ClassVar[type[ActionMap]]
 
     def __init__(self, env: gym.Env[Observation, Indices]) -> None:
-        super().__init__(env)
+        gym.utils.RecordConstructorArgs.__init__(self)  # so that `gymnasium.make(env.spec)` makes it again
+        gym.ActionWrapper.__init__(self, env)
         self._map = self.mapping(env.action_space)
         self.action_space = self._map.space
 

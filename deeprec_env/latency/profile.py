@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import (
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from deeprec_env.errors import InputError
-from deeprec_env.latency.row_kinds import PROFILE
+from deeprec_env.latency.row_kinds import LEVELLED, PROFILE
 from deeprec_env.latency.rows import RowModel
 from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile
 from deeprec_env.scenario.parts import LATENCIES, Floats, Ints
@@ -48,8 +49,10 @@ class Profile(RowModel):
     """Latency as measured: `profile` is a shipped profile's name or a CSV (relative to the scenario file).
 
     Each quantile level is linear in the batch between measured batches, goes on by the last slope after the last (a
-    warning says so, once) and is constant before the first; between levels it is linear in the level, constant outside.
-    The whole is rescaled at each batch so that its mean is the measured mean. Where a file holds a load part (host to
+    warning says so, once) and is constant before the first; between levels it is linear in the level. It is constant
+    before the first level and, with `tail: cut`, beyond the last; with `exponential` it has there the exponential tail
+    that the last two levels span. The default is exponential where all rows hold a p99.9, else cut. The whole, tail
+    included, is rescaled at each batch so that its mean is the measured mean. Where a file holds a load part (host to
     device), the request takes both parts, at the same noise. `device` chooses where a file holds several, and
     `threads` (default: the fewest) where it was measured at several thread counts.
     """
@@ -58,10 +61,13 @@ class Profile(RowModel):
     model: str
     device: str | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
+    tail: Literal["cut", "exponential"] | None = None
 
     _batches: Floats = PrivateAttr()
     _quantiles_s: Floats = PrivateAttr()  # (batches, levels), rescaled
     _means_s: Floats = PrivateAttr()
+    _levels: tuple[float, ...] = PrivateAttr()
+    _has_tail: bool = PrivateAttr()
     _said: bool = PrivateAttr(default=False)
 
     @field_validator("profile")
@@ -88,20 +94,20 @@ class Profile(RowModel):
             held = ", ".join(map(str, counts))
             raise InputError("threads", self.threads, f"profile {self.profile} holds {held} for {self.model}")
         rows = [row for row in rows if row.threads == threads]
-        self._batches, self._quantiles_s, self._means_s = _tabulate(self.profile, rows)
+        self._levels = min((row.levels for row in rows), key=len)
+        self._has_tail = self.tail == "exponential" or (self.tail is None and len(self._levels) > len(LEVELS))
+        self._batches, self._quantiles_s, self._means_s = _tabulate(self.profile, rows, self._levels, self._has_tail)
         return self
 
     @model_serializer(mode="wrap")
-    def _without_default_threads(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         dumped: dict[str, Any] = dump(self)
-        if self.threads is None:
-            dumped.pop("threads", None)
-        return dumped
+        return {key: value for key, value in dumped.items() if key not in ("threads", "tail") or value is not None}
 
     def at_threads(self, threads: int) -> Profile:
         if self.threads not in (None, threads):
             raise InputError("threads", self.threads, f"must be left out where the pool's is given ({threads})")
-        return Profile(kind=self.kind, profile=self.profile, model=self.model, device=self.device, threads=threads)
+        return Profile(**self.model_dump() | {"threads": threads})
 
     @property
     def label(self) -> str:
@@ -109,6 +115,8 @@ class Profile(RowModel):
 
     @property
     def fingerprint(self) -> str:
+        if self.row[0] == LEVELLED:
+            return hashlib.sha256(self.row.tobytes() + self._means_s.tobytes()).hexdigest()
         return hashlib.sha256(
             self._quantiles_s.tobytes() + self._means_s.tobytes() + self._batches.tobytes()
         ).hexdigest()
@@ -122,11 +130,15 @@ class Profile(RowModel):
 
     @property
     def _identity(self) -> tuple[object, ...]:
-        return self.profile, self.model, self.device, self.threads, self.fingerprint
+        return self.profile, self.model, self.device, self.threads, self.tail, self.fingerprint
 
     @property
     def row(self) -> Floats:
-        return np.concatenate([[PROFILE, len(self._batches)], self._batches, self._quantiles_s.ravel()])
+        batches, quantiles_s = self._batches, self._quantiles_s.ravel()
+        if self._levels == LEVELS and not self._has_tail:  # the levels are known when code is compiled: faster
+            return np.concatenate([[PROFILE, len(batches)], batches, quantiles_s])
+        levels = [self._has_tail, len(self._levels), *self._levels]
+        return np.concatenate([[LEVELLED, len(batches)], batches, levels, quantiles_s])
 
     def mean_s(self, items: Ints) -> Floats:
         index, weight = self._between(items)
@@ -149,7 +161,9 @@ class Profile(RowModel):
             )
 
 
-def _tabulate(profile: str, rows: list[ProfileRow]) -> tuple[Floats, Floats, Floats]:
+def _tabulate(
+    profile: str, rows: list[ProfileRow], levels: tuple[float, ...], has_tail: bool
+) -> tuple[Floats, Floats, Floats]:
     """Batches, rescaled quantiles in seconds (batches, levels) and means in seconds, summed over parts."""
     by_part: dict[str, dict[int, ProfileRow]] = {}
     for row in rows:
@@ -159,12 +173,12 @@ def _tabulate(profile: str, rows: list[ProfileRow]) -> tuple[Floats, Floats, Flo
     batches = sorted(by_part.get("compute", {}))
     if any(sorted(measured) != batches for measured in by_part.values()):
         raise InputError("batch", batches, f"profile {profile} must hold the same batches for every part")
-    quantiles, means = np.zeros((len(batches), len(LEVELS))), np.zeros(len(batches))
+    quantiles, means = np.zeros((len(batches), len(levels))), np.zeros(len(batches))
     for measured in by_part.values():
         for position, batch in enumerate(batches):
             row = measured[batch]
-            values = np.array(row.quantiles_ms)
-            quantiles[position] += values * (row.mean_ms / _mean_of_quantiles(values)) * 1e-3
+            values = np.array(row.quantiles_ms[: len(levels)])
+            quantiles[position] += values * (row.mean_ms / _mean_of_quantiles(values, levels, has_tail)) * 1e-3
             means[position] += row.mean_ms * 1e-3
     if len(batches) == 1:  # one measured batch: constant in the batch
         batches = [batches[0], batches[0] + 1]
@@ -183,8 +197,11 @@ def _check_slope(profile: str, model: str, batches: list[int], quantiles: Floats
         )
 
 
-def _mean_of_quantiles(values: Floats) -> float:
-    """Mean of the distribution with these quantiles: linear between the levels, constant outside."""
-    levels = np.array([0.0, *LEVELS, 1.0])
+def _mean_of_quantiles(values: Floats, levels: tuple[float, ...], has_tail: bool) -> float:
+    """Mean of the distribution with these quantiles: linear between the levels, constant outside or with the tail."""
     padded = np.array([values[0], *values, values[-1]])
-    return float(np.trapezoid(padded, levels))
+    mean = float(np.trapezoid(padded, np.array([0.0, *levels, 1.0])))
+    if has_tail:  # an exponential of that scale begins at the last level
+        scale = (values[-1] - values[-2]) / math.log((1.0 - levels[-2]) / (1.0 - levels[-1]))
+        mean += (1.0 - levels[-1]) * float(scale)
+    return mean

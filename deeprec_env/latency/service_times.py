@@ -8,7 +8,7 @@ import numpy as np
 
 from deeprec_env.jit import compiled
 from deeprec_env.latency.normal import normal_quantile
-from deeprec_env.latency.row_kinds import AFFINE, CLOCK_S, CONSTANT, EXPONENTIAL, RPACCEL
+from deeprec_env.latency.row_kinds import AFFINE, CLOCK_S, CONSTANT, EXPONENTIAL, LEVELLED, RPACCEL
 from deeprec_env.latency.table import LEVELS
 from deeprec_env.scenario.parts import Floats, Ints
 
@@ -48,6 +48,26 @@ def _profile_s(row: Floats, i: int, weight: float, u: float) -> float:
 
 
 @compiled
+def _levelled_s(row: Floats, i: int, weight: float, u: float) -> float:
+    """The same with the levels that the row holds, and beyond the last with its tail."""
+    tail = 2 + int(row[1])
+    count, levels = int(row[tail + 1]), tail + 2
+    k = 0
+    for level in range(levels + 1, levels + count - 1):
+        k += u >= row[level]
+    below, above = row[levels + k], row[levels + k + 1]
+    here = levels + count * (1 + i) + k
+    next_ = here + count
+    low = row[here] + weight * (row[next_] - row[here])
+    high = row[here + 1] + weight * (row[next_ + 1] - row[here + 1])
+    if u > above and row[tail] == 1.0:
+        scale = max(high - low, 0.0) / math.log((1.0 - below) / (1.0 - above))
+        return float(high + scale * math.log((1.0 - above) / (1.0 - u)))
+    along = min(max((u - below) / (above - below), 0.0), 1.0)
+    return float(low + along * (high - low))
+
+
+@compiled
 def _exponential_s(row: Floats, u: float) -> float:
     return float(-row[1] * math.log1p(-u))
 
@@ -80,6 +100,8 @@ def request_s(row: Floats, items: int, u: float) -> float:
     if kind == RPACCEL:
         return _rpaccel_s(row, items)
     i, weight = _place_among_batches(row, items)
+    if kind == LEVELLED:
+        return _levelled_s(row, i, weight, u)
     return _profile_s(row, i, weight, u)
 
 
@@ -98,6 +120,10 @@ def write_s(row: Floats, items: Ints, u: Floats, seconds: Floats) -> None:
     elif kind == RPACCEL:
         for request in range(len(items)):
             seconds[request] = _rpaccel_s(row, items[request])
+    elif kind == LEVELLED:
+        for request in range(len(items)):
+            i, weight = _place_among_batches(row, items[request])
+            seconds[request] = _levelled_s(row, i, weight, u[request])
     else:
         for request in range(len(items)):
             if request == 0 or items[request] != items[request - 1]:  # most are as large as the one before

@@ -12,9 +12,13 @@ from deeprec_env.errors import InputError
 from deeprec_env.files import replacing
 
 LEVELS = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99)
-"""Quantile levels of a profile row."""
+"""Quantile levels of every profile row."""
+
+FURTHER = 0.999
+"""A level more, which older files lack: beyond it latencies have a tail, where older ones are cut."""
 
 QUANTILES = tuple(f"p{round(100 * level):02d}_ms" for level in LEVELS)
+FURTHER_QUANTILE = "p999_ms"
 COLUMNS = ("model", "device", "batch", "part", "repeats", "mean_ms", *QUANTILES)
 THREADS = "threads"
 PARTS = ("compute", "load")
@@ -24,7 +28,8 @@ PARTS = ("compute", "load")
 class ProfileRow:
     """Latency in milliseconds of one batch size of a model on a device.
 
-    `part` is "compute", or "load" (host to device). `quantiles_ms` holds one value for each of `LEVELS`, ascending.
+    `part` is "compute", or "load" (host to device). `quantiles_ms` holds one value for each of `LEVELS`, ascending, and
+    one more at level `FURTHER` where it was recorded (of fewer than a thousand repeats it is little below the longest).
     `threads` are those of the request, in the file a column where its header does not say it.
     """
 
@@ -36,6 +41,11 @@ class ProfileRow:
     mean_ms: float
     quantiles_ms: tuple[float, ...]
     threads: int = 1
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The levels of its quantiles."""
+        return (*LEVELS, FURTHER)[: len(self.quantiles_ms)]
 
 
 @dataclass(frozen=True)
@@ -54,14 +64,16 @@ def write_profile(path: Path, header: Mapping[str, str], rows: Iterable[ProfileR
     """Write a profile file, whole or not at all; floats to six significant digits."""
     rows = tuple(rows)
     with_threads = any(row.threads != _threads_of(header) for row in rows)
+    most = max((len(row.quantiles_ms) for row in rows), default=len(LEVELS))
+    further = [FURTHER_QUANTILE] * (most - len(LEVELS))
     with replacing(path) as file:
         for key, value in header.items():
             file.write(f"# {key}: {value}\n")
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*COLUMNS, THREADS] if with_threads else COLUMNS)
+        writer.writerow([*COLUMNS, *further, *([THREADS] if with_threads else [])])
         for row in rows:
             values = (row.mean_ms, *row.quantiles_ms)
-            figures = [f"{value:.6g}" for value in values]
+            figures = [f"{value:.6g}" for value in values] + [""] * (most - len(row.quantiles_ms))
             threads = [row.threads] if with_threads else []
             writer.writerow([row.model, row.device, row.batch, row.part, row.repeats, *figures, *threads])
 
@@ -120,8 +132,9 @@ def _row(path: Path, number: int, fields: Mapping[str, str]) -> ProfileRow:
             raise InputError(where(column), text, "must be a positive number of milliseconds")
         return value
 
-    quantiles = tuple(positive(column) for column in QUANTILES)
-    for before, after, column in zip(quantiles, quantiles[1:], QUANTILES[1:], strict=False):
+    recorded = (*QUANTILES, FURTHER_QUANTILE) if fields.get(FURTHER_QUANTILE) else QUANTILES
+    quantiles = tuple(positive(column) for column in recorded)
+    for before, after, column in zip(quantiles, quantiles[1:], recorded[1:], strict=False):
         if after < before:
             raise InputError(where(column), after, f"quantiles must ascend; the one before is {before!r}")
     if fields["part"] not in PARTS:

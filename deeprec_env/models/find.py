@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
+import numpy as np
+import torch
 from torch import nn
 
 from deeprec_env.errors import InputError
 from deeprec_env.models.base import RecommendationModel
-from deeprec_env.models.inputs import DenseInput, IndexInput
+from deeprec_env.models.inputs import DenseInput, IndexInput, draw_inputs
 from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
 
 GROUP = "deeprec_env.models"
@@ -34,7 +36,8 @@ def _builds(found: Any) -> bool:
 def build(found: Any, name: str, rows_scale: float) -> RecommendationModel:
     """The model of what `find` found, its inputs checked.
 
-    `found` has `build(rows_scale)`, or it is called without arguments and returns a model or what has `build`.
+    `found` has `build(rows_scale)`, or it is called without arguments and returns a model or what has `build`. The
+    model is tried on two items.
     """
     made = found if _is_config(found) else found()
     if _is_config(made):
@@ -49,7 +52,14 @@ def build(found: Any, name: str, rows_scale: float) -> RecommendationModel:
             "model", name, "needs input_spec: a dict from each input's name to an IndexInput or DenseInput, got "
             + ("none" if spec is None else repr(spec))
         )  # fmt: skip
-    return cast(RecommendationModel, made)
+    model = cast(RecommendationModel, made)
+    try:
+        with torch.inference_mode():
+            model.eval()(**draw_inputs(spec, 2, np.random.default_rng(0)))
+    except Exception as error:  # whatever a user's forward raises
+        said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise InputError("model", name, f"its forward must take what its input_spec says ({said})") from error
+    return model
 
 
 def _is_config(value: Any) -> bool:

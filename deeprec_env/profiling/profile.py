@@ -14,7 +14,7 @@ import torch
 
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable
-from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile, write_profile
+from deeprec_env.latency.table import FURTHER, LEVELS, ProfileRow, ProfileTable, read_profile, write_profile
 from deeprec_env.models import MODELS, RecommendationModel, build_model, check_model
 from deeprec_env.models.inputs import describe_distribution, index_distribution
 from deeprec_env.profiling.machine import describe_machine
@@ -150,7 +150,7 @@ def _rows(name: str, device: str, threads: int, timings: Timings) -> list[Profil
     rows = []
     for (batch, part), seconds in sorted(timings.items(), key=lambda entry: (entry[0][1], entry[0][0])):
         milliseconds = seconds * 1e3
-        quantiles = tuple(np.quantile(milliseconds, LEVELS).tolist())
+        quantiles = tuple(np.quantile(milliseconds, (*LEVELS, FURTHER)).tolist())
         rows.append(ProfileRow(name, device, batch, part, len(seconds), float(milliseconds.mean()), quantiles, threads))
     return rows
 

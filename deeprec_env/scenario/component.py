@@ -59,6 +59,11 @@ class Component(Strict):
 
     kind: str
 
+    @classmethod
+    def is_ours(cls) -> bool:
+        """Whether the kind is this package's: what others' draw and answer is checked where it enters."""
+        return cls.__module__.startswith("deeprec_env.")
+
 
 C = TypeVar("C", bound=Component)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprec_env.latency import checked
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.pools import Stage
 from deeprec_env.scenario.schema import Scenario
@@ -50,5 +51,5 @@ def _timed(
     base_s = np.empty(len(request_items))
     for pool, chosen in ((stage.cpu, ~whole), (stage.accelerator, whole)):
         if pool is not None and chosen.any():
-            base_s[chosen] = pool.latency.base_s(request_items[chosen], noise[chosen])
+            base_s[chosen] = checked.base_s(pool.latency, request_items[chosen], noise[chosen])
     return StageRequests(offloaded, first, base_s)

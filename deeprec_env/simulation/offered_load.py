@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprec_env.latency import checked
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.pools import PoolKind, PoolSpec, Stage
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
+from deeprec_env.workload.checked import size_probabilities
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def service_demands(scenario: Scenario, setting: Setting) -> list[ServiceDemand]
     """The work that a mean query brings to every pool under a fixed setting."""
     from deeprec_env.simulation.splitting import offloads, stage_rule  # Numba is loaded when it is needed
 
-    sizes, probability = scenario.workload.sizes.probabilities()
+    sizes, probability = size_probabilities(scenario.workload.sizes)
     demand = []
     for position, stage in enumerate(scenario.planned_stages[setting.plan]):
         rule = stage_rule(scenario, position, setting)
@@ -84,7 +86,7 @@ def _split_s(stage: Stage, pool: PoolSpec, items: Ints, batch_size: int) -> Floa
 
 
 def _busy_s(stage: Stage, pool: PoolSpec, items: Ints) -> Floats:
-    return pool.latency.mean_s(items) * pool.slowdown(pool.servers) + stage.overhead_s
+    return checked.mean_s(pool.latency, items) * pool.slowdown(pool.servers) + stage.overhead_s
 
 
 def _work(

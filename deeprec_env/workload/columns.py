@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import math
+import zlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import numpy as np
 from pydantic import AfterValidator, ValidationInfo
@@ -28,11 +30,11 @@ Cell = tuple[int, str]
 def read_cells(path: str, column: str | None) -> list[Cell]:
     """The column of that name in a CSV file with a header or, without a name, each line of a text file.
 
-    Empty lines are left out. Raises `InputError` for a file that can't be read or holds nothing, and for a column that
-    is not there.
+    A name that ends in .gz is a file compressed by gzip. Empty lines are left out. Raises `InputError` for a file that
+    can't be read or holds nothing, for a column that is not there, and for a row without a value in it.
     """
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
+        with _opened(path) as file:
             if column is None:
                 cells = [(number, line.strip()) for number, line in enumerate(file, start=1)]
             else:
@@ -42,12 +44,21 @@ def read_cells(path: str, column: str | None) -> list[Cell]:
                         "column", column, f"{path} holds {', '.join(reader.fieldnames or ()) or 'no columns'}"
                     )
                 cells = [(reader.line_num, (row[column] or "").strip()) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("path", path, f"must be a readable text file ({error})") from None
-    cells = [cell for cell in cells if cell[1]]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise InputError("path", path, f"must be a readable text file, or one ending in .gz ({error})") from None
+    if column is None:
+        cells = [cell for cell in cells if cell[1]]
+    elif empty := next((number for number, text in cells if not text), None):
+        raise InputError("path", f"{path}, line {empty}", f"has no value in column {column}")
     if not cells:
         raise InputError("path", path, "must hold at least one value")
     return cells
+
+
+def _opened(path: str) -> TextIO:
+    if path.endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    return Path(path).open(encoding="utf-8", newline="")
 
 
 def numbers(path: str, cells: list[Cell]) -> Floats:
@@ -82,6 +93,8 @@ def seconds(path: str, cells: list[Cell]) -> Floats:
 def wrong_cell(path: str, cell: Cell, allowed: str) -> InputError:
     """The error of one line of a file."""
     number, text = cell
+    if number == 1 and text.lower() != "nan" and math.isnan(_number(text)):  # of a column, the first line is the header
+        allowed += "; of a CSV with a header give the column"
     return InputError("path", f"{path}, line {number}: {text}", allowed)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from deeprec_env.scenario.parts import SIZES, AnySizes, Floats, Ints, SizeDistribution
+from deeprec_env.workload.checked import open_sizes
 
 
 @SIZES.register("drifting")
@@ -28,7 +29,7 @@ class Drifting(SizeDistribution):
 
     def open(self, rng: np.random.Generator) -> Callable[[int], Ints]:
         chosen, *others = rng.spawn(3)  # each its own, so that blocks make no difference
-        before, after = self.before.open(others[0]), self.after.open(others[1])
+        before, after = open_sizes(self.before, others[0]), open_sizes(self.after, others[1])
         done = 0
 
         def draw(count: int) -> Ints:

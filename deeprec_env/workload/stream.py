@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Workload
+from deeprec_env.workload.checked import open_arrivals, open_sizes
 
 SPLITS = {"train": 0, "validation": 1, "test": 2}
 """Disjoint by construction: train for learning, validation for tuning and checkpoints, test for evaluation only."""
@@ -108,8 +109,9 @@ class QueryStream:
         fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)  # spawning counts: leave `seed` as it is
         arrivals, sizes, bursts, noise = fresh.spawn(4)
         self.noise_key = int(noise.generate_state(1, np.uint64)[0])
-        self._times = workload.arrivals.open(np.random.default_rng(arrivals), np.random.default_rng(bursts))
-        self._sizes = workload.sizes.open(np.random.default_rng(sizes))
+        generators = np.random.default_rng(arrivals), np.random.default_rng(bursts)
+        self._times = open_arrivals(workload.arrivals, *generators)
+        self._sizes = open_sizes(workload.sizes, np.random.default_rng(sizes))
         self._rate = workload.arrivals.rate(np.random.default_rng(bursts))
         self._drawn = 0
 

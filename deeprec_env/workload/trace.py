@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from typing import Annotated, Self
 
 import numpy as np
@@ -18,11 +20,12 @@ Scale = Annotated[float, Field(gt=0)]
 class Trace(ArrivalProcess):
     """The arrivals recorded in a file, the first at time 0; after the last they begin again, a mean gap later.
 
-    `path` (relative to the scenario file) is a CSV with a header whose `column` holds the times, or without `column` a
-    text file with one time a line: numbers of seconds, or dates with times. `time_scale` stretches the time (2: half as
-    fast). `rate_scale` is how many queries a recorded one stands for, on average (0.5: every other one, at random; 3:
-    each three times, the copies spread at random over the gap behind it), which leaves the course of the rate as it is.
-    Sizes of the same file: `sizes: {kind: file, path: ..., column: ..., replay: true}`.
+    A warning says once that they do. `path` (relative to the scenario file; .gz: compressed) is a CSV with a header
+    whose `column` holds the times, or without `column` a text file with one time a line: numbers of seconds, or dates
+    with times. `time_scale` stretches the time (2: half as fast). `rate_scale` is how many queries a recorded one
+    stands for, on average (0.5: every other one, at random; 3: each three times, the copies spread at random over the
+    gap behind it), which leaves the course of the rate as it is. Sizes of the same file:
+    `sizes: {kind: file, path: ..., column: ..., replay: true}`.
     """
 
     path: FilePath
@@ -66,6 +69,8 @@ class _Replay:
 
     def _pass(self) -> Floats:
         times_s, period_s = self._trace._times_s, self._trace._period_s
+        if self._passes:
+            _say_that_it_begins_again(self._trace.path, len(times_s), period_s)
         begin_s = self._passes * period_s
         self._passes += 1
         if self._trace.rate_scale == 1.0:
@@ -77,3 +82,12 @@ class _Replay:
         offset_s = self._rng.random(len(gap_s)) * gap_s
         offset_s[np.arange(len(first)) == first] = 0.0  # the first copy keeps its time
         return np.sort(begin_s + np.repeat(times_s, copies) + offset_s)
+
+
+@functools.cache
+def _say_that_it_begins_again(path: str, times: int, period_s: float) -> None:
+    """Once a process and trace: a run of many days draws it anew for each."""
+    warnings.warn(
+        f"trace {path}: more queries are asked for than its {times} times, {period_s:g} s: they begin again",
+        stacklevel=4,
+    )

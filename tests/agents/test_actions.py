@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -45,3 +46,12 @@ def test_any_vector_environment_of_indices_will_do() -> None:
     several.reset()
     _, _, _, infos = several.step(np.array([0, 168]))
     assert [(info["batch_size"], info["threshold"]) for info in infos] == [(8.0, 1.0), (1000.0, np.inf)]
+
+
+def test_only_native_vectors_that_start_episodes_in_the_same_step_are_adapted() -> None:
+    make = {"id": "deeprec_env:DeepRec/Serving-v1", "num_envs": 2, "scenario": day_scenario()}
+    assert NodeVecEnv(gym.make_vec(**make)).num_envs == 2
+    with pytest.raises(InputError, match="env: got 'SyncVectorEnv'; must be a NodeVectorEnv"):
+        NodeVecEnv(gym.make_vec(**make, vectorization_mode="sync"))
+    with pytest.raises(InputError, match="env: got 'NextStep'; its autoreset_mode must be SameStep"):
+        NodeVecEnv(gym.make_vec(**make, autoreset_mode="NextStep"))

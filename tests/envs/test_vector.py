@@ -86,6 +86,38 @@ def assert_same_episodes(several: NodeVectorEnv, singles: list[Any], steps: int)
             assert_same(several.step(action), together.step(action))
 
 
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, "NextStep"])
+def test_the_next_episodes_may_start_in_the_next_step(mode: Any) -> None:
+    several = ServingVectorEnv(3, SERVICES[:3], ladders="common", autoreset_mode=mode)
+    singles = [ServingEnv(each, ladders="common") for each in SERVICES[:3]]
+    together = SyncVectorEnv([lambda env=env: env for env in singles], autoreset_mode=AutoresetMode.NEXT_STEP)
+    rng, truncations = np.random.default_rng(0), []
+    for options, steps in (({"split": "test"}, 30), (None, 12), (None, 14)):  # the second ends with its episodes
+        assert_same(several.reset(seed=4 if options else None, options=options), together.reset(
+            seed=4 if options else None, options=options
+        ))  # fmt: skip
+        for _ in range(steps):
+            action = rng.integers(0, several.single_action_space.nvec, (3, 2))
+            result = several.step(action)
+            assert_same(result, together.step(action))
+            truncations.append(bool(result[3].all()))
+    assert [step for step, over in enumerate(truncations[:30]) if over] == [11, 24]  # one step of 13 starts episodes
+    assert truncations[41]
+
+
+def test_gymnasiums_normalisation_takes_it_and_the_mode_is_checked() -> None:
+    made = gym.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=2, scenario="wnd", autoreset_mode="NextStep")
+    wrapped = gym.wrappers.vector.NormalizeObservation(made)
+    wrapped.reset(seed=0)
+    for _ in range(98):
+        observations, *_ = wrapped.step(np.zeros((2, 2), dtype=np.int64))
+    assert np.isfinite(observations).all()
+    assert ServingVectorEnv.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    for wrong in (AutoresetMode.DISABLED, "Disabled", "later", None):
+        with pytest.raises(InputError, match=r"autoreset_mode: got .*must be .*'SameStep'.*'NextStep'"):
+            ServingVectorEnv(2, SERVICES[0], autoreset_mode=wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_nodes_may_differ(threads: int) -> None:
     services = [*SERVICES[:7], pipeline_day(), planned_service(), day_scenario(sla_ms=1)]

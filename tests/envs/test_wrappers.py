@@ -62,3 +62,34 @@ def test_stable_baselines_trains_through_either() -> None:
         model.learn(30)
         action, _ = model.predict(wrapper(small()).reset(seed=0)[0])
         assert wrapper(small()).action_space.contains(action)
+
+
+@pytest.mark.parametrize("wrapper", [DiscreteActions, BoxActions])
+def test_what_gymnasium_made_and_wrapped_it_can_check_and_make_again(wrapper: type[gym.Wrapper]) -> None:
+    env = wrapper(gym.make("deeprec_env:DeepRec/Serving-v1", scenario=day_scenario()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*different from the unwrapped version.*")
+        check_env(env, skip_render_check=True)
+    assert env.spec is not None
+    again = gym.make(env.spec)
+    results = []
+    for each in (env, again):
+        observation, _ = each.reset(seed=1)
+        env.action_space.seed(0)
+        results.append([observation.tolist()])
+        truncated = False
+        while not truncated:
+            observation, reward, _, truncated, info = each.step(env.action_space.sample())
+            results[-1] += [observation.tolist(), reward, info]
+    assert results[0] == results[1]
+
+
+def test_the_spec_says_how_long_an_episode_is() -> None:
+    for name, windows in (("DeepRec/Serving-v1", 96), ("DeepRec/Capacity-v0", 256), ("DeepRec/Pipeline-v0", 96)):
+        env = gym.make(f"deeprec_env:{name}")
+        assert env.spec is not None
+        assert env.spec.max_episode_steps == env.unwrapped.windows == windows
+        env.unwrapped.windows = 300  # which no wrapper cuts short
+        assert env.unwrapped.spec.max_episode_steps == 300
+    assert small().spec is None

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from deeprec_env import InputError, simulate
 from deeprec_env.latency import Profile, load_profile
 from deeprec_env.latency.estimate import SPEED_UPS, estimate
 from deeprec_env.latency.normal import normal_quantile
 from deeprec_env.latency.table import LEVELS, ProfileRow, ProfileTable, read_profile, write_profile
 from deeprec_env.scenario.parts import LATENCIES
-from tests.conftest import MODEL_PROFILE
+from tests.conftest import MODEL_PROFILE, queue
 
 
 def latency(**parameters: Any) -> Any:
@@ -180,3 +181,78 @@ def test_profiles_of_another_content_differ(profile_csv: Path) -> None:
     after = Profile(kind="profile", profile=str(profile_csv), model="toy")
     assert len({before, same, after}) == 2
     assert before != after.model_copy(update={"device": "cpu"}) != after
+
+
+LEVELS_MORE = np.array([*LEVELS, 0.999])
+
+
+def exponential_profile(path: Path, *, levels: Any = LEVELS_MORE, batches: tuple[int, ...] = (1, 100)) -> Path:
+    """A profile of exponential latencies, of mean 2 ms at batch 1 and 0.1 ms more an item."""
+    rows = []
+    for batch in batches:
+        mean_ms = 2.0 + 0.1 * (batch - 1)
+        rows.append(ProfileRow("m", "cpu", batch, "compute", 9, mean_ms, tuple(-mean_ms * np.log1p(-levels))))
+    write_profile(path, {}, rows)
+    return path
+
+
+@pytest.mark.parametrize(("levels", "tail"), [(LEVELS_MORE, None), (np.array(LEVELS), "exponential")])
+def test_beyond_its_last_level_a_profile_has_an_exponential_tail(tmp_path: Path, levels: Any, tail: str | None) -> None:
+    path = exponential_profile(tmp_path / "p.csv", levels=levels)
+    profile = Profile(kind="profile", profile=str(path), model="m", tail=tail)
+    last = float(levels[-1])
+    u = np.concatenate([[last], 1.0 - (1.0 - last) * 10.0 ** -np.arange(0.5, 9.0)])
+    for items, mean_s in ((1, 2e-3), (50, 6.9e-3), (100, 11.9e-3), (300, 31.9e-3)):  # between, at and behind batches
+        if items > 100:
+            with pytest.warns(UserWarning, match="larger than the largest"):
+                profile.mean_s(np.array([items]))
+        drawn = profile.base_s(np.full(len(u), items), u)
+        # Of an exponential the tail beyond any level is exponential: the quantiles are those of the whole, up to the
+        # one factor that brings the mean (below the last level linear between levels) back to the measured mean.
+        factor = drawn / (-mean_s * np.log1p(-u))
+        assert factor == pytest.approx(np.full(len(u), factor[0]), rel=1e-5)
+        assert factor[0] == pytest.approx(1.0, abs=0.05)
+        assert float(profile.mean_s(np.array([items]))[0]) == pytest.approx(mean_s, rel=1e-5)
+        # The mean: trapezoids between the levels, and (1 - l) (q(l) + scale) beyond the last, l.
+        ladder = np.array([levels[0], *levels])
+        below = profile.base_s(np.full(len(ladder), items), ladder)
+        beyond = (1.0 - last) * (below[-1] + factor[0] * mean_s)
+        assert np.trapezoid(below, np.array([0.0, *levels])) + beyond == pytest.approx(mean_s, rel=1e-5)
+
+
+def test_without_a_further_level_or_where_it_says_so_a_profile_is_cut(tmp_path: Path, toy: Profile) -> None:
+    path = exponential_profile(tmp_path / "p.csv")
+    u, one = np.array([0.999, 1 - 1e-9]), np.array([1, 1])
+    cut = Profile(kind="profile", profile=str(path), model="m", tail="cut")
+    assert cut.base_s(one, u)[0] == cut.base_s(one, u)[1]
+    tailed = Profile(kind="profile", profile=str(path), model="m")
+    assert tailed.base_s(one, u)[1] > 2 * tailed.base_s(one, u)[0]
+    assert len({cut.fingerprint, tailed.fingerprint, toy.fingerprint}) == 3
+    assert cut != tailed != tailed.model_copy(update={"tail": "exponential"})
+    assert ("tail" in cut.model_dump(), "tail" in tailed.model_dump()) == (True, False)
+    assert cut.at_threads(1) == Profile(kind="profile", profile=str(path), model="m", tail="cut", threads=1)
+    # A row that has no further level, beside rows that do: the levels that all have.
+    text = path.read_text(encoding="utf-8").splitlines()
+    text[-1] = text[-1].rpartition(",")[0] + ","
+    path.write_text("\n".join(text), encoding="utf-8")
+    mixed = Profile(kind="profile", profile=str(path), model="m")
+    assert mixed.base_s(one, u)[0] == mixed.base_s(one, u)[1] < cut.base_s(one, u)[0]
+    write_profile(path, *(lambda table: (table.header, table.rows))(read_profile(path)))
+    assert Profile(kind="profile", profile=str(path), model="m") == mixed
+    path.write_text("\n".join(text).replace(",13.8155", ",1.38155"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 2, p999_ms: got 1\.38155; quantiles must ascend"):
+        read_profile(path)
+
+
+def test_a_tailed_profile_is_the_same_on_both_engines_and_its_tail_is_seen(tmp_path: Path) -> None:
+    latency = {"kind": "profile", "profile": str(exponential_profile(tmp_path / "p.csv")), "model": "m"}
+    scenario = queue(4, latency, 400.0)
+    runs = [simulate(scenario, queries=30_000, seed=3, engine=engine) for engine in ("compiled", "asyncio")]
+    stages = [run.records.stages[0] for run in runs]
+    assert (stages[0].start_s == stages[1].start_s).all()
+    assert (stages[0].end_s == stages[1].end_s).all()
+    service_ms = (stages[0].end_s - stages[0].start_s) * 1e3
+    assert service_ms.mean() == pytest.approx(2.0, rel=0.03)
+    beyond = service_ms[service_ms > Profile.model_validate(latency).base_s(np.array([1]), np.array([0.999]))[0] * 1e3]
+    assert len(beyond) == pytest.approx(30, abs=18)
+    assert len(np.unique(beyond)) == len(beyond)

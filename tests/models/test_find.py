@@ -50,6 +50,12 @@ def wrong():
     return model
 
 
+def unfit():
+    model = nn.Linear(3, 1)
+    model.input_spec = {"x": DenseInput(3)}
+    return model
+
+
 def number():
     return 3
 
@@ -99,6 +105,7 @@ def test_a_users_own_model_is_profiled(package: str, tmp_path: Path, factory: st
         ("PACKAGE:THREE", "must be a factory, or have build"),
         ("PACKAGE:bare", "needs input_spec"),
         ("PACKAGE:wrong", "needs input_spec"),
+        ("PACKAGE:unfit", "its forward must take what its input_spec says (TypeError: "),
         ("PACKAGE:number", "must make a torch.nn.Module, made a int"),
         ("PACKAGE", "must be 'all' or one of dlrm-rmc1"),
         ("PACKAGE:", "must be a factory, or have build"),

@@ -32,6 +32,7 @@ def test_a_profile_holds_its_models_batches_and_machine(tmp_path: Path) -> None:
     assert read.header["rows_scale"] == "0.0001"
     assert read.header["threads"] == "1"
     assert [row.batch for row in read.rows] == [1, 4, 1, 4]
+    assert {row.levels for row in read.rows} == {(*LEVELS, 0.999)}
     assert set(agreement(read, read)) == {"ncf", "wnd"}
     assert agreement(read, read)["ncf"] == [0.0, 0.0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,17 @@ def workload(**changes: Any) -> dict[str, Any]:
 def test_a_trace_replays_and_begins_again_a_mean_gap_later(tmp_path: Path) -> None:
     path = write(tmp_path / "t.txt", "10\n10.5\n\n13\n")
     trace = arrivals(kind="trace", path=path)
-    assert times(trace, [2, 3]).tolist() == [0.0, 0.5, 3.0, 4.5, 5.0]
+    assert times(trace, [3]).tolist() == [0.0, 0.5, 3.0]
+    with pytest.warns(
+        UserWarning, match=r"t\.txt: more queries are asked for than its 3 times, 4\.5 s: they begin again"
+    ):
+        assert times(trace, [2, 3]).tolist() == [0.0, 0.5, 3.0, 4.5, 5.0]
+    times(trace, [9])  # a second warning would be an error
     assert trace.mean_qps == pytest.approx(2 / 3)
     assert times(arrivals(kind="trace", path=path, time_scale=2.0), [3]).tolist() == [0.0, 1.0, 6.0]
 
 
+@pytest.mark.filterwarnings("ignore:trace .*they begin again")
 def test_the_rate_of_a_trace_scales_without_its_course(tmp_path: Path) -> None:
     recorded = np.cumsum(np.random.default_rng(0).exponential(1.0, 2000))
     path = write(tmp_path / "t.txt", "\n".join(map(repr, recorded.tolist())))
@@ -52,6 +59,7 @@ def test_the_rate_of_a_trace_scales_without_its_course(tmp_path: Path) -> None:
         assert (first < half).mean() == pytest.approx(0.5, abs=0.06)
 
 
+@pytest.mark.filterwarnings("ignore:trace .*they begin again")
 def test_dates_in_a_named_column_are_times_and_another_column_is_sizes(tmp_path: Path) -> None:
     text = "when,items\n2023-11-16 18:17:03.9799600,7\n2023-11-16 18:17:04.0319600,900\n2023-11-17T00:17:03.98,12\n"
     write(tmp_path / "t.csv", text)
@@ -70,6 +78,7 @@ node: {cpu: {servers: 1, latency: {kind: constant, ms: 1}}}
     assert simulate(loaded, queries=1100).queries == 1100
 
 
+@pytest.mark.filterwarnings("ignore:trace .*they begin again")
 @pytest.mark.parametrize(("name", "queries", "cv"), [("conv", 19_366, 1.09), ("code", 8_819, 13.2)])
 def test_the_azure_traces_replay_with_their_gaps_variation(shared: Path, name: str, queries: int, cv: float) -> None:
     path = shared / "traces" / f"AzureLLMInferenceTrace_{name}.csv"
@@ -94,6 +103,9 @@ def test_the_azure_traces_replay_with_their_gaps_variation(shared: Path, name: s
         ("1\nsoon\n", {}, "line 2: soon'; must be a finite number"),
         ("soon\n1\n", {}, "line 1: soon'; must be a number of seconds or a date"),
         ("a,b\n1,2\n", {"column": "c"}, "holds a, b"),
+        ("when\n1\n2\n", {}, "line 1: when'; must be a number of seconds .*; of a CSV with a header give the column"),
+        ("when,items\n1,2\n,2\n3,2\n", {"column": "when"}, "line 3'; has no value in column when"),
+        ("when,items\n1,2\n2\n3,2\n", {"column": "items"}, "line 3'; has no value in column items"),
         ("1\n2\n", {"time_scale": 0}, "time_scale"),
         ("1\n2\n", {"rate_scale": -1}, "rate_scale"),
     ],
@@ -102,6 +114,17 @@ def test_bad_traces_are_refused_by_line(tmp_path: Path, text: str, parameters: d
     data = workload(arrivals={"kind": "trace", "path": write(tmp_path / "t", text), **parameters})
     with pytest.raises(InputError, match=message):
         load_scenario(data)
+
+
+def test_a_compressed_trace_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"when,items\n1,2\n2.5,3\n"))
+    assert times(arrivals(kind="trace", path=str(path), column="when"), [2]).tolist() == [0.0, 1.5]
+    assert sizes(kind="file", path=str(path), column="items").mean_items == 2.5
+    for content in (b"when,items\n1,2\n", path.read_bytes()[:-12], path.read_bytes()[:20] + b"?" * 20):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"must be a readable text file, or one ending in \.gz \("):
+            load_scenario(workload(arrivals={"kind": "trace", "path": str(path), "column": "when"}))
 
 
 @pytest.mark.parametrize("text", ["0\n", "-3\n", "nan\n", "many\n", "2e6\n", ""])
