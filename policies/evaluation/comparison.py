@@ -62,11 +62,13 @@ def compare(
         _check_name(evaluation, policy, options.engine)
     scenario = evaluation.prepare(scenario, options.engine, chosen)
     tuning = evaluation.tuning(spec, scenario, options, chosen, progress)
+    # Agents before all else: a damaged file is said before the others take their time.
+    agents = {policy: _prepared(evaluation, policy, tuning) for policy in given if _is_agent(evaluation, policy)}
     results: dict[str, Result] = {}
     episode_seeds = tuple(range(seed, seed + seeds))
     for name, policy in zip(names, given, strict=True):
         progress(f"{name}: preparing")
-        prepared = _prepared(evaluation, policy, tuning)
+        prepared = agents[policy] if policy in agents else _prepared(evaluation, policy, tuning)
         env = spec.make(prepared.scenario, engine=options.engine)
         env.windows = chosen.get(WINDOWS, env.windows)
         episodes = []
@@ -111,6 +113,10 @@ def _check_name(evaluation: Evaluation, name: str, engine: str) -> None:
     elif not is_agent(name):
         known = ", ".join(baseline_names(evaluation))
         raise InputError("policy", name, f"must be one of {known}, or the path of a trained agent")
+
+
+def _is_agent(evaluation: Evaluation, name: str) -> bool:
+    return name not in evaluation.baselines and not is_users(name)
 
 
 def _prepared(evaluation: Evaluation, name: str, tuning: Tuning) -> TunedPolicy:
