@@ -36,6 +36,7 @@ from deeprec_env.policies.evaluation.evaluation import Evaluation, evaluation_of
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows
+from deeprec_env.simulation.engines import engine_kind
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 Update = Callable[[str, int], None]
@@ -43,6 +44,7 @@ Update = Callable[[str, int], None]
 MOST_SEED = 2**32 - 1
 """Bound of a training's seed: Stable-Baselines3 seeds NumPy's first generator with it, which takes no more."""
 
+MOST_TIMESTEPS = 10**12
 _SHOWN_KEYS = 5
 
 
@@ -66,8 +68,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "reward", self.spec.reward(self.reward))  # frozen for everyone else
         self.parameters()
-        if self.timesteps is not None and self.timesteps < 1:
-            raise InputError("timesteps", self.timesteps, "must be at least 1")
+        engine_kind(self.engine)
+        if self.timesteps is not None:
+            whole("timesteps", self.timesteps, 1, MOST_TIMESTEPS)
         whole("seed", self.seed, 0, MOST_SEED)
 
     def parameters(self) -> Hyperparams:

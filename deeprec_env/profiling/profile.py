@@ -26,6 +26,8 @@ BATCHES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 102
 MOST_THREADS = 1024
 """Bound of torch's threads: it starts them all."""
 
+MOST_BATCH = 10**6
+
 STANDARD = Effort()
 
 
@@ -61,6 +63,8 @@ class ProfileSettings:
             raise InputError("device", self.device, "no CUDA device is available to torch here; use cpu")
         if not self.batches or min(self.batches) < 1 or len(set(self.batches)) < len(self.batches):
             raise InputError("batches", self.batches, "must be distinct whole numbers of at least 1")
+        if max(self.batches) > MOST_BATCH:
+            raise InputError("batches", max(self.batches), f"must be at most {MOST_BATCH}")
         if not self.threads or min(self.threads) < 1 or len(set(self.threads)) < len(self.threads):
             raise InputError("threads", self.threads, "must be distinct whole numbers of at least 1")
         if max(self.threads) > MOST_THREADS:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deeprec_env import console
+from deeprec_env.arguments import whole
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import plugin_names
@@ -29,6 +30,10 @@ WINDOWS = "windows"
 """The choice that sets the length of an episode, where an evaluation has it."""
 
 
+MOST_EPISODES, MOST_WINDOWS = 10**4, 10**6
+"""Bounds of a comparison: what is above runs for days."""
+
+
 def compare(
     spec: EnvSpec,
     scenario: Scenario,
@@ -50,9 +55,9 @@ def compare(
     given = list(evaluation.compared or evaluation.baselines) if policies is None else list(policies)
     names = list(labels or given)
     chosen = _checked(spec, evaluation, choices or {})
-    for field, value, least in (("seeds", seeds, 1), ("seed", seed, 0), (WINDOWS, chosen.get(WINDOWS, 1), 1)):
-        if value < least:
-            raise InputError(field, value, f"must be at least {least}")
+    whole("seeds", seeds, 1, MOST_EPISODES)
+    whole("seed", seed, 0)
+    whole(WINDOWS, chosen.get(WINDOWS, 1), 1, MOST_WINDOWS)
     if len(set(names)) < len(names):
         raise InputError("policies", ",".join(names), "must name each policy once")
     if not given:
