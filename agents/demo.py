@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from deeprec_env import console
-from deeprec_env.agents.training import TrainSettings, train
 from deeprec_env.analysis.capacity import TUNING_QUERIES
 from deeprec_env.envs.environments import SERVING
+from deeprec_env.extras import check_installed
 from deeprec_env.files import make_folder, replacing
 from deeprec_env.policies.evaluation.comparison import compare, print_comparison
 from deeprec_env.policies.evaluation.plots import write_plots
@@ -35,6 +35,7 @@ def demo(
     queries: Annotated[int, typer.Option(help="Most queries of a probed rate.")] = TUNING_QUERIES,
 ) -> None:
     """Tune, train, evaluate and plot one preset."""
+    check_installed("torch")
     begun = time.perf_counter()
     make_folder("output", output)
     loaded, options = load_scenario(scenario), TuneOptions(queries=queries)
@@ -68,6 +69,8 @@ def demo(
 
 def _train(scenario: str, folder: Path, timesteps: int) -> Path:
     """Train, or go on from where an interrupted demo stopped."""
+    from deeprec_env.agents.training import TrainSettings, train  # torch, which may be missing
+
     settings = TrainSettings(scenario=scenario, timesteps=timesteps)
     with console.progress(f"train ppo on {scenario}", timesteps, quiet=False) as update:
         train(settings, folder, resume=(folder / "last_state.json").exists(), progress=update)

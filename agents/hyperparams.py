@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from deeprec_env.agents.algorithms import algorithm, arguments, check
 from deeprec_env.envs import SERVING
+from deeprec_env.envs.task_source import check_count
 from deeprec_env.envs.wrappers import MappedActions
 from deeprec_env.errors import InputError
 from deeprec_env.yaml_text import parse_yaml
@@ -135,7 +136,7 @@ class _Reader:
         if "policy" not in self._raw:
             raise InputError(self._field("policy"), None, "must be there")
         return Hyperparams(
-            n_envs=self._count("n_envs", 1),
+            n_envs=check_count(self._count("n_envs", 1), self._field("n_envs")),
             n_timesteps=self._count("n_timesteps", 100_000),
             normalize=self._normalize(),
             wrapper=load_wrapper(self._raw.get("env_wrapper"), self._field("env_wrapper")),

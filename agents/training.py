@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from deeprec_env.agents.action_vec_env import MappedVecEnv
 from deeprec_env.agents.agent import TrainedAgent
 from deeprec_env.agents.algorithms import algorithm
 from deeprec_env.agents.hyperparams import Hyperparams, load_hyperparams
-from deeprec_env.agents.normalisation import load_normalisation
+from deeprec_env.agents.normalisation import load_normalisation, normalisation_path
 from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_state, save_checkpoint
 from deeprec_env.agents.vec_env import NodeVecEnv
+from deeprec_env.arguments import whole
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.environments import find_spec
 from deeprec_env.envs.spec import EnvSpec
@@ -35,9 +36,16 @@ from deeprec_env.policies.evaluation.evaluation import Evaluation, evaluation_of
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows
+from deeprec_env.simulation.engines import engine_kind
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 Update = Callable[[str, int], None]
+
+MOST_SEED = 2**32 - 1
+"""Bound of a training's seed: Stable-Baselines3 seeds NumPy's first generator with it, which takes no more."""
+
+MOST_TIMESTEPS = 10**12
+_SHOWN_KEYS = 5
 
 
 @dataclass(frozen=True)
@@ -60,10 +68,10 @@ class TrainSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "reward", self.spec.reward(self.reward))  # frozen for everyone else
         self.parameters()
-        if self.timesteps is not None and self.timesteps < 1:
-            raise InputError("timesteps", self.timesteps, "must be at least 1")
-        if self.seed < 0:
-            raise InputError("seed", self.seed, "must be a whole number of at least 0")
+        engine_kind(self.engine)
+        if self.timesteps is not None:
+            whole("timesteps", self.timesteps, 1, MOST_TIMESTEPS)
+        whole("seed", self.seed, 0, MOST_SEED)
 
     def parameters(self) -> Hyperparams:
         """The hyperparameters in use."""
@@ -208,10 +216,29 @@ def _fresh_state(folder: Path) -> dict[str, Any]:
 
 def _resumed_state(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     before = read_config(folder)
+    if before.get("scenario") != config["scenario"]:
+        raise InputError(
+            "scenario", "another", f"the training in {folder} differs in {_differing(before.get('scenario'), config)}"
+        )
     for key in ("algo", "environment", "reward", "seed", "ladders", "hyperparams", "scenario"):
         if before.get(key, SERVING if key == "environment" else None) != config[key]:
             raise InputError(key, config[key], f"the training in {folder} has {before.get(key)!r}")
     return read_state(folder, "last")
+
+
+def _differing(before: Any, config: dict[str, Any]) -> str:
+    """The key paths at which a training's scenario is not the present one, the first few of them."""
+    keys = list(differing_keys(before, config["scenario"]))
+    return ", ".join(keys[:_SHOWN_KEYS]) + (f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else "")
+
+
+def differing_keys(one: Any, other: Any, at: str = "") -> Iterator[str]:
+    """The key paths at which two trees of mappings differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            yield from differing_keys(one.get(key), other.get(key), f"{at}.{key}" if at else str(key))
+    elif one != other:
+        yield at or "all"
 
 
 def _vector_env(
@@ -223,6 +250,9 @@ def _vector_env(
     saved = load_normalisation(folder, "last") if resumed else None
     if saved is not None:
         return saved.over(venv)
+    if resumed and parameters.normalize is not None:
+        missing = normalisation_path(folder, "last").name
+        raise InputError("output", str(folder), f"lacks {missing}, without which the training can't go on")
     if parameters.normalize is not None:
         # As RL Zoo has it: returns are discounted as the algorithm does.
         gamma = {"gamma": parameters.algorithm["gamma"]} if "gamma" in parameters.algorithm else {}

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deeprec_env.errors import InputError
+from deeprec_env.errors import MOST_SHOWN, InputError
+from deeprec_env.extras import not_installed
 
 
 def application(description: str) -> typer.Typer:
@@ -39,7 +40,12 @@ def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None
     except InputError as error:
         _fail(str(error), 2)
     except typer.TyperException as error:
-        _fail(error.format_message(), error.exit_code)
+        _fail(_cut(error.format_message()), error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = not_installed(error)
+        if missing is None:
+            raise
+        _fail(str(missing), 2)
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}", 2)
     except (KeyboardInterrupt, typer.Abort):
@@ -99,6 +105,11 @@ def progress(what: str, total: int | None, *, quiet: bool) -> Iterator[Callable[
 def _fail(message: str, status: int) -> None:
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
     sys.exit(status)
+
+
+def _cut(message: str) -> str:
+    """A message without the middle of what was typed, where that is long."""
+    return message if len(message) <= 2 * MOST_SHOWN else f"{message[:MOST_SHOWN]} ... {message[-MOST_SHOWN:]}"
 
 
 def _finite(value: Any) -> Any:

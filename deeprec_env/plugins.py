@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprec_env.errors import InputError
+from deeprec_env.extras import not_installed
 
 
 def plugin_names(group: str) -> list[str]:
@@ -67,6 +68,10 @@ def _checked(
 ) -> Any:
     try:
         found = load()
+    except ModuleNotFoundError as error:
+        raise not_installed(error) or InputError(
+            field, name, f"{where}can't be imported (ModuleNotFoundError: {error})"
+        ) from error
     except Exception as error:  # whatever a user's module raises when it is imported
         raise InputError(field, name, f"{where}can't be imported ({type(error).__name__}: {error})") from error
     if not fits(found):

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
     {"errors", "version"},
+    {"arguments", "extras", "memory"},
     {"console", "cores", "files", "plugins", "sources", "yaml_text"},
     {"jit"},
     {"scenario"},

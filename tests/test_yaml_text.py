@@ -49,3 +49,26 @@ def test_what_is_no_plain_yaml_is_refused(text: str) -> None:
 def test_the_command_line_refuses_it_too() -> None:
     with pytest.raises(InputError, match="must be given once; line 1 has it already"):
         load_scenario("wnd", ["workload.arrivals={kind: poisson, qps: 3, qps: 4}"])
+
+
+@pytest.mark.parametrize("text", ["010", "-017", "1:30", "1:30.5", "0b11", "9" * 500, "!!int abc"])
+def test_numbers_of_another_base_are_refused_with_their_line(text: str) -> None:
+    with pytest.raises(InputError, match=r"^scenario mine.yaml line 2: got .*; must be a decimal number"):
+        parse_yaml(f"a: 1\nb: [{text}]", "scenario", "mine.yaml")
+
+
+def test_decimal_numbers_and_texts_are_what_they_were() -> None:
+    text = "[0, -3, +4, 1_000, 0x1F, 1.5, -1.0e+3, .inf, '010', '1:30', 08, 1e3, ~, yes]"
+    assert parse_yaml(text, "scenario", "mine.yaml") == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("text", ["[" * 1500 + "]" * 1500, "{a: " * 1500 + "1" + "}" * 1500, "- " * 3000 + "1"])
+def test_yaml_nested_without_end_is_one_line(text: str) -> None:
+    with pytest.raises(InputError) as raised:
+        parse_yaml(text, "scenario", "mine.yaml")
+    assert len(str(raised.value)) < 200
+
+
+def test_a_date_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="must be YAML"):
+        parse_yaml("a: 2020-13-45", "scenario", "mine.yaml")

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deeprec_env.arguments import real, whole
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.checks import MOST_QUERIES, check_run_memory
 from deeprec_env.simulation.engines import engine_kind
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.intervals import CONFIDENCE
@@ -202,6 +204,9 @@ def _first_overloaded(demands: Sequence[ServiceDemand], visits: float) -> Servic
 
 
 def _check(scenario: Scenario, percentile: float, queries: int, precision: float, engine: str) -> None:
+    real("percentile", percentile)
+    real("precision", precision)
+    whole("queries", queries, 0, MOST_QUERIES)
     if not _LOWEST_PERCENTILE <= percentile <= _HIGHEST_PERCENTILE:
         raise InputError(
             "percentile", percentile, f"must be between {_LOWEST_PERCENTILE:g} and {_HIGHEST_PERCENTILE:g}"
@@ -213,3 +218,4 @@ def _check(scenario: Scenario, percentile: float, queries: int, precision: float
     needed = max(_LOWEST_QUERIES, math.ceil(round(_LATE / _COUNTED / (1.0 - highest / 100.0), 6)))
     if queries < needed:
         raise InputError("queries", queries, f"must be at least {needed} to estimate p{highest:g}")
+    check_run_memory(scenario, queries)

@@ -7,20 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deeprec_env.errors import InputError
+from deeprec_env.extras import check_installed
 from deeprec_env.files import replacing_path
 from deeprec_env.scenario.bounds import Threshold
 
 _MARKS = {"sla": "", "p99": "*", "infeasible": ""}
 _POOL = "+"
-
-
-def check_plotting() -> None:
-    """Raise `InputError` unless pictures can be drawn; called before long work starts."""
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise InputError("sweep", "matplotlib", "is not installed: pip install 'deeprec-env[plots]'") from None
 
 
 def write_heatmap(
@@ -36,7 +28,7 @@ def write_heatmap(
 
     The best setting is framed, a setting of no capacity is grey; marks say what limits where it is not the percentile.
     """
-    check_plotting()
+    check_installed("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

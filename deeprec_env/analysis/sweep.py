@@ -11,9 +11,11 @@ from typing import Any
 from deeprec_env.analysis.capacity import CapacityEstimate, find_capacity
 from deeprec_env.analysis.heatmap import write_heatmap
 from deeprec_env.errors import InputError
+from deeprec_env.extras import can_plot
 from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.threshold import read_threshold
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.simulate import with_options
 from deeprec_env.sources import check_header, with_sources
@@ -90,14 +92,15 @@ class Sweep:
             self._rows[setting] = _row(found)
             self._write()
             progress(f"{self._name}: batch size {size}, threshold {_text(limit)}", 1)
-        write_heatmap(
-            self.png,
-            {setting: (row["qps"], row["limited_by"]) for setting, row in self._rows.items()},
-            self._scenario.control.batch_sizes,
-            self._scenario.thresholds,
-            title=f"Capacity of {self._name} (p{self._percentile:g} within {self._scenario.sla_ms:g} ms)",
-            footnote="; ".join(f"{kind}: {', '.join(names)}" for kind, names in devices(self._scenario).items()),
-        )
+        if can_plot():
+            write_heatmap(
+                self.png,
+                {setting: (row["qps"], row["limited_by"]) for setting, row in self._rows.items()},
+                self._scenario.control.batch_sizes,
+                self._scenario.thresholds,
+                title=f"Capacity of {self._name} (p{self._percentile:g} within {self._scenario.sla_ms:g} ms)",
+                footnote="; ".join(f"{kind}: {', '.join(names)}" for kind, names in devices(self._scenario).items()),
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The best setting, and where the map is."""
@@ -115,7 +118,7 @@ class Sweep:
             },
             "queries_used": sum(row["queries_used"] for row in self._rows.values()),
             "csv": str(self.csv),
-            "png": str(self.png),
+            "png": str(self.png) if can_plot() else None,
             "devices": devices(self._scenario),
             "versions": versions(),
         }
@@ -127,7 +130,7 @@ class Sweep:
         check_header(self.csv, header, self._header, "holds a sweep of another scenario or other options")
         try:
             for row in rows:
-                limit = None if row["threshold"] == "null" else int(row["threshold"])
+                limit = read_threshold(row["threshold"])
                 values = {key: _NUMBERS.get(key, str)(row[key]) if row[key] else None for key in COLUMNS}
                 self._rows[int(row["batch_size"]), limit] = values
         except (KeyError, TypeError, ValueError):

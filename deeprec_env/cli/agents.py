@@ -12,7 +12,6 @@ from deeprec_env.analysis.capacity import TUNING_QUERIES
 from deeprec_env.cli.compare import QualityFloor, Traffic, Windows, choices_of, show_comparison
 from deeprec_env.cli.options import Engine, Json, Overrides, ScenarioArgument, Seed, print_result
 from deeprec_env.envs.environments import SPECS, environment_names, find_spec
-from deeprec_env.errors import InputError
 from deeprec_env.plugins import plugin_names
 from deeprec_env.scenario.load import load_scenario
 
@@ -39,11 +38,8 @@ def train(
     seed: Seed = 0,
 ) -> None:
     """Train an agent (needs the extra 'agents')."""
-    try:
-        from deeprec_env.agents.training import TrainSettings
-        from deeprec_env.agents.training import train as train_agent
-    except ModuleNotFoundError as error:
-        raise InputError("train", error.name, "is not installed: pip install 'deeprec-env[agents]'") from None
+    from deeprec_env.agents.training import TrainSettings
+    from deeprec_env.agents.training import train as train_agent
 
     name = Path(scenario).stem
     settings = TrainSettings(

@@ -9,15 +9,14 @@ import typer
 from deeprec_env import console
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
+from deeprec_env.scenario.threshold import read_threshold
 from deeprec_env.simulation.simulate import FromScenario
 
 ScenarioArgument = Annotated[str, typer.Argument(help="A preset's name (see 'deeprec scenarios') or a YAML file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]
-ThresholdOption = Annotated[
-    str | None, typer.Option(help="Offload queries of at least this many items, or null for never.")
-]
+ThresholdOption = Annotated[str | None, typer.Option(help="Offload queries of at least this many items, or never.")]
 PlanOption = Annotated[str | None, typer.Option("--plan", help="A plan's name or index (default: the scenario's).")]
 Arrivals = Annotated[
     str, typer.Option(help="Traffic at a rate: poisson, or scenario (its own process; a stationary one).")
@@ -41,14 +40,7 @@ def print_result(payload: dict[str, Any], json: bool) -> None:
 
 def threshold_of(text: str | None) -> Threshold | FromScenario:
     """The threshold that `--threshold` gives; without it, the scenario's."""
-    if text is None:
-        return "scenario"
-    if text.lower() in ("null", "none", "never"):
-        return None
-    numbers = whole_numbers("threshold", text)
-    if len(numbers) > 1:
-        raise InputError("threshold", text, "must be one whole number, or null")
-    return numbers[0]
+    return "scenario" if text is None else read_threshold(text)
 
 
 def whole_numbers(field: str, text: str) -> tuple[int, ...]:

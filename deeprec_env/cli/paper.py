@@ -10,6 +10,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed
+from deeprec_env.extras import can_plot
 from deeprec_env.files import replacing
 
 
@@ -22,20 +23,23 @@ def paper(
 ) -> None:  # fmt: skip
     """Measure DeepRecSys's table of gains over static. All models, nodes, targets and methods."""
     from deeprec_env.policies.paper.gains import MODELS, PaperRun
-    from deeprec_env.policies.paper.plot import check_plotting, write_plot
+    from deeprec_env.policies.paper.plot import write_plot
     from deeprec_env.policies.paper.table import gains, print_gains, to_json
 
-    check_plotting()
+    draws = can_plot()
     run = PaperRun(output, MODELS if models is None else models.split(","), seed)
     with console.progress("paper", len(run.cells), quiet=json) as update:
         run.run(update)
     found = gains(run.rows)
-    files = {"csv": run.csv, "json": output / "paper.json", "png": output / "paper.png"}
+    files = {"csv": run.csv, "json": output / "paper.json"}
+    if draws:
+        files["png"] = output / "paper.png"
     payload = to_json(run.rows, found, files)
     with replacing(files["json"]) as file:
         json_text.dump(payload, file, indent=2, allow_nan=False)
         file.write("\n")
-    write_plot(files["png"], found)
+    if draws:
+        write_plot(files["png"], found)
     if json:
         console.print_json(payload)
     else:

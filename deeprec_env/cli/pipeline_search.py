@@ -10,6 +10,7 @@ import typer
 from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed, print_result
 from deeprec_env.errors import InputError
+from deeprec_env.extras import can_plot, check_installed
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file: grids of pipelines, rates and target.")]
 Queries = Annotated[int | None, typer.Option(help="Queries of a cell, a pipeline at a rate (default: the file's).")]
@@ -40,7 +41,7 @@ def sweep(
     seed: Seed = 0,
 ) -> None:
     """Run every pipeline of a space at every rate. Gives a table, pictures and the fronts of quality and p95."""
-    from deeprec_env.recpipe.design_space.pictures import check_plotting, write_pictures
+    from deeprec_env.recpipe.design_space.pictures import write_pictures
     from deeprec_env.recpipe.design_space.sweep import report, write_parquet
     from deeprec_env.recpipe.design_space.sweep import sweep as run
 
@@ -48,9 +49,9 @@ def sweep(
     if floor is not None and not 0.0 <= floor <= 1.0:
         raise InputError("floor", floor, "must be between 0 and 1")
     folder = output or Path("runs/sweep") / config.stem
-    check_plotting()
+    draws = can_plot()
     if parquet:
-        check_parquet()
+        check_installed("pyarrow")
     payload: dict[str, Any]
     if sampler == "optuna":
         from deeprec_env.recpipe.design_space.search import search
@@ -77,7 +78,9 @@ def sweep(
     paths = [folder / "cells.csv"]
     if parquet:
         paths.append(write_parquet(cells, folder / "cells.parquet"))
-    paths += write_pictures(cells, folder, sla_ms=space_config.sla_ms, floor=floor, metric=metric) if cells else []
+    paths += (
+        write_pictures(cells, folder, sla_ms=space_config.sla_ms, floor=floor, metric=metric) if cells and draws else []
+    )
     payload["files"] = [str(path) for path in paths]
     if json:
         console.print_json(payload)
@@ -125,14 +128,6 @@ def _loaded(path: Path, queries: int | None, sla_ms: float | None = None) -> Any
     loaded = load_space(path)
     changes = {name: value for name, value in (("queries", queries), ("sla_ms", sla_ms)) if value is not None}
     return load_space(loaded.model_dump() | changes) if changes else loaded
-
-
-def check_parquet() -> None:
-    """Raise `InputError` unless Parquet can be written."""
-    import importlib.util
-
-    if importlib.util.find_spec("pyarrow") is None:
-        raise InputError("parquet", "pyarrow", "is not installed: pip install 'deeprec-env[parquet]'")
 
 
 def _print_cells(title: str, rows: list[dict[str, Any]]) -> None:

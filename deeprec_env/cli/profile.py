@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed, print_result, whole_numbers
 from deeprec_env.errors import InputError
+from deeprec_env.extras import can_plot
 from deeprec_env.files import check_writable, make_folder
 from deeprec_env.simulation.header import SCHEMA_VERSION
 
@@ -99,11 +100,10 @@ def _operators(
     json: bool,
     seed: int,
 ) -> None:
-    from deeprec_env.analysis.heatmap import check_plotting
     from deeprec_env.profiling.operators import BATCHES, GROUPS, OperatorSettings, operator_shares
     from deeprec_env.profiling.operators_picture import draw_shares
 
-    check_plotting()
+    draws = can_plot()
     settings = OperatorSettings(names, batches or BATCHES, index_distribution, rows_scale, seed)
     make_folder("output", folder)
     table, picture = folder / "operators.csv", folder / "operators.png"
@@ -111,12 +111,13 @@ def _operators(
     with console.progress("operators", len(names) * len(settings.batches), quiet=json) as update:
         shares = operator_shares(settings, table, lambda model: update(model, 1))
     header = settings.header()
-    draw_shares(picture, shares, footnote=f"{header['cpu']}, torch {header['torch']}, one thread")
+    if draws:
+        draw_shares(picture, shares, footnote=f"{header['cpu']}, torch {header['torch']}, one thread")
     found: dict[str, dict[str, dict[str, float]]] = {}
     for share in shares:
         found.setdefault(share.model, {}).setdefault(str(share.batch), {})[share.operator] = share.share
     if json:
-        payload = {"csv": str(table), "picture": str(picture), "shares": found}
+        payload = {"csv": str(table), "picture": str(picture) if draws else None, "shares": found}
         console.print_json({"schema_version": SCHEMA_VERSION, **payload})
         return
     rows = [
@@ -125,7 +126,7 @@ def _operators(
         for batch, of_group in of_batch.items()
     ]
     console.print_table("Share of self CPU time (%)", ("", *GROUPS), rows)
-    console.print_facts({"csv": str(table), "picture": str(picture)})
+    console.print_facts({"csv": str(table), "picture": str(picture) if draws else None})
 
 
 @profile_commands.command()
@@ -140,12 +141,11 @@ def compare(
     seed: Seed = 0,
 ) -> None:
     """Compare two profiles: speed-up of B over A per model and batch, and the batch where it passes 1."""
-    from deeprec_env.analysis.heatmap import check_plotting
     from deeprec_env.latency.comparison import compare, write_comparison
     from deeprec_env.latency.comparison_picture import draw_comparison
     from deeprec_env.latency.profile import load_profile
 
-    check_plotting()
+    draws = can_plot()
     counts: tuple[int | None, ...] = (None, None) if threads is None else whole_numbers("threads", threads)
     if len(counts) != 2:
         raise InputError("threads", threads, "must be two whole numbers: A's and B's")
@@ -155,7 +155,8 @@ def compare(
     check_writable("output", table)
     write_comparison(table, compared)
     labels = [name + (f", threads {count}" if count else "") for name, count in zip((a, b), counts, strict=True)]
-    draw_comparison(picture, compared, a=labels[0], b=labels[1])
+    if draws:
+        draw_comparison(picture, compared, a=labels[0], b=labels[1])
     if json:
         found = {
             entry.model: {
@@ -164,7 +165,7 @@ def compare(
             }
             for entry in compared
         }
-        files = {"csv": str(table), "picture": str(picture)}
+        files = {"csv": str(table), "picture": str(picture) if draws else None}
         console.print_json({"schema_version": SCHEMA_VERSION, "a": a, "b": b, "models": found, **files})
         return
     batches = sorted({point.batch for entry in compared for point in entry.points})
@@ -175,4 +176,4 @@ def compare(
         rows.append([entry.model, *(speed_ups.get(batch, "-") for batch in batches), crossings])
     title = f"Speed-up of B ({labels[1]}) over A ({labels[0]}) by batch"
     console.print_table(title, ("model", *map(str, batches), "passes 1 at"), rows)
-    console.print_facts({"csv": str(table), "picture": str(picture)})
+    console.print_facts({"csv": str(table), "picture": str(picture) if draws else None})

@@ -80,7 +80,8 @@ def table(
     seed: Seed = 0,
 ) -> None:
     """Measure pipelines of trained models into a quality table. All those of a grid."""
-    from deeprec_env.quality.pipelines import Pipeline, grid
+    from deeprec_env.quality.data import check_queries
+    from deeprec_env.quality.pipelines import Pipeline, check_trained, grid
     from deeprec_env.quality.table import quality_rows, write_table
 
     check_writable("output", output)
@@ -89,12 +90,17 @@ def table(
     for field, value in (("stages", stages), ("queries", queries)):
         if value < 1:
             raise InputError(field, value, "must be at least 1")
+    if pipelines is not None:
+        chosen = [Pipeline.parse(name) for name in pipelines.split(",")]
+    training = _torch_module()
+    source, trained = training.trained_models(checkpoints)
+    if pipelines is None:
+        chosen = list(grid(trained, firsts or source.kind.items, later, stages))
+    for pipeline in chosen:
+        check_trained(pipeline, trained)
+    check_queries(queries, max(pipeline.items[0] for pipeline in chosen))
     with console.progress("table", None, quiet=json) as update:
-        source, data, scores = _torch_module().load_scores(checkpoints, threads, update)
-        if pipelines is not None:
-            chosen = [Pipeline.parse(name) for name in pipelines.split(",")]
-        else:
-            chosen = list(grid(list(scores), firsts or source.kind.items, later, stages))
+        _, data, scores = training.load_scores(checkpoints, threads, update)
         rows = quality_rows(data, scores, chosen, queries=queries, seed=seed, progress=update)
     write_table(output, rows)
     if json:
@@ -106,10 +112,8 @@ def table(
 
 
 def _torch_module() -> Any:
-    try:
-        from deeprec_env.quality import training
-    except ModuleNotFoundError as error:
-        raise InputError("quality", error.name, "is not installed: pip install 'deeprec-env[agents]'") from None
+    from deeprec_env.quality import training
+
     return training
 
 

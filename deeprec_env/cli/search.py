@@ -30,8 +30,12 @@ from deeprec_env.cli.options import (
     threshold_of,
 )
 from deeprec_env.errors import InputError
+from deeprec_env.extras import can_plot
 from deeprec_env.scenario.load import assignments, load_scenario
 from deeprec_env.simulation.simulate import with_options
+
+DAYS = 16
+"""Validation days of `deeprec tune --method grid-day`."""
 
 
 def capacity(
@@ -80,10 +84,9 @@ def capacity(
         raise InputError("sweep", "--batch-size, --threshold", "takes every setting of the ladders, and no other")
     if plan is not None:
         loaded = with_options(loaded, plan=plan)
-    from deeprec_env.analysis.heatmap import check_plotting
     from deeprec_env.analysis.sweep import Sweep
 
-    check_plotting()
+    can_plot()  # said before long work starts
     name = Path(scenario).stem
     mapped = Sweep(
         loaded,
@@ -109,7 +112,7 @@ def tune(
     = "deeprecsched",
     arrivals: Arrivals = "poisson",
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
-    days: Annotated[int, typer.Option(help="Validation days of grid-day.")] = 16,
+    days: Annotated[int | None, typer.Option(help=f"Validation days of grid-day (default: {DAYS}).")] = None,
     param: Annotated[list[str] | None, typer.Option(help="A parameter of the method: name=value.")] = None,
     engine: Engine = "compiled",
     set_: Overrides = None,
@@ -117,12 +120,19 @@ def tune(
     seed: Seed = 0,
 ) -> None:  # fmt: skip
     """Search for the best settings of a scenario."""
-    from deeprec_env.policies.fixed.tune import TuneOptions
+    from deeprec_env.policies.fixed.tune import METHODS_OF_DAYS, TuneOptions
     from deeprec_env.policies.fixed.tune import tune as tune_scenario
 
+    if days is not None and method not in METHODS_OF_DAYS:
+        raise InputError("days", days, f"has no effect with {method}: it is for {', '.join(METHODS_OF_DAYS)}")
     parameters = dict(assignments("--param", param or ()))
     options = TuneOptions(
-        arrivals=arrivals, queries=queries, days=days, seed=seed, engine=engine, parameters=parameters
+        arrivals=arrivals,
+        queries=queries,
+        days=DAYS if days is None else days,
+        seed=seed,
+        engine=engine,
+        parameters=parameters,
     )
     with console.progress(method, None, quiet=json) as update:
         loaded = load_scenario(scenario, set_ or ())

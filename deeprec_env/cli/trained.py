@@ -11,8 +11,6 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
-from deeprec_env.agents.agent import find_agent
-from deeprec_env.agents.storage import CONFIG, read_config
 from deeprec_env.analysis.capacity import TUNING_QUERIES
 from deeprec_env.cli.compare import QualityFloor, Traffic, Windows, choices_of, show_comparison
 from deeprec_env.cli.options import Engine, Json, Seed
@@ -43,6 +41,9 @@ def evaluate_agent(
     seed: Seed = 0,
 ) -> None:
     """Compare a trained agent with the baselines on the same test days."""
+    from deeprec_env.agents.agent import find_agent
+    from deeprec_env.agents.storage import CONFIG, read_config
+
     config = read_config(find_agent(agent)[0])
     if scenario is None and "scenario" not in config:
         raise InputError("scenario", None, f"must be given: the agent's {CONFIG} holds none")

@@ -155,7 +155,10 @@ class NodeEnv(gym.Env[Observation, Any]):
             if self.action_space.contains(action):
                 return copy.deepcopy(action)
             raise InputError("action", action, f"must be in {self.action_space}")
-        given = np.asarray(action)
+        try:
+            given = np.asarray(action)
+        except ValueError:  # lists of several lengths
+            raise InputError("action", action, f"must be in {self.action_space}") from None
         if given.shape == (len(self._levels),) and given.dtype.kind in "iu":
             chosen = tuple(given.tolist())
             if all(0 <= index < levels for index, levels in zip(chosen, self._levels, strict=True)):

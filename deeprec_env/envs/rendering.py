@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.errors import InputError
+from deeprec_env.extras import check_installed
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting, threshold_number
 from deeprec_env.simulation.windows import Window
@@ -55,12 +55,10 @@ class Picture:
 
     def __init__(self, scenario: Scenario, interval_s: float, ladders: Mapping[str, Sequence[Any]]) -> None:
         """`ladders`: by name, what is chosen from; the two longest are drawn."""
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        except ModuleNotFoundError:
-            message = "needs matplotlib: pip install 'deeprec-env[plots]'"
-            raise InputError("render_mode", "rgb_array", message) from None
+        check_installed("matplotlib")
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
         longest = sorted(ladders, key=lambda name: -len(ladders[name]))[:2]
         self._ladders = {name: levels for name, levels in ladders.items() if name in longest}
         figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100)

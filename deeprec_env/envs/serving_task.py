@@ -8,6 +8,7 @@ from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.rewards import REWARDS
 from deeprec_env.envs.task import AnyScenario, Episode, Task, episode_child
 from deeprec_env.errors import InputError
+from deeprec_env.simulation.checks import check_run_memory
 from deeprec_env.workload.diurnal import Diurnal
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 
@@ -39,7 +40,9 @@ class ServingTask(Task):
 
     def open(self, seed: int, split: str, episode: int, windows: int) -> GivenTraffic:
         """An episode of `windows` windows."""
-        traffic = self.stream(seed, split, episode).draw_until(windows * self.interval_s)
+        stream, length_s = self.stream(seed, split, episode), windows * self.interval_s
+        check_run_memory(self.scenario, round(stream.mean_qps * length_s), field="queries of an episode")
+        traffic = stream.draw_until(length_s)
         return GivenTraffic(traffic, self.windows if self._has_day else None)
 
     def stream(self, seed: int, split: str, episode: int) -> QueryStream:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from deeprec_env.arguments import choice
 from deeprec_env.envs.task import AnyScenario, Task
-from deeprec_env.errors import InputError
 
 if TYPE_CHECKING:
     from deeprec_env.envs.node_env import NodeEnv
@@ -50,10 +50,7 @@ class EnvSpec:
 
     def reward(self, name: str | None = None) -> str:
         """The reward of that name, or the default; `InputError` for one that is not known."""
-        chosen = next(iter(self.task.rewards)) if name is None else name
-        if chosen not in self.task.rewards:
-            raise InputError("reward", name, f"must be one of {', '.join(self.task.rewards)}")
-        return chosen
+        return choice("reward", next(iter(self.task.rewards)) if name is None else name, self.task.rewards)
 
     def make_task(self, scenario: AnyScenario | None = None, reward: str | None = None) -> Task:
         """The task on a scenario, with the default reward unless said."""

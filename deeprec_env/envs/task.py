@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprec_env.arguments import choice
 from deeprec_env.envs.observation import HIGHEST, observe
 from deeprec_env.envs.rewards import Scale
 from deeprec_env.errors import InputError
@@ -81,9 +82,8 @@ class Task(ABC):
     scale_qps: float
 
     def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
-        if reward not in self.rewards:
-            raise InputError("reward", reward, f"must be one of {', '.join(self.rewards)}")
-        if ladders not in (None, "common"):
+        choice("reward", reward, self.rewards)
+        if ladders is not None and not (isinstance(ladders, str) and ladders == "common"):
             raise InputError("ladders", ladders, "must be null or common")
         self._reward = self.rewards[reward]
         self.scenario = load_scenario(scenario)
@@ -226,13 +226,12 @@ def episode_child(seed: int, split: str, episode: int, child: int = OWN_CHILD) -
 
 def split_of(options: Mapping[str, Any] | None) -> str:
     """The split that `reset`'s options ask for; `InputError` if they are not understood."""
-    split = (options or {}).get("split", "train")
+    if options is not None and not isinstance(options, Mapping):
+        raise InputError("options", options, "must be a mapping that holds split alone")
     unknown = set(options or {}) - {"split"}
     if unknown:
-        raise InputError("options", sorted(unknown), "must hold split alone")
-    if split not in SPLITS:
-        raise InputError("split", split, f"must be one of {', '.join(SPLITS)}")
-    return str(split)
+        raise InputError("options", sorted(map(str, unknown)), "must hold split alone")
+    return choice("split", (options or {}).get("split", "train"), SPLITS)
 
 
 def _normalised(value: Any, ladder: tuple[Any, ...]) -> float:

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from deeprec_env.arguments import whole
 from deeprec_env.envs.task import SCENARIO_CHILD, AnyScenario, Task, episode_child
 from deeprec_env.errors import InputError
+from deeprec_env.memory import check_memory
 from deeprec_env.plugins import load_plugin
 from deeprec_env.scenario.by_identity import ByIdentity
 from deeprec_env.scenario.schema import Scenario
@@ -24,6 +26,9 @@ ScenarioSource = AnyScenario | DrawScenario
 """A scenario, or a function that draws one (also as `module:function`)."""
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+_BYTES_PER_ENV = 600_000
+"""About what an environment of many holds before its first query: room for 1024 queries and 8192 requests."""
 
 _LADDERS = {"batch_size": "control.batch_sizes", "threshold": "control.thresholds", "plan": "plans"}
 
@@ -87,6 +92,7 @@ def task_sources(
     scenario: ScenarioSource | Sequence[ScenarioSource], count: int, make: Callable[[Any], Task]
 ) -> list[TaskSource]:
     """One source for each of `count` environments, whose tasks can be put side by side: of one scenario, or a list."""
+    check_count(count)
     if isinstance(scenario, str) or not isinstance(scenario, Sequence):
         return [task_source(scenario, make)] * count
     if len(scenario) != count:
@@ -101,6 +107,13 @@ def task_sources(
     for position, source in enumerate(sources):
         check_alike(f"scenario.{position}", sources[0].first, source.first)
     return sources
+
+
+def check_count(num_envs: Any, field: str = "num_envs") -> int:
+    """How many environments; `InputError` for what is no number of them, or for more than there is memory for."""
+    count = whole(field, num_envs, 1)
+    check_memory(field, num_envs, count * _BYTES_PER_ENV)
+    return count
 
 
 def check_alike(field: str, first: Task, other: Task) -> None:

@@ -13,12 +13,13 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
+from deeprec_env.arguments import whole
 from deeprec_env.cores import usable_cores
 from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
 from deeprec_env.envs.task import Episode, Normalised, Task, split_of
-from deeprec_env.envs.task_source import OneTask, ScenarioSource, TaskSource, check_alike, task_sources
+from deeprec_env.envs.task_source import OneTask, ScenarioSource, TaskSource, check_alike, check_count, task_sources
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.setting import Setting, SettingNumbers
@@ -58,15 +59,15 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
         """`tasks`: one for all, or a source of tasks for each environment, from `task_sources`."""
-        _check_count("threads", 1 if threads is None else threads)
+        whole("threads", 1 if threads is None else threads, 1)
         engine_kind(engine, BATCH)
         if render_mode is not None:
             raise InputError("render_mode", render_mode, "must be None")
         self.render_mode = None
         self.metadata = type(self).metadata | {"autoreset_mode": _autoreset_mode(autoreset_mode)}
         self._starts_next_step = self.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+        self.num_envs = check_count(num_envs)
         self._sources = [OneTask(tasks)] * num_envs if isinstance(tasks, Task) else list(tasks)
-        self.num_envs = _check_count("num_envs", num_envs)
         self._take([source.first for source in self._sources])
         task = self._task
         self.scenario = task.scenario
@@ -112,7 +113,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         if seeds is None:
             self._episode += 1
         else:
-            if len(seeds) != self.num_envs:
+            if isinstance(seeds, str) or not isinstance(seeds, Sequence) or len(seeds) != self.num_envs:
                 raise InputError("seed", seed, f"must be one for each of {self.num_envs} environments")
             self._seeds = [int(self.np_random.integers(2**31)) if given is None else given for given in seeds]
             self._episode = 0
@@ -204,7 +205,10 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
 
     def _by_ladders(self, actions: NDArray[np.int64]) -> tuple[Floats, Normalised]:
         """The settings (num_envs, controls) of indices on the ladders, and where they stand on them."""
-        given = np.asarray(actions)
+        try:
+            given = np.asarray(actions)
+        except ValueError:  # lists of several lengths
+            raise InputError("action", actions, f"must be in {self.action_space}") from None
         if given.dtype.kind not in "iu" or not self.action_space.contains(given.astype(np.int64)):
             raise InputError("action", actions, f"must be in {self.action_space}")
         rows = np.arange(self.num_envs)
@@ -320,12 +324,6 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
         allowed = " or ".join(f"{each} ({each.value!r})" for each in able)
         raise InputError("autoreset_mode", getattr(mode, "value", mode), f"must be {allowed}")
     return AutoresetMode(mode)
-
-
-def _check_count(name: str, value: int) -> int:
-    if value < 1:
-        raise InputError(name, value, "must be at least 1")
-    return value
 
 
 def _one_by_one(observations: Observations) -> NDArray[Any]:

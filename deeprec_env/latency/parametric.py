@@ -10,18 +10,17 @@ from pydantic import Field, model_validator
 
 from deeprec_env.latency.row_kinds import AFFINE, CONSTANT, EXPONENTIAL
 from deeprec_env.latency.rows import RowModel
+from deeprec_env.scenario.bounds import MOST_CV, NonNegative, Positive
 from deeprec_env.scenario.parts import LATENCIES, Floats, Ints
-
-PositiveMs = Annotated[float, Field(gt=0)]
 
 
 @LATENCIES.register("affine")
 class Affine(RowModel):
     """(base_ms + per_item_ms * n) times lognormal noise of mean 1 and coefficient of variation `cv`."""
 
-    base_ms: Annotated[float, Field(ge=0)]
-    per_item_ms: Annotated[float, Field(ge=0)]
-    cv: Annotated[float, Field(ge=0)] = 0.0
+    base_ms: NonNegative
+    per_item_ms: NonNegative
+    cv: Annotated[float, Field(ge=0, le=MOST_CV)] = 0.0
 
     @model_validator(mode="after")
     def _takes_time(self) -> Self:
@@ -41,7 +40,7 @@ class Affine(RowModel):
 class Constant(RowModel):
     """Always `ms` milliseconds."""
 
-    ms: PositiveMs
+    ms: Positive
 
     def mean_s(self, items: Ints) -> Floats:
         return np.full(items.shape, self.ms * 1e-3)
@@ -55,7 +54,7 @@ class Constant(RowModel):
 class Exponential(RowModel):
     """Exponential of mean `mean_ms` milliseconds, whatever the items."""
 
-    mean_ms: PositiveMs
+    mean_ms: Positive
 
     def mean_s(self, items: Ints) -> Floats:
         return np.full(items.shape, self.mean_ms * 1e-3)

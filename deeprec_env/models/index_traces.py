@@ -79,7 +79,7 @@ class StackProfile:
 
 
 def read_stack_profile(path: Path) -> StackProfile:
-    """Read a CSV with columns distance (whole, or inf for new rows) and probability, which are scaled to sum 1."""
+    """Read a CSV with columns distance (whole, or inf for new rows) and probability, which must sum to 1 (to 0.1 %)."""
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     except (OSError, UnicodeDecodeError) as error:
@@ -93,8 +93,8 @@ def read_stack_profile(path: Path) -> StackProfile:
             raise InputError(f"{path.name} line {number}, distance", row["distance"], "must be whole or inf, each once")
         entries[distance] = _number(path, number, row, "probability")
     total = sum(entries.values())
-    if not 0.0 < total < math.inf:
-        raise InputError("index_distribution", f"stack:{path}", "must hold finite probabilities with a positive sum")
+    if not abs(total - 1.0) <= 1e-3:
+        raise InputError("index_distribution", f"stack:{path}", f"must hold probabilities of sum 1, not {total:.6g}")
     ascending = sorted(entries)
     return StackProfile(tuple(ascending), tuple(entries[distance] / total for distance in ascending))
 

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deeprec_env.errors import InputError
+from deeprec_env.arguments import whole
 from deeprec_env.models import RecommendationModel, draw_inputs
 from deeprec_env.models.inputs import IndexDistribution
+
+MOST_PASSES = 10_000
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,7 @@ class Effort:
     @classmethod
     def of_passes(cls, passes: int) -> Effort:
         """The standard effort, but with `passes` passes, of which the quieter half counts."""
-        if passes < 1:
-            raise InputError("passes", passes, "must be at least 1")
+        whole("passes", passes, 1, MOST_PASSES)
         return cls(passes=passes, kept=max(1, passes // 2))
 
 

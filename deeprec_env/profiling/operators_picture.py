@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from deeprec_env.analysis.heatmap import check_plotting
+from deeprec_env.extras import check_installed
 from deeprec_env.files import replacing_path
 from deeprec_env.profiling.operators import GROUPS, Share
 
@@ -15,7 +15,7 @@ COLOURS = dict(zip(GROUPS, ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee
 
 def draw_shares(path: Path, shares: Sequence[Share], *, footnote: str) -> None:
     """Draw the shares to a PNG file, whole or not at all; bars of 8 % and more are labelled."""
-    check_plotting()
+    check_installed("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -23,6 +23,11 @@ from deeprec_env.profiling.measure import Effort, Timings, measure
 BATCHES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
 
+MOST_THREADS = 1024
+"""Bound of torch's threads: it starts them all."""
+
+MOST_BATCH = 10**6
+
 STANDARD = Effort()
 
 
@@ -58,8 +63,12 @@ class ProfileSettings:
             raise InputError("device", self.device, "no CUDA device is available to torch here; use cpu")
         if not self.batches or min(self.batches) < 1 or len(set(self.batches)) < len(self.batches):
             raise InputError("batches", self.batches, "must be distinct whole numbers of at least 1")
+        if max(self.batches) > MOST_BATCH:
+            raise InputError("batches", max(self.batches), f"must be at most {MOST_BATCH}")
         if not self.threads or min(self.threads) < 1 or len(set(self.threads)) < len(self.threads):
             raise InputError("threads", self.threads, "must be distinct whole numbers of at least 1")
+        if max(self.threads) > MOST_THREADS:
+            raise InputError("threads", max(self.threads), f"must be at most {MOST_THREADS}")
         index_distribution(self.index_distribution)
         if not 0.0 < self.rows_scale <= 1.0:
             raise InputError("rows_scale", self.rows_scale, "must be above 0 and at most 1")

@@ -8,13 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprec_env.arguments import whole
 from deeprec_env.errors import InputError
+from deeprec_env.memory import check_memory
 
 Progress = Callable[[str, int], None]
 """Called with what is being done, and the steps done since."""
 
 Floats32 = NDArray[np.float32]
 Indices = NDArray[np.int64]
+
+
+def check_queries(count: int, items: int) -> None:
+    """Raise `InputError` for numbers of queries that are none, or whose candidates need more memory than there is."""
+    whole("queries", count, 1)
+    check_memory("queries", f"{count} of {items} items", 32.0 * count * items)
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ class Dataset:
         """
         if not 1 <= items <= len(self.test):
             raise InputError("items", items, f"must be from 1 to the {len(self.test)} held-out candidates")
+        check_queries(count, items)
         each = len(self.test) // items
         deals = [rng.permutation(len(self.test))[: each * items].reshape(each, items) for _ in range(-(-count // each))]
         return np.concatenate(deals)[:count]

@@ -66,9 +66,7 @@ def evaluate(pipeline: Pipeline, data: Dataset, scores: Scores, candidates: Indi
         raise InputError(
             "items", pipeline.items[0], f"must be at most {candidates.shape[1]}, the candidates of a query"
         )
-    unknown = [model for model in pipeline.models if model not in scores]
-    if unknown:
-        raise InputError("pipeline", pipeline.name, f"{unknown[0]} is not trained; there are {', '.join(scores)}")
+    check_trained(pipeline, list(scores))
     kept = np.random.default_rng([seed, pipeline.items[0]]).permuted(candidates[:, : pipeline.items[0]], axis=1)
     for model, items in zip(pipeline.models, pipeline.items, strict=True):
         kept = kept[:, :items]
@@ -81,6 +79,13 @@ def evaluate(pipeline: Pipeline, data: Dataset, scores: Scores, candidates: Indi
         {k: hit_rate(relevance, k) for k in RANKS},
         error(relevance, clicks.astype(np.float32)),
     )
+
+
+def check_trained(pipeline: Pipeline, models: Sequence[str]) -> None:
+    """Raise `InputError` for a pipeline of a model that is not among the trained ones."""
+    unknown = next((model for model in pipeline.models if model not in models), None)
+    if unknown is not None:
+        raise InputError("pipeline", pipeline.name, f"{unknown} is not trained; there are {', '.join(models)}")
 
 
 def grid(models: Sequence[str], items: Sequence[int], keep: Sequence[int], stages: int) -> Iterator[Pipeline]:

@@ -13,10 +13,11 @@ import torch
 from scipy.special import expit
 from torch.nn import functional as F
 
+from deeprec_env.arguments import whole
 from deeprec_env.errors import InputError
 from deeprec_env.files import make_folder
 from deeprec_env.quality.checkpoints import Checkpoint, build, checkpoint_path, load, save
-from deeprec_env.quality.data import Clicks, Dataset, Floats32, Progress
+from deeprec_env.quality.data import Clicks, Dataset, Floats32, Progress, check_queries
 from deeprec_env.quality.metrics import auc, log_loss
 from deeprec_env.quality.models import DLRM_SIZES, Interaction, Ranker
 from deeprec_env.quality.pipelines import RANKS, Pipeline, evaluate, log_odds_error
@@ -24,6 +25,8 @@ from deeprec_env.quality.public import load_public
 from deeprec_env.quality.sources import Recipe, Source
 
 SCORED_AT_ONCE = 8192
+
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class TrainSettings:
         if self.recipe.epochs < (0 if self.weights else 1):
             raise InputError("epochs", self.recipe.epochs, "must be at least 1 (0 with --weights)")
         for field, value in (("batch", self.recipe.batch), ("threads", self.threads), ("queries", self.queries)):
-            if value < 1:
-                raise InputError(field, value, "must be at least 1")
+            whole(field, value, 1, MOST_THREADS if field == "threads" else None)
+        check_queries(self.queries, self.source.kind.items[0])
         if not (0 < self.recipe.rate < math.inf and 0 < self.recipe.embedding_rate < math.inf):
             raise InputError("rate", self.recipe.rate, "must be a number above 0")
         if self.seed < 0:
@@ -95,8 +98,26 @@ def score(model: Ranker, clicks: Clicks) -> Floats32:
     return np.concatenate(parts)
 
 
+def trained_models(folder: Path) -> tuple[Source, list[str]]:
+    """The data that the folder's models were trained on, not loaded, and the models' names in order."""
+    source, by_name = _trained(folder)
+    return source, [name for name in source.kind.models if name in by_name]
+
+
 def load_scores(folder: Path, threads: int, progress: Progress) -> tuple[Source, Dataset, Mapping[str, Floats32]]:
     """The data that the folder's models were trained on, and their scores of what was held out, by model in order."""
+    source, by_name = _trained(folder)
+    torch.set_num_threads(threads)
+    data, _ = source.load(progress)
+    scores = {}
+    for name in (name for name in source.kind.models if name in by_name):
+        _same_rows(by_name[name], data)
+        progress(f"score with {name}", 0)
+        scores[name] = score(by_name[name].model(), data.test)
+    return source, data, scores
+
+
+def _trained(folder: Path) -> tuple[Source, dict[str, Checkpoint]]:
     found = [load(path) for path in sorted(folder.glob("*.pt"))]
     if not found:
         raise InputError("checkpoints", str(folder), "must hold models that 'deeprec quality train' wrote")
@@ -106,16 +127,7 @@ def load_scores(folder: Path, threads: int, progress: Progress) -> tuple[Source,
             raise InputError("checkpoints", str(folder), f"{names} must be trained on the same data")
         if checkpoint.result is None:
             raise InputError("checkpoints", str(folder), f"{checkpoint.settings['model']} must be trained to its end")
-    torch.set_num_threads(threads)
-    source = Source(**found[0].settings["data"])
-    data, _ = source.load(progress)
-    by_name = {checkpoint.settings["model"]: checkpoint for checkpoint in found}
-    scores = {}
-    for name in (name for name in source.kind.models if name in by_name):
-        _same_rows(by_name[name], data)
-        progress(f"score with {name}", 0)
-        scores[name] = score(by_name[name].model(), data.test)
-    return source, data, scores
+    return Source(**found[0].settings["data"]), {checkpoint.settings["model"]: checkpoint for checkpoint in found}
 
 
 def _found(settings: TrainSettings, folder: Path, name: str) -> Checkpoint | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -16,11 +16,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from deeprec_env.errors import InputError
 from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
 
 
 class Strict(BaseModel):
-    """Base of every part of a scenario: frozen, finite numbers only, unknown keys refused by name."""
+    """Base of every part of a scenario: frozen, finite numbers only, no truth values for them, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
@@ -34,7 +35,17 @@ class Strict(BaseModel):
                     raise PydanticCustomError(
                         "unknown_key", "unknown key; allowed keys: {allowed}", {"key": str(key), "allowed": allowed}
                     )
+                if _has_truth_value(data[key]) and not _takes_truth_values(cls.model_fields[key].annotation):
+                    raise InputError(key, data[key], "must not be a truth value, which would count as 1 or 0")
         return data
+
+
+def _has_truth_value(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_has_truth_value, value)))
+
+
+def _takes_truth_values(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(map(_takes_truth_values, get_args(annotation)))
 
 
 class Sparse(Strict):

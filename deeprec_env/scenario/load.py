@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -56,9 +56,14 @@ def load_scenario(
     `overrides`: "key.path=value" strings (the value is YAML), or a mapping from key path to value, put in before
     validation. Raises `InputError` with the field, its value and what is allowed.
     """
+    if not isinstance(source, str | Path | Mapping | Scenario):
+        raise InputError("scenario", source, "must be a preset's name, a YAML file's path, a mapping or a Scenario")
     if isinstance(source, Scenario) and not overrides:
         return source
-    data, name, base_dir = _read(source)
+    try:
+        data, name, base_dir = _read(source)
+    except RecursionError:
+        raise InputError("scenario", source, "must not be nested so deep") from None
     for path, value in assignments("--set", overrides):
         _assign(data, path, value)
     return validated(data, name, base_dir)
@@ -134,10 +139,15 @@ def _copied(value: Any) -> Any:
 def assignments(option: str, overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Names and values of "name=value" texts, the values read as YAML; errors name `option`."""
     if isinstance(overrides, Mapping):
+        for path in overrides:
+            if not isinstance(path, str):
+                raise InputError(option, path, "must be the text of a key path")
         return list(overrides.items())
+    if isinstance(overrides, str) or not isinstance(overrides, Iterable):
+        raise InputError(option, overrides, "must be texts like name=value, or a mapping from key path to value")
     pairs = []
     for text in overrides:
-        path, equals, value = text.partition("=")
+        path, equals, value = text.partition("=") if isinstance(text, str) else ("", "", "")
         if not equals or not path:
             raise InputError(option, text, "must look like name=value")
         pairs.append((path, parse_yaml(value, option, text)))
@@ -167,6 +177,6 @@ def _step(data: Any, part: str, path: str) -> Any:
 
 
 def _position(data: list[Any], part: str, path: str) -> int:
-    if not part.isdigit() or int(part) >= len(data):
+    if not part.isdecimal() or len(part) > 9 or int(part) >= len(data):
         raise InputError("--set", path, f"{part!r} must be a position from 0 to {len(data) - 1}")
     return int(part)

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from deeprec_env.scenario.bounds import Count, NonNegative
+from deeprec_env.scenario.bounds import Count, NonNegative, Servers
 from deeprec_env.scenario.component import Sparse, Strict
 from deeprec_env.scenario.parts import AnyLatency, LatencyModel
 
@@ -25,7 +25,7 @@ class Contention(Strict):
     """Slow-down by busy neighbours: service = base * (c0 + c1 u + c2 u^2), u = busy servers of the pool / `servers`."""
 
     c: tuple[NonNegative, NonNegative, NonNegative] = (1.0, 0.0, 0.0)
-    servers: Count | None = None
+    servers: Servers | None = None
 
     @model_validator(mode="after")
     def _slows_to_something(self) -> Self:
@@ -41,9 +41,9 @@ class PoolSpec(Strict):
     measured at that many `threads` (default 1).
     """
 
-    cores: Count | None = None
+    cores: Servers | None = None
     threads: Count | None = None
-    servers: Count = Field(default=None, validate_default=True)
+    servers: Servers = Field(default=None, validate_default=True)
     latency: AnyLatency
     contention: Contention = Contention()
     idle_w: NonNegative = 0.0

@@ -17,6 +17,7 @@ from deeprec_env.scenario.plans import Plan, check_plan, rated, with_latencies
 from deeprec_env.scenario.pools import Node, Stage
 from deeprec_env.scenario.quality import quality_path
 from deeprec_env.scenario.setting import Setting
+from deeprec_env.scenario.threshold import AnyThreshold
 
 BATCH_SIZES = (8, 16, 25, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1000)
 THRESHOLDS = (1, 64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 900, None)
@@ -38,10 +39,10 @@ class Control(Sparse):
     later: ClassVar[tuple[str, ...]] = ("plan",)
 
     batch_size: Count = 25
-    threshold: Threshold = None
+    threshold: AnyThreshold = None
     plan: int | str = 0
     batch_sizes: tuple[Count, ...] = BATCH_SIZES
-    thresholds: tuple[Threshold, ...] | None = Field(default=None, validate_default=False)
+    thresholds: tuple[AnyThreshold, ...] | None = Field(default=None, validate_default=False)
     interval_s: Positive = 0.1
 
     @model_validator(mode="after")
@@ -57,7 +58,7 @@ class Capacity(Strict):
 
     qps: Positive
     batch_size: Count
-    threshold: Threshold = None
+    threshold: AnyThreshold = None
     found_by: str
 
 
@@ -211,7 +212,7 @@ class Scenario(Sparse):
         names = self.plan_names
         if isinstance(plan, str) and plan in names:
             return names.index(plan)
-        number = int(plan) if str(plan).isdecimal() else -1
+        number = int(plan) if len(str(plan)) < 10 and str(plan).isdecimal() else -1
         if not 0 <= number < max(1, len(names)):
             allowed = f"must be an index from 0 to {len(names) - 1}, or one of {', '.join(names)}"
             raise InputError(field, plan, allowed if names else "must be 0: the scenario has no plans")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import MOST_ITEMS, Threshold
 from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.threshold import read_threshold
 
 
 class SettingNumbers(NamedTuple):
@@ -30,8 +31,9 @@ class Setting:
     """What is in force for the queries that arrive under it: the same shape from an action to the splitter.
 
     `batch_size`: most items of a request. `threshold`: queries of at least this many items go to the accelerator whole,
-    None: none does. `plan`: the index of the scenario's plan, 0 without plans. Raises `InputError` for what is no
-    whole number or out of bounds; `check_setting` says whether a scenario's node can take it.
+    None (given as infinity or "never", too): none does. `plan`: the index of the scenario's plan, 0 without plans.
+    Raises `InputError` for what is no whole number or out of bounds; `check_setting` says whether a scenario's node
+    can take it.
 
     A further control is a field here, its number in `SettingNumbers`, its ladder in `scenario.schema.Control`, and the
     place where it acts.
@@ -45,7 +47,7 @@ class Setting:
         most = f"must be a whole number of at least 1 and at most {MOST_ITEMS}"
         object.__setattr__(self, "batch_size", _whole("batch_size", self.batch_size, 1, most))
         if self.threshold is not None:
-            object.__setattr__(self, "threshold", _whole("threshold", self.threshold, 1, f"{most}, or null for never"))
+            object.__setattr__(self, "threshold", read_threshold(self.threshold))
         object.__setattr__(self, "plan", _whole("plan", self.plan, 0, "must be the index of a plan, from 0 on"))
 
     @classmethod

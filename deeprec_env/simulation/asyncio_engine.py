@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import numpy as np
 
+from deeprec_env.arguments import whole
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.pools import KINDS, PoolKind
@@ -36,6 +37,13 @@ class AsyncioEngine:
     `setting`, `batch_size`, `threshold`, `plan`, `waiting` and `busy`, set the first four of these, and
     `await anyio.sleep(...)`.
     """
+
+    __slots__ = (
+        *("_before", "_completion_s", "_generation", "_in_force", "_items", "_left", "_logs", "_loop", "_meter"),
+        *("_arrival_s", "_offloaded", "_pools", "_query", "_queues", "_scenario", "_setting", "_stop_at"),
+        *("_sub_batches", "_task", "_traffic", "_transfer_s", "arrived", "finished"),
+    )
+    """No others: a slip in a name (`node.batchsize = 3`) is an error, and does not go unnoticed."""
 
     def __init__(
         self,
@@ -146,6 +154,8 @@ class AsyncioEngine:
     def control(self, setting: Setting) -> None:
         """Put a setting in force for the queries that arrive from now on."""
         if setting != self._setting:
+            if not isinstance(setting, Setting):
+                raise InputError("setting", setting, "must be a deeprec_env.scenario.setting.Setting")
             check_setting(self._scenario, setting)
             self._setting = setting
             self._settings.append(setting.numbers)
@@ -348,7 +358,7 @@ class AsyncioEngine:
             self._loop.halt()
 
     def _pool(self, pool: str, stage: int) -> Pool:
-        pools = self._pools[stage]
+        pools = self._pools[whole("stage", stage, 0, len(self._pools) - 1)]
         found = next((found for kind, found in pools.items() if kind == pool), None)
         if found is None:
             raise InputError("pool", pool, f"must be one of {', '.join(pools)}")

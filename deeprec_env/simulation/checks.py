@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from deeprec_env.arguments import whole
 from deeprec_env.errors import InputError
+from deeprec_env.memory import check_memory
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.workload.stream import Traffic
+
+MOST_QUERIES = 10**10
+"""Bound of a run: hours, and what is above days."""
+
+_BYTES_PER_QUERY, _BYTES_PER_REQUEST = 400, 80
+"""About what a run takes at its most, where it keeps its records and where it streams a block."""
+
+
+def check_queries(queries: int) -> int:
+    """How many queries a run has; `InputError` for too few to be measured, and for more than anyone waits for."""
+    allowed = f"must be at least 1100: the first 1000 are warm-up; and at most {MOST_QUERIES}"
+    return whole("queries", queries, 1100, MOST_QUERIES, allowed)
+
+
+def check_run_memory(scenario: Scenario, queries: int, *, field: str = "queries") -> None:
+    """Raise `InputError` for `field` if a run of so many queries, held at once, needs more memory than there is."""
+    requests = requests_per_query(scenario)
+    value = f"{queries} of {requests:.3g} requests each"
+    check_memory(field, value, queries * (_BYTES_PER_QUERY + _BYTES_PER_REQUEST * requests))
+
+
+def requests_per_query(scenario: Scenario) -> float:
+    """Mean requests of a query at all stages, under the settings at the start."""
+    items, probability = scenario.workload.sizes.probabilities()
+    setting, total = scenario.setting, 0.0
+    for stage, most in zip(scenario.stages, scenario.planned_items[setting.plan], strict=True):
+        entering = np.minimum(items, most)
+        parts = np.ceil(entering / setting.batch_size)
+        if stage.whole or stage.cpu is None:
+            parts = np.minimum(parts, 1)
+        elif stage.accelerator is not None and setting.threshold is not None:
+            parts = np.where(entering >= setting.threshold, 1, parts)
+        total += float(probability @ parts)
+    return total
 
 
 def check_setting(scenario: Scenario, setting: Setting) -> None:

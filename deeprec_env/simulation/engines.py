@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from deeprec_env.arguments import choice
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.engine import Engine, StoppableEngine
@@ -49,8 +50,7 @@ def engine_kind(name: str, *needed: str, asker: str = "") -> EngineKind:
 
     `asker` names who needs it.
     """
-    if name not in ENGINES:
-        raise InputError("engine", name, f"must be one of {', '.join(ENGINES)}")
+    choice("engine", name, ENGINES)
     for ability in needed:
         if ability not in ENGINES[name].abilities:
             able = " or ".join(other for other, kind in ENGINES.items() if ability in kind.abilities)

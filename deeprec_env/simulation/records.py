@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.errors import InputError
+from deeprec_env.extras import check_installed
 from deeprec_env.files import check_writable, replacing, replacing_path
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.setting import BATCH_SIZE, PLAN, THRESHOLD
@@ -91,8 +91,8 @@ def check_records_path(path: Path) -> None:
     """Raise `InputError` if records can't be written there; called before the simulation starts."""
     if path.suffix not in (".csv", ".parquet"):
         raise InputError("records", str(path), "must be a file named *.csv or *.parquet")
-    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise InputError("records", str(path), "needs pyarrow: pip install 'deeprec-env[parquet]'")
+    if path.suffix == ".parquet":
+        check_installed("pyarrow")
     check_writable("records", path)
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from deeprec_env.arguments import choice, path, real
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.bounds import Threshold
+from deeprec_env.scenario.bounds import HIGHEST_QPS, LOWEST_QPS, Threshold
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Ints
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import PLAN, Setting
-from deeprec_env.simulation.checks import check_setting
-from deeprec_env.simulation.engines import Coroutines, make_engine
+from deeprec_env.simulation.checks import check_queries, check_run_memory, check_setting
+from deeprec_env.simulation.engines import Coroutines, engine_kind, make_engine
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.offered_load import ServiceDemand, offered_load, service_demands
 from deeprec_env.simulation.records import Records, check_records_path, write_records
@@ -147,14 +148,19 @@ def simulate(
     chosen = with_options(
         load_scenario(scenario), qps=qps, arrivals=arrivals, batch_size=batch_size, threshold=threshold, plan=plan
     )
-    if queries < warmup_queries(queries) + 100:
-        raise InputError("queries", queries, "must be at least 1100: the first 1000 are warm-up")
+    queries = check_queries(queries)
     if records is not None:
-        check_records_path(Path(records))
+        check_records_path(path("records", records))
     seeds = episode_seed(seed, split)
-    engine = engine or ("asyncio" if coroutines else "compiled")
+    if not isinstance(coroutines, Sequence) or not all(map(callable, coroutines)):
+        raise InputError("coroutines", coroutines, "must be a list of functions of the engine")
+    if not callable(progress):
+        raise InputError("progress", progress, "must be a function of the queries done since")
+    engine = ("asyncio" if coroutines else "compiled") if engine is None else engine
+    engine_kind(engine)
     if queries > MOST_KEPT and engine == "compiled" and not coroutines and records is None:
         return _streamed(chosen, seeds, queries, progress)
+    check_run_memory(chosen, queries)
     traffic = QueryStream(chosen.workload, seeds).draw(queries)
     kept = run(chosen, traffic, engine=engine, coroutines=coroutines)
     result = summarise(chosen, traffic, kept)
@@ -173,15 +179,19 @@ def with_options(
     plan: int | str | None = None,
 ) -> Scenario:
     """A scenario with stationary arrivals of `qps` (Poisson or its own) and another setting, where they are given."""
-    if arrivals not in ARRIVALS:
-        raise InputError("arrivals", arrivals, f"must be one of {', '.join(ARRIVALS)}")
+    choice("arrivals", arrivals, ARRIVALS)
+    if qps is None and arrivals != ARRIVALS[0]:
+        raise InputError("arrivals", arrivals, "has no effect without qps: the traffic is the scenario's own then")
+    if plan is not None and scenario.plans is None:
+        raise InputError("plan", plan, "must be left out: the scenario has no plans")
     if qps is not None:
         process = Poisson(kind="poisson", qps=1.0) if arrivals == "poisson" else scenario.workload.arrivals
-        scenario = scenario.with_arrivals(process.at_rate(qps))
+        rate = real("qps", qps, f"must be between {LOWEST_QPS:g} and {HIGHEST_QPS:g}")
+        scenario = scenario.with_arrivals(process.at_rate(rate))
     before = scenario.setting
     setting = Setting(
         before.batch_size if batch_size is None else batch_size,
-        before.threshold if threshold == "scenario" else threshold,
+        before.threshold if isinstance(threshold, str) and threshold == "scenario" else threshold,
         before.plan if plan is None else scenario.plan_index(plan),
     )
     if setting == before:

@@ -22,6 +22,7 @@ from deeprec_env.simulation.arrays import (
     empty_state,
     node_arrays,
 )
+from deeprec_env.simulation.checks import check_run_memory
 from deeprec_env.simulation.intervals import BATCHES, batch_sizes, half_width, level_interval
 from deeprec_env.simulation.kernels import busy_seconds
 from deeprec_env.simulation.node import completion_s, forget, serve_until
@@ -54,6 +55,7 @@ def stream(
     `progress` is told the queries done since it was last called.
     """
     warmup, block = warmup_queries(queries), _block_queries(scenario)
+    check_run_memory(scenario, min(block, queries), field="queries of a block")
     sizes = [min(block, queries - begin) for begin in range(0, queries, block)]
     seen = Fingerprint()
     begin_s, end_s = _counted_span(open_stream(), sizes, warmup, seen)

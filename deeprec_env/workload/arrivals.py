@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.bounds import HIGHEST_QPS, LOWEST_QPS
+from deeprec_env.scenario.bounds import HIGHEST_QPS, LOWEST_QPS, MOST_CV
 from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats
 
 Rate = Annotated[float, Field(ge=LOWEST_QPS, le=HIGHEST_QPS)]
@@ -74,7 +74,7 @@ class Poisson(Stationary):
 class Gamma(Stationary):
     """Independent gamma gaps of mean 1 / qps and coefficient of variation `cv` (1: Poisson; above: bursty)."""
 
-    cv: Annotated[float, Field(gt=0)]
+    cv: Annotated[float, Field(gt=0, le=MOST_CV)]
 
     @property
     def dispersion(self) -> float:

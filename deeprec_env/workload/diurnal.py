@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from deeprec_env.scenario.bounds import HIGHEST, Positive
 from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats, RateOverTime
 from deeprec_env.workload.arrivals import Rate, RunningSum
 
@@ -25,13 +26,13 @@ class Diurnal(ArrivalProcess):
     """
 
     qps: Rate
-    day_s: Annotated[float, Field(gt=0)]
-    trough: Annotated[float, Field(gt=0)] = 0.2
-    peak: Annotated[float, Field(gt=0)] = 0.9
-    ceiling: Annotated[float, Field(gt=0)] = 0.95
-    bursts: Annotated[float, Field(ge=0)] = 4.0
-    burst_factor: Annotated[float, Field(ge=1)] = 1.6
-    burst_s: Annotated[float, Field(gt=0)] | None = None
+    day_s: Positive
+    trough: Positive = 0.2
+    peak: Positive = 0.9
+    ceiling: Positive = 0.95
+    bursts: Annotated[float, Field(ge=0, le=1e4)] = 4.0
+    burst_factor: Annotated[float, Field(ge=1, le=HIGHEST)] = 1.6
+    burst_s: Positive | None = None
 
     DAY_IN_BURSTS: ClassVar[float] = 96.0
     """Length of the day in mean bursts, where `burst_s` does not say: a burst is a control window of the presets."""
@@ -88,9 +89,9 @@ class Flash(Diurnal):
     As `Diurnal`, whose scaling to the mean rate lowers the day between the crowds a little.
     """
 
-    ceiling: Annotated[float, Field(gt=0)] = 1.5
-    bursts: Annotated[float, Field(ge=0)] = 3.0
-    burst_factor: Annotated[float, Field(ge=1)] = 5.0
+    ceiling: Positive = 1.5
+    bursts: Annotated[float, Field(ge=0, le=1e4)] = 3.0
+    burst_factor: Annotated[float, Field(ge=1, le=HIGHEST)] = 5.0
 
     DAY_IN_BURSTS: ClassVar[float] = 32.0
 

@@ -7,11 +7,14 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from deeprec_env.scenario.bounds import HIGHEST
 from deeprec_env.scenario.parts import ARRIVALS, ArrivalTimes, Floats, RateOverTime
 from deeprec_env.workload.arrivals import RunningSum, Stationary
 
 _CYCLES = 64
 """Calm and burst phases drawn at once."""
+
+PhaseSeconds = Annotated[float, Field(ge=1e-6, le=HIGHEST)]
 
 
 @ARRIVALS.register("mmpp")
@@ -23,9 +26,9 @@ class MMPP(Stationary):
     At another rate (`at_rate`) both rates change alike and the phases stay as long as they were, in seconds.
     """
 
-    burst_factor: Annotated[float, Field(gt=1)] = 4.0
-    burst_s: Annotated[float, Field(gt=0)]
-    calm_s: Annotated[float, Field(gt=0)]
+    burst_factor: Annotated[float, Field(gt=1, le=HIGHEST)] = 4.0
+    burst_s: PhaseSeconds
+    calm_s: PhaseSeconds
 
     @property
     def dispersion(self) -> float:

@@ -10,6 +10,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from deeprec_env.scenario.bounds import Positive
 from deeprec_env.scenario.parts import SIZES, Floats, Ints, SizeDistribution
 
 Items = Annotated[int, Field(ge=1, le=10**6)]
@@ -61,8 +62,8 @@ def _normal_below(z: float) -> float:
 class Lognormal(_Clipped):
     """round(LogNormal(mu, sigma)), clipped to [low, high]."""
 
-    mu: float
-    sigma: Annotated[float, Field(gt=0)]
+    mu: Annotated[float, Field(ge=-100, le=100)]
+    sigma: Annotated[float, Field(gt=0, le=100)]
 
     def _continuous(self, rng: np.random.Generator, count: int) -> Floats:
         return rng.lognormal(self.mu, self.sigma, count)
@@ -78,16 +79,16 @@ class Production(Lognormal):
     Mean 208, median 164, p95 518; the largest quarter of the queries holds 51 % of the items.
     """
 
-    mu: float = 5.1
-    sigma: Annotated[float, Field(gt=0)] = 0.7
+    mu: Annotated[float, Field(ge=-100, le=100)] = 5.1
+    sigma: Annotated[float, Field(gt=0, le=100)] = 0.7
 
 
 @SIZES.register("normal")
 class Normal(_Clipped):
     """round(Normal(mean, std)), clipped to [low, high]; by default DeepRecSys's repository's N(165, 16)."""
 
-    mean: Annotated[float, Field(gt=0)] = 165.0
-    std: Annotated[float, Field(gt=0)] = 16.0
+    mean: Positive = 165.0
+    std: Positive = 16.0
 
     def _continuous(self, rng: np.random.Generator, count: int) -> Floats:
         return rng.normal(self.mean, self.std, count)

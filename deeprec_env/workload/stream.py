@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.errors import InputError
+from deeprec_env.arguments import choice, whole
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Workload
 from deeprec_env.workload.checked import open_arrivals, open_sizes
@@ -95,11 +95,8 @@ class Fingerprint:
 
 def episode_seed(seed: int, split: str = "train", episode: int = 0) -> np.random.SeedSequence:
     """The seed sequence of an episode (0, 1, ...) of a split; `InputError` for an unknown split or a negative seed."""
-    if split not in SPLITS:
-        raise InputError("split", split, f"must be one of {', '.join(SPLITS)}")
-    if seed < 0:
-        raise InputError("seed", seed, "must be a whole number of at least 0")
-    return np.random.SeedSequence([seed, SPLITS[split]], spawn_key=(episode,))
+    place = SPLITS[choice("split", split, SPLITS)]
+    return np.random.SeedSequence([whole("seed", seed, 0), place], spawn_key=(episode,))
 
 
 class QueryStream:
@@ -113,6 +110,7 @@ class QueryStream:
         self._times = open_arrivals(workload.arrivals, *generators)
         self._sizes = open_sizes(workload.sizes, np.random.default_rng(sizes))
         self._rate = workload.arrivals.rate(np.random.default_rng(bursts))
+        self.mean_qps = workload.arrivals.mean_qps
         self._drawn = 0
 
     def draw(self, count: int) -> Traffic:

@@ -10,10 +10,11 @@ import numpy as np
 from pydantic import Field, PrivateAttr, model_validator
 
 from deeprec_env.errors import InputError
+from deeprec_env.memory import check_memory
 from deeprec_env.scenario.parts import ARRIVALS, ArrivalProcess, ArrivalTimes, Floats
 from deeprec_env.workload.columns import FilePath, read_cells, seconds
 
-Scale = Annotated[float, Field(gt=0)]
+Scale = Annotated[float, Field(gt=0, le=1e6)]
 
 
 @ARRIVALS.register("trace")
@@ -75,6 +76,7 @@ class _Replay:
         self._passes += 1
         if self._trace.rate_scale == 1.0:
             return begin_s + times_s
+        check_memory("rate_scale", self._trace.rate_scale, 48.0 * self._trace.rate_scale * len(times_s))
         whole, part = divmod(self._trace.rate_scale, 1.0)
         copies = int(whole) + (self._rng.random(len(times_s)) < part)
         first = np.repeat(np.cumsum(copies) - copies, copies)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deeprec_env import console
+from deeprec_env.arguments import whole
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import plugin_names
@@ -29,6 +30,10 @@ WINDOWS = "windows"
 """The choice that sets the length of an episode, where an evaluation has it."""
 
 
+MOST_EPISODES, MOST_WINDOWS = 10**4, 10**6
+"""Bounds of a comparison: what is above runs for days."""
+
+
 def compare(
     spec: EnvSpec,
     scenario: Scenario,
@@ -50,9 +55,9 @@ def compare(
     given = list(evaluation.compared or evaluation.baselines) if policies is None else list(policies)
     names = list(labels or given)
     chosen = _checked(spec, evaluation, choices or {})
-    for field, value, least in (("seeds", seeds, 1), ("seed", seed, 0), (WINDOWS, chosen.get(WINDOWS, 1), 1)):
-        if value < least:
-            raise InputError(field, value, f"must be at least {least}")
+    whole("seeds", seeds, 1, MOST_EPISODES)
+    whole("seed", seed, 0)
+    whole(WINDOWS, chosen.get(WINDOWS, 1), 1, MOST_WINDOWS)
     if len(set(names)) < len(names):
         raise InputError("policies", ",".join(names), "must name each policy once")
     if not given:
@@ -62,11 +67,13 @@ def compare(
         _check_name(evaluation, policy, options.engine)
     scenario = evaluation.prepare(scenario, options.engine, chosen)
     tuning = evaluation.tuning(spec, scenario, options, chosen, progress)
+    # Agents before all else: a damaged file is said before the others take their time.
+    agents = {policy: _prepared(evaluation, policy, tuning) for policy in given if _is_agent(evaluation, policy)}
     results: dict[str, Result] = {}
     episode_seeds = tuple(range(seed, seed + seeds))
     for name, policy in zip(names, given, strict=True):
         progress(f"{name}: preparing")
-        prepared = _prepared(evaluation, policy, tuning)
+        prepared = agents[policy] if policy in agents else _prepared(evaluation, policy, tuning)
         env = spec.make(prepared.scenario, engine=options.engine)
         env.windows = chosen.get(WINDOWS, env.windows)
         episodes = []
@@ -111,6 +118,10 @@ def _check_name(evaluation: Evaluation, name: str, engine: str) -> None:
     elif not is_agent(name):
         known = ", ".join(baseline_names(evaluation))
         raise InputError("policy", name, f"must be one of {known}, or the path of a trained agent")
+
+
+def _is_agent(evaluation: Evaluation, name: str) -> bool:
+    return name not in evaluation.baselines and not is_users(name)
 
 
 def _prepared(evaluation: Evaluation, name: str, tuning: Tuning) -> TunedPolicy:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeprec_env.errors import InputError
+from deeprec_env.extras import can_plot
 from deeprec_env.files import replacing_path
 from deeprec_env.policies.evaluation.day_metrics import HOURS, LATENCY_LEVELS
 from deeprec_env.policies.evaluation.evaluation import Comparison
@@ -23,10 +23,10 @@ LOADS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0)
 
 def write_plots(compared: Comparison, folder: Path, *, queries: int) -> list[str]:
     """Write p95_over_the_day.png, qps_against_p95.png and latency_cdf.png; returns their names."""
-    try:
-        import matplotlib as mpl
-    except ModuleNotFoundError:
-        raise InputError("plots", "matplotlib", "is not installed: pip install 'deeprec-env[plots]'") from None
+    if not can_plot():
+        return []
+    import matplotlib as mpl
+
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from deeprec_env.analysis.capacity import TUNING_QUERIES, CapacityEstimate, find_capacity
 from deeprec_env.analysis.day import with_day
+from deeprec_env.arguments import whole
 from deeprec_env.errors import InputError
 from deeprec_env.policies.base import Progress
 from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics
@@ -23,9 +24,8 @@ from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.load import input_error
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
-from deeprec_env.simulation.checks import check_setting
+from deeprec_env.simulation.checks import check_queries, check_setting
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
-from deeprec_env.simulation.summary import warmup_queries
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,9 @@ class TuneOptions:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.queries < warmup_queries(self.queries) + 100:
-            raise InputError("queries", self.queries, "must be at least 1100: the first 1000 are warm-up")
-        if self.days < 1:
-            raise InputError("days", self.days, "must be at least 1")
-        if self.seed < 0:
-            raise InputError("seed", self.seed, "must be a whole number of at least 0")
+        check_queries(self.queries)
+        whole("days", self.days, 1)
+        whole("seed", self.seed, 0)
 
 
 @dataclass(frozen=True)
@@ -124,6 +121,10 @@ METHODS: dict[str, Method] = {
 
 WITH_PARAMETERS = ("deeprecsched", "deeprecsched-repository")
 """Methods that have parameters of their own."""
+
+
+METHODS_OF_DAYS = ("grid-day",)
+"""Methods that search on whole days."""
 
 
 def find_setting(scenario: Scenario, method: str, options: TuneOptions, progress: Progress) -> Tuned:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeprec_env.errors import InputError
+from deeprec_env.extras import check_installed
 from deeprec_env.files import replacing_path
 from deeprec_env.policies.paper.gains import METHODS, NODES, PUBLISHED, RULES, TARGETS
 from deeprec_env.policies.paper.table import FIGURES, Gain
@@ -19,20 +19,12 @@ _WIDTH = 0.13
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 20.0)
 
 
-def check_plotting() -> None:
-    """Raise `InputError` unless pictures can be drawn; called before long work starts."""
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise InputError("paper", "matplotlib", "is not installed: pip install 'deeprec-env[plots]'") from None
-
-
 def write_plot(path: Path, found: Sequence[Gain]) -> None:
     """Draw the gains to a PNG file, whole or not at all: QPS above, QPS per watt below; nodes side by side.
 
     Bars go from 1, on a logarithmic scale; there is none where no model is left.
     """
-    check_plotting()
+    check_installed("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

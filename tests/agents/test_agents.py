@@ -70,6 +70,35 @@ def test_a_training_leaves_models_normalisation_config_and_logs(settings: TrainS
         train(settings, folder)
 
 
+def test_a_training_goes_on_with_what_it_began_with_or_not_at_all(settings: TrainSettings, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(settings, folder)
+    longer = vars(settings) | {"timesteps": 192}
+    for scenario, differs in (
+        (day_scenario(sla_ms=61), r"differs in sla_ms$"),
+        ("wnd", r"differs in sla_ms, .* and \d+ more$"),
+        ("wnd-cpu", r"differs in sla_ms, "),  # other ladders, too
+    ):
+        with pytest.raises(InputError, match=r"^scenario: got 'another'; the training in .* " + differs) as raised:
+            train(TrainSettings(**longer | {"scenario": scenario}), folder, resume=True)
+        assert len(str(raised.value)) < 400
+    before = {path: path.read_bytes() for path in folder.glob("*.zip")}
+    (folder / "last_vecnormalize.npz").unlink()
+    with pytest.raises(InputError, match=r"lacks last_vecnormalize.npz, without which the training can't go on"):
+        train(TrainSettings(**longer), folder, resume=True)
+    assert {path: path.read_bytes() for path in folder.glob("*.zip")} == before
+
+
+def test_a_damaged_agent_is_said_before_other_policies_run(settings: TrainSettings, tmp_path: Path) -> None:
+    folder, told = tmp_path / "run", []
+    train(settings, folder)
+    model = folder / "best_model.zip"
+    model.write_bytes(model.read_bytes()[:1000])
+    with pytest.raises(InputError, match="must be a model saved by Stable-Baselines3"):
+        compare(SERVING, load_scenario(day_scenario()), ["random", "static", str(folder)], progress=told.append)
+    assert told == []
+
+
 def test_the_same_seed_trains_the_same_agent(settings: TrainSettings, tmp_path: Path) -> None:
     from stable_baselines3 import PPO
 

@@ -56,7 +56,7 @@ def test_a_trace_has_the_stack_distances_that_it_follows(parts: list[list[int]],
 
 
 def test_the_share_of_each_stack_distance_is_the_profiles(tmp_path: Path) -> None:
-    (tmp_path / "stack.csv").write_text("distance,probability\n0,2\n7,1\n300,4\ninf,1\n", encoding="utf-8")
+    (tmp_path / "stack.csv").write_text("distance,probability\n0,0.25\n7,0.125\n300,0.5\ninf,0.125\n", encoding="utf-8")
     profile = read_stack_profile(tmp_path / "stack.csv")
     assert profile == StackProfile((0.0, 7.0, 300.0, math.inf), (0.25, 0.125, 0.5, 0.125))
     stack, uses = LruStack(rows=10**6, warm=profile.deepest + 1), 80_000
@@ -132,7 +132,9 @@ def test_bad_distributions_are_refused(text: str, message: str) -> None:
         ("distance,probability\n1.5,1\n", r"line 2, distance: got '1.5'"),
         ("distance,probability\n1,-1\n", r"line 2, probability: got '-1'"),
         ("distance,probability\n1\n", "line 2, probability: got None"),
-        ("distance,probability\n1,0\n", "positive sum"),
+        ("distance,probability\n1,0\n", "of sum 1, not 0"),
+        ("distance,probability\n1,0.3\n7,0.1\n", "of sum 1, not 0.4"),
+        ("distance,probability\n1,inf\n", "of sum 1, not inf"),
     ],
 )
 def test_bad_stack_profiles_are_refused_with_their_line(tmp_path: Path, body: str, message: str) -> None:

@@ -168,7 +168,7 @@ def test_several_thread_counts_go_into_one_file_and_are_gone_on_with(tmp_path: P
 
 
 def test_other_indices_are_measured_and_said(tmp_path: Path) -> None:
-    (tmp_path / "stack.csv").write_text("distance,probability\n1,1\ninf,1\n", encoding="utf-8")
+    (tmp_path / "stack.csv").write_text("distance,probability\n1,0.5\ninf,0.5\n", encoding="utf-8")
     settings = ProfileSettings(("ncf",), **SMALL, index_distribution=f"stack:{tmp_path / 'stack.csv'}")
     header = profile_models(settings, tmp_path / "out.csv", lambda model: None).header
     assert header["index_distribution"].startswith("stack:stack.csv (sha256 ")

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from deeprec_env import InputError, load_scenario, simulate
 from deeprec_env.scenario.setting import Setting
+from deeprec_env.scenario.threshold import read_threshold
 from deeprec_env.simulation.checks import check_setting
+from tests.conftest import day_scenario
 
 
 @pytest.mark.parametrize(
     ("field", "values"),
     [
         ("batch_size", (3.5, 3.0, 0, -1, 10**9 + 1, True, "8", None, np.float64(4), math.inf)),
-        ("threshold", (10.5, 0, -4, 10**9 + 1, False, "64", math.inf)),
+        ("threshold", (10.5, 0, -4, 10**9 + 1, False, "many", "6" * 5000, -math.inf, math.nan, [64])),
         ("plan", (0.5, -1, None, "p")),
     ],
 )
@@ -66,3 +68,13 @@ def test_a_node_says_what_it_can_not_take() -> None:
         check_setting(load_scenario("wnd-cpu"), Setting(8, 64))
     with pytest.raises(InputError, match="plan: got 1"):
         check_setting(load_scenario("wnd"), Setting(8, 64, 1))
+
+
+def test_a_threshold_is_read_the_same_way_from_everywhere() -> None:
+    for never in (None, math.inf, np.inf, "never", "NULL", "None", "inf", "-", "Never "):
+        assert read_threshold(never) is None
+        assert Setting(8, never).threshold is None  # type: ignore[arg-type]
+    assert read_threshold("64") == read_threshold(np.int64(64)) == 64
+    data = day_scenario(control={"threshold": "never", "thresholds": ["inf", 64]})
+    assert load_scenario(data).thresholds == (None, 64)
+    assert load_scenario(data).setting.threshold is None

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from deeprec_env.errors import InputError
+from deeprec_env.memory import check_memory
 from deeprec_env.recpipe.chip.embedding_cache import (
     POLICIES,
     SplitCache,
@@ -55,6 +56,7 @@ def sweep(
         raise InputError("policy", policy, f"must be one of {', '.join(POLICIES)}")
     if seed < 0:
         raise InputError("seed", seed, "must be a whole number of at least 0")
+    check_memory("samples", samples, 24.0 * samples * TABLES)
     trace = zipf_trace(samples, TABLES, ROWS, EXPONENT, SHIFT, np.random.default_rng(seed))
 
     @functools.cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deeprec_env.errors import InputError
+from deeprec_env.extras import check_installed
 from deeprec_env.files import replacing_path
 from deeprec_env.recpipe.design_space.cells import Cell
 from deeprec_env.recpipe.design_space.pareto import front
@@ -21,18 +21,10 @@ _PANELS = 4
 _LINES = 10
 
 
-def check_plotting() -> None:
-    """Raise `InputError` unless pictures can be drawn; called before long work starts."""
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise InputError("output", "matplotlib", "is not installed: pip install 'deeprec-env[plots]'") from None
-
-
 @contextmanager
 def picture(path: Path, *, columns: int = 1, rows: int = 1, width: float = 6.4, height: float = 4.6) -> Iterator[Any]:
     """Axes to draw on, (rows, columns) of them, written to a PNG file, whole or not at all, when the block ends."""
-    check_plotting()
+    check_installed("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -80,7 +72,7 @@ def write_pictures(
     cells: Sequence[Cell], folder: Path, *, sla_ms: float, floor: float | None, metric: str
 ) -> list[Path]:
     """Draw what a sweep found; the paths written. Without qualities there is only the picture over the rate."""
-    check_plotting()
+    check_installed("matplotlib")
     rated = [cell for cell in cells if cell.quality is not None]
     paths = [_over_rate(cells, folder / "p95_against_qps.png", sla_ms, floor, metric)]
     if rated:

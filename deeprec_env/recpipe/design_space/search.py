@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprec_env.errors import InputError
+from deeprec_env.extras import check_installed
 from deeprec_env.recpipe.design_space.cells import Cell, check_seed, run_cells, unit_traffic
 from deeprec_env.recpipe.design_space.pareto import front
 from deeprec_env.recpipe.design_space.space import Candidate, SpaceConfig, candidate_of, scenario_of
@@ -173,9 +174,8 @@ def _sampler(optuna: Any, seed: int) -> Any:
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise InputError("sampler", "optuna", "is not installed: pip install 'deeprec-env[search]'") from None
+    check_installed("optuna")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deeprec_env.errors import InputError
+from deeprec_env.extras import check_installed
 from deeprec_env.files import make_folder
 from deeprec_env.recpipe.design_space.cells import check_seed
-from deeprec_env.recpipe.design_space.pictures import check_plotting
 from deeprec_env.recpipe.figures.accelerator import figure_12, figure_13, figure_14
 from deeprec_env.recpipe.figures.chip import figure_10a, figure_10c, figure_11
 from deeprec_env.recpipe.figures.commodity import figure_7, figure_8
@@ -34,6 +34,6 @@ def write_figure(number: str, folder: Path, seed: int = 0) -> list[Row]:
     if number not in FIGURES:
         raise InputError("figure", number, f"must be one of {', '.join(FIGURES)}")
     check_seed(seed)
-    check_plotting()
+    check_installed("matplotlib")
     make_folder("output", folder)
     return FIGURES[number](folder, seed)

@@ -1,0 +1,107 @@
+"""What is said where an extra is not installed: one line that names it, or less work; modules are hidden for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deeprec_env.errors import NotInstalled
+from deeprec_env.extras import is_installed, not_installed
+from tests.conftest import day_scenario
+
+ROOT = Path(__file__).resolve().parents[1]
+
+HIDING = """
+import contextlib, io, json, runpy, sys
+
+hidden, calls = json.loads(sys.argv[1])
+
+
+class Hider:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in hidden:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Hider())
+for module, *arguments in calls:
+    sys.argv = [module, *arguments]
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            runpy.run_module(module, run_name="__main__")
+        except SystemExit as stopped:
+            status = stopped.code or 0
+    print(json.dumps([status, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
+def run_without(hidden: list[str], calls: list[list[str]], folder: Path) -> list[tuple[int, str, str]]:
+    """Status, stdout and stderr of modules run as programs, in one process that lacks some modules."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", HIDING, json.dumps([hidden, calls])]
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return [tuple(json.loads(line)) for line in ran.stdout.splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working folder with a scenario, and a trained agent by the names of its files."""
+    data: dict[str, Any] = day_scenario()
+    data["control"] |= {"batch_sizes": [64], "thresholds": [400]}
+    (tmp_path / "node.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "agent" / "best_model.zip").write_bytes(b"")
+    return tmp_path
+
+
+def test_without_torch_one_line_names_the_extra(folder: Path) -> None:
+    calls = [
+        ["deeprec_env", "profile", "ncf"],
+        ["deeprec_env", "profile", "ncf", "--operators"],
+        ["deeprec_env", "evaluate", "node.yaml", "--policies", "agent", "--queries", "1100"],
+        ["deeprec_env", "train", "node.yaml"],
+        ["deeprec_env", "quality", "train"],
+        ["deeprec_env", "quality", "table"],
+        ["deeprec_env.agents.train", "node.yaml"],
+        ["deeprec_env.agents.evaluate", "agent"],
+        ["deeprec_env.agents.demo"],
+    ]
+    for call, found in zip(calls, run_without(["torch", "stable_baselines3"], calls, folder), strict=True):
+        status, out, err = found
+        assert (status, out, err.count("\n")) == (2, "", 1), (call, found)
+        assert "is not installed: pip install 'deeprec-env[agents]'" in err, call
+    assert {path.name for path in folder.iterdir()} == {"node.yaml", "agent"}
+
+
+def test_without_matplotlib_tables_are_written_all_the_same(folder: Path) -> None:
+    calls = [
+        ["deeprec_env", "capacity", "node.yaml", "--sweep", "--queries", "1500", "--output", "map", "--json"],
+        ["deeprec_env", "profile", "compare", "amd-epyc-milan", "amd-epyc-turin", "--output", "speed", "--json"],
+        ["deeprec_env", "pipeline", "figure", "11"],
+    ]
+    swept, compared, figure = run_without(["matplotlib"], calls, folder)
+    warning = "matplotlib is not installed: pip install 'deeprec-env[plots]'"
+    assert swept[0] == compared[0] == 0
+    assert f"warning: {warning}; no pictures are drawn\n" in swept[2]
+    assert json.loads(swept[1])["png"] is json.loads(compared[1])["picture"] is None
+    assert [path.name for path in sorted((folder / "map").iterdir())] == ["capacity.csv"]
+    assert [path.name for path in sorted((folder / "speed").iterdir())] == ["speed_up.csv"]
+    assert figure == (2, "", f"error: {warning}\n")
+    assert not (folder / "runs").exists()
+
+
+def test_a_module_of_no_extra_is_a_defect_and_stays_one() -> None:
+    assert not_installed(ModuleNotFoundError("No module named 'nowhere'", name="nowhere")) is None
+    missing = not_installed(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
+    assert isinstance(missing, NotInstalled)
+    assert str(missing) == "torch is not installed: pip install 'deeprec-env[agents]'"
+    assert not is_installed("nowhere_at_all")
