@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -246,3 +247,21 @@ def test_every_command_says_in_a_line_what_it_does(
     assert status == 0
     assert commands
     assert [line for line in commands if len(line.split()) < 3 or line.endswith("...")] == []
+
+
+@pytest.mark.parametrize("group", [(), ("pipeline",), ("quality",)])
+def test_without_arguments_there_is_help(capsys: pytest.CaptureFixture[str], group: tuple[str, ...]) -> None:
+    bare, asked, short = (call(capsys, *group, *more) for more in ((), ("--help",), ("-h",)))
+    assert bare == asked == short
+    assert (bare[0], bare[2]) == (0, "")
+    assert call(capsys, *group, "-h")[1].startswith("Usage: deeprec")
+
+
+def test_shells_complete_commands_and_presets() -> None:
+    def completed(line: str) -> str:
+        asked = {"_DEEPREC_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+        command = [sys.executable, "-m", "deeprec_env"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | asked).stdout
+
+    assert "simulate" in completed("deeprec sim")
+    assert "dlrm-rmc1-cpu" in completed("deeprec simulate dlrm-rmc1").split()
