@@ -12,6 +12,8 @@ import yaml
 
 from deeprec_env import __version__
 from deeprec_env.cli.main import main
+from deeprec_env.policies import presets
+from deeprec_env.scenario.load import load_scenario
 from tests.conftest import MODEL_PROFILE, day_scenario
 
 
@@ -77,6 +79,30 @@ def test_simulate_has_the_contracts_keys(
     assert "latency_ms.p95" in out
 
 
+def test_records_go_through_a_link(capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    link, target = tmp_path / "out.csv", tmp_path / "data" / "target.csv"
+    link.symlink_to(target)
+    payload(capsys, "simulate", scenario_file, "--queries", 1500, "--records", link)
+    assert link.is_symlink()
+    assert target.read_text(encoding="utf-8").count("\n") == 1501
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["target.csv"]
+
+
+def test_presets_are_written_into_a_folder_that_is_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def presets_main(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as stopped:
+            presets.main(list(arguments))
+        return int(stopped.value.code or 0), capsys.readouterr().err
+
+    assert presets_main() == (2, "error: Missing argument 'FOLDER'.\n")
+    status, err = presets_main(str(tmp_path / "a/b"), "nowhere")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "name: got 'nowhere'; must be one of dlrm-rmc1" in err
+    assert presets_main(str(tmp_path / "a/b"), "ncf-cpu") == (0, "")
+    assert load_scenario(tmp_path / "a/b/ncf-cpu.yaml") == load_scenario("ncf-cpu")
+
+
 def test_lists_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
     _, out, _ = call(capsys, "simulate", scenario_file, "--qps", 100, "--queries", 1500)
     assert "[affine]" in out  # which is no markup
@@ -131,6 +157,9 @@ def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: 
     ("arguments", "message"),
     [
         (["simulate", "nowhere"], "scenario: got 'nowhere'"),
+        (["simulate", "missing.yaml"], "scenario: got 'missing.yaml'; there is no such file"),
+        (["capacity", "no/where"], "scenario: got 'no/where'; there is no such file"),
+        (["simulate", "/proc"], "scenario: got '/proc'; is a folder"),
         (["simulate", "NODE", "--qps", "-5"], "qps: got -5.0; must be between 1e-09 and 1e+12"),
         (["simulate", "NODE", "--batch-size", "0"], "batch_size: got 0; must be a whole number of at least 1"),
         (["simulate", "wnd-cpu", "--threshold", "64"], "threshold: got 64; must be null"),
