@@ -9,4 +9,5 @@ from pathlib import Path
 def blocks(page: Path, language: str) -> list[str]:
     """The fenced blocks of a language, in order."""
     text = page.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [block for of, block in found if of == language]
