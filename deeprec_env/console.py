@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,9 @@ from deeprec_env.progress import Step
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 NOTHING_KEPT = "nothing is kept; the same command begins anew"
+
+Kept = str | Callable[[], str]
+"""What an interrupted command says: what is kept, and how to go on."""
 
 
 class Stopped(Exception):
@@ -145,7 +149,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
     Columns without content are left out, and nothing is cut.
     """
-    _write([title, *table_lines(columns, rows, _width())])
+    width = _width()
+    wrapped = textwrap.wrap(title, width or sys.maxsize, break_long_words=False, break_on_hyphens=False)
+    _write([*(wrapped or [""]), *table_lines(columns, rows, width)])
 
 
 def _write(lines: Sequence[str]) -> None:
@@ -161,7 +167,7 @@ def _width() -> int | None:
 
 @contextmanager
 def progress(
-    what: str, total: int | None, *, quiet: bool, kept: str = NOTHING_KEPT
+    what: str, total: int | None, *, quiet: bool, kept: Kept = NOTHING_KEPT
 ) -> Iterator[Callable[[str, int], None]]:
     """A progress bar on stderr; call what it yields with (what is being done, steps done since).
 
@@ -173,7 +179,7 @@ def progress(
 
 
 @contextmanager
-def telling(what: str, *, quiet: bool, kept: str = NOTHING_KEPT) -> Iterator[Tell]:
+def telling(what: str, *, quiet: bool, kept: Kept = NOTHING_KEPT) -> Iterator[Tell]:
     """As `progress`, for work that tells what it does in words, and how far it is (`Step`)."""
     with _bar(what, None, (TaskProgressColumn(),), quiet, kept) as (bar, task):
         done = 0.0
@@ -191,7 +197,7 @@ def telling(what: str, *, quiet: bool, kept: str = NOTHING_KEPT) -> Iterator[Tel
 
 @contextmanager
 def _bar(
-    what: str, total: int | None, columns: Sequence[ProgressColumn], quiet: bool, kept: str
+    what: str, total: int | None, columns: Sequence[ProgressColumn], quiet: bool, kept: Kept
 ) -> Iterator[tuple[Progress, Any]]:
     console = Console(stderr=True)
     shown = (TextColumn("{task.description}"), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn())
@@ -199,7 +205,7 @@ def _bar(
         with Progress(*shown, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
             yield bar, bar.add_task(what, total=total)
     except KeyboardInterrupt as stop:
-        raise Stopped(kept) from stop
+        raise Stopped(kept if isinstance(kept, str) else kept()) from stop
 
 
 def _fail(message: str, status: int) -> None:

@@ -20,6 +20,10 @@ class Step(str):
         return step
 
 
+def silent(what: str) -> None:
+    """Progress that nobody looks at."""
+
+
 def part(progress: Progress, begin: float, end: float, prefix: str = "") -> Progress:
     """A progress for the part of the whole between two shares; `prefix` comes before its words."""
 

@@ -55,7 +55,22 @@ def test_scenarios_lists_and_prints_presets(capsys: pytest.CaptureFixture[str]) 
     status, out, _ = call(capsys, "scenarios", "wnd")
     assert yaml.safe_load(out)["sla_ms"] == 25
     assert payload(capsys, "scenarios", "wnd")["sla_ms"] == 25
-    assert "wnd" in payload(capsys, "scenarios")["scenarios"]
+    listed = payload(capsys, "scenarios")
+    assert "wnd" in listed["scenarios"]
+    assert listed["described"]["wnd"] == {
+        "model": "wnd", "stages": 1, "plans": 0, "servers": {"cpu": [40], "accelerator": [1]},
+        "sla_ms": 25.0, "capacity_qps": 3760.45,
+    }  # fmt: skip
+
+
+def test_scenarios_says_in_a_line_each_what_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call(capsys, "scenarios")[1].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert ["kairos-rm2-skylake-t4", "rm2", "40", "1", "400", "491"] in [line.split() for line in lines]
+    assert ["recpipe-cpu", "4", "7", "16+1+16+1", "-", "100"] in [line.split() for line in lines]
 
 
 def test_simulate_has_the_contracts_keys(
@@ -122,6 +137,12 @@ def test_capacity_and_tune_have_the_contracts_keys(capsys: pytest.CaptureFixture
     assert {"batch_size", "threshold", "qps", "p95_only_qps", "offered_load", "queries_used"} <= set(tuned)
     assert tuned["qps"] >= 0.95 * found["qps"]
     assert found["devices"] == {"cpu": ["affine"], "accelerator": ["affine"]}
+    status, out, _ = call(capsys, "capacity", scenario_file, "--batch-size", 64, "--queries", 2000)
+    first = out.splitlines()[0]
+    assert status == 0
+    assert first.startswith(f"capacity {found['qps']:.5g} queries/s [")
+    assert "the highest rate with p95 within" in first
+    assert "verdict" not in out
     climbed = payload(capsys, "tune", scenario_file, "--queries", 1500, "--param", "start=32", "--param", "growth=4")
     assert climbed["batch_size"] in (32, 128, 512, 1000)
 
@@ -136,7 +157,9 @@ def test_a_sweep_maps_the_ladders(capsys: pytest.CaptureFixture[str], scenario_f
     assert payload(capsys, *arguments) == found
 
 
-def test_evaluate_has_the_contracts_keys(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
+def test_evaluate_has_the_contracts_keys(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, scenario_file: Path
+) -> None:
     arguments = ("evaluate", scenario_file, "--policies", "static,random", "--seeds", 2, "--queries", 1500)
     result = payload(capsys, *arguments)
     assert result["seeds"] == [0, 1]
@@ -144,13 +167,24 @@ def test_evaluate_has_the_contracts_keys(capsys: pytest.CaptureFixture[str], sce
     status, out, _ = call(capsys, *arguments)
     assert status == 0
     assert "violations %" in out
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = call(capsys, *arguments)[1]
+    assert max(map(len, narrow.splitlines()[1:])) <= 60 < max(map(len, out.splitlines()))  # the first is a path
+    assert set(narrow.split()) == set(out.split())
 
 
 def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "profile.csv"
-    result = payload(capsys, "profile", "ncf", "--batches", "1,2", "--rows-scale", 0.001, "--output", path)
+    arguments = ("profile", "ncf", "--batches", "1,2", "--rows-scale", 0.001, "--output", path)
+    result = payload(capsys, *arguments)
     assert result["models"] == ["ncf"]
+    assert [row["batch"] for row in result["latencies"]] == [1, 2]
     assert path.is_file()
+    status, out, _ = call(capsys, *arguments)
+    assert status == 0
+    printed = [line.split() for line in out.splitlines() if line.startswith("ncf, ")]
+    assert [line[:2] for line in printed] == [["ncf,", "1"], ["ncf,", "2"]]
+    assert [line[6] for line in printed] == [f"{row['p95_ms']:.4g}" for row in result["latencies"]]
 
 
 @pytest.mark.parametrize(

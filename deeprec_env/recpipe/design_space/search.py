@@ -177,5 +177,5 @@ def _optuna() -> Any:
         import optuna
     except ModuleNotFoundError:
         raise InputError("sampler", "optuna", "is not installed: pip install 'deeprec-env[search]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # below, an interrupt is a traceback of its own
     return optuna
