@@ -70,9 +70,9 @@ def compare(
     results: dict[str, Result] = {}
     episode_seeds = tuple(range(seed, seed + seeds))
     for number, (name, policy) in enumerate(zip(names, given, strict=True)):
-        of_policy = part(progress, number / len(given), (number + 1) / len(given), f"{name}: ")
-        telling = part(of_policy, 0.0, _PREPARED)
-        telling("preparing")
+        begin, end = number / len(given), (number + 1) / len(given)
+        of_policy, telling = part(progress, begin, end, f"{name}: "), part(part(progress, begin, end), 0.0, _PREPARED)
+        of_policy("preparing")
         prepared = _prepared(evaluation, policy, tuning)
         env = spec.make(prepared.scenario, engine=options.engine)
         env.windows = chosen.get(WINDOWS, env.windows)
