@@ -195,6 +195,6 @@ def figure(key: str, name: str | None = None, unit: float = 1.0) -> dict[str, Ca
     """Two keys of an entry: the mean of a figure (default: of the key's name), and its interval."""
     of = name or key
     return {
-        key: lambda result: result.estimate(of, unit).value,
+        key: lambda result: result.estimate(of, unit).known,
         f"{key}_ci": lambda result: result.estimate(of, unit).ci,
     }

@@ -28,6 +28,11 @@ class Estimate:
         """The contract's mapping of a ratio."""
         return {"ratio": self.value, "ci": self.ci and list(self.ci)}
 
+    @property
+    def known(self) -> float | None:
+        """The value; None for what is unknown."""
+        return None if math.isnan(self.value) else self.value
+
     def in_words(self, form: str, unit: float = 1.0) -> str:
         """For a reader: the value alone, in units of `unit`; "-" for what is unknown."""
         return "-" if math.isnan(self.value) else f"{self.value * unit:{form}}"

@@ -137,7 +137,7 @@ SERVING = Evaluation(
         "goodput_qps": lambda result: result.mean("goodput_qps"),
         "capacity_qps": lambda result: result.capacity_qps,
         "capacity_ratio": lambda result: _as_ratio(capacity_ratio(result)),
-        "joules_per_query": lambda result: result.mean("joules_per_query"),
+        "joules_per_query": lambda result: result.estimate("joules_per_query").known,
         "tuning_queries": lambda result: result.prepared.tuning_queries,
         "setting": lambda result: describe(result.prepared),
         "score": lambda result: (found := score(result)) and found.value,

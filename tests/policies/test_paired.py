@@ -105,7 +105,9 @@ def test_narrow_intervals_are_those_of_t() -> None:
     for scale in (paired.SHARE, paired.POSITIVE, paired.SHARE_DIFFERENCE):
         assert paired.mean(values, scale).ci == pytest.approx(plain.ci, rel=1e-4)
     assert paired.mean([0.0, 0.0], paired.SHARE).ci == (0.0, 0.0)
-    assert paired.mean([1.0, math.nan]).ci is None
+    unknown = paired.mean([1.0, math.nan])
+    assert (unknown.ci, unknown.known, unknown.in_words(".1f")) == (None, None, "-")
+    assert paired.mean([1.0]).known == 1.0
 
 
 def test_the_mean_has_a_t_interval() -> None:

@@ -112,6 +112,7 @@ def test_without_watts_there_is_no_energy() -> None:
     result = simulate(data, queries=1500, qps=300)
     assert math.isnan(result.usage.joules_per_query)
     assert result.usage.qps_per_watt is None
+    assert result.to_json()["joules_per_query"] is None
 
 
 def test_the_interval_of_the_mean_holds_no_negative_latency() -> None:
