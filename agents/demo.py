@@ -39,8 +39,8 @@ def demo(
     begun = time.perf_counter()
     make_folder("output", output)
     loaded, options = load_scenario(scenario), TuneOptions(queries=queries)
-    with console.progress("deeprecsched", None, quiet=False) as update:
-        tuned = tune(loaded, "deeprecsched", options, lambda what: update(what, 1)).to_json()
+    with console.telling("deeprecsched", quiet=False) as update:
+        tuned = tune(loaded, "deeprecsched", options, update).to_json()
     print(
         f"deeprecsched: batch size {tuned['batch_size']}, threshold {tuned['threshold']}, {tuned['qps']:.0f} QPS"
         f" ({tuned['queries_used']:,} simulated queries, {time.perf_counter() - begun:.0f} s)",
@@ -48,7 +48,7 @@ def demo(
     )
     agent = _train(scenario, output / "ppo", timesteps)
     print(f"ppo: trained for {timesteps:,} steps ({time.perf_counter() - begun:.0f} s so far)", flush=True)
-    with console.progress("evaluate", None, quiet=False) as update:
+    with console.telling("evaluate", quiet=False) as update:
         compared = compare(
             SERVING,
             loaded,
@@ -56,12 +56,12 @@ def demo(
             labels=[*POLICIES, "ppo"],
             seeds=seeds,
             options=options,
-            progress=lambda what: update(what, 1),
+            progress=update,
         )
         results: dict[str, Any] = {"scenario": scenario, "tune": tuned, **compared.to_json()}
         with replacing(output / "results.json") as file:
             json.dump(results, file, indent=2)
-        update("plots", 1)
+        update("plots")
         plots = write_plots(compared, output, queries=queries)
     print_comparison(compared, scenario)
     print(f"left in {output}: results.json, ppo/, {', '.join(plots)} ({time.perf_counter() - begun:.0f} s)")
@@ -72,7 +72,8 @@ def _train(scenario: str, folder: Path, timesteps: int) -> Path:
     from deeprec_env.agents.training import TrainSettings, train  # torch, which may be missing
 
     settings = TrainSettings(scenario=scenario, timesteps=timesteps)
-    with console.progress(f"train ppo on {scenario}", timesteps, quiet=False) as update:
+    kept = f"the training's checkpoint is in {folder}; the same command goes on"
+    with console.progress(f"train ppo on {scenario}", timesteps, quiet=False, kept=kept) as update:
         train(settings, folder, resume=(folder / "last_state.json").exists(), progress=update)
     return folder
 

@@ -2,37 +2,84 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import math
+import os
+import shutil
+import signal
 import sys
+import textwrap
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from deeprec_env.errors import MOST_SHOWN, InputError
 from deeprec_env.extras import not_installed
+from deeprec_env.layout import table_lines
+from deeprec_env.progress import Progress as Tell
+from deeprec_env.progress import Step
+
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+NOTHING_KEPT = "nothing is kept; the same command begins anew"
+
+Kept = str | Callable[[], str]
+"""What an interrupted command says: what is kept, and how to go on."""
 
 
-def application(description: str) -> typer.Typer:
-    """A command-line application without boxes: `run` prints its errors."""
+class Stopped(Exception):
+    """A command was interrupted (Ctrl-C, SIGTERM); says what is kept, and how to go on."""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: work ends as it does on Ctrl-C, with its checkpoint."""
+
+
+def application(description: str, *, completion: bool = False) -> typer.Typer:
+    """A command-line application without boxes: `run` prints its errors.
+
+    `completion`: with the options that install a shell's completion.
+    """
     return typer.Typer(
         help=description,
-        add_completion=False,
+        add_completion=completion,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
 def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None:
-    """Run an application and exit; bad input is one line on stderr and exit status 2."""
+    """Run an application and exit; bad input is one line on stderr and exit status 2.
+
+    SIGTERM ends the work as Ctrl-C does. What stdout's encoding lacks is written otherwise, never an error.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_OTHERWISE)
     try:
-        status = app(arguments, prog_name=name, standalone_mode=False)
+        with _terminable():
+            status = app(given, prog_name=name, standalone_mode=False)
+        if status == INTERRUPTED:  # outside of any work that says more
+            raise Stopped(NOTHING_KEPT)
         sys.exit(status if isinstance(status, int) else 0)
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
@@ -40,6 +87,9 @@ def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None
     except InputError as error:
         _fail(str(error), 2)
     except typer.TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # Typer has no public name for it
+            typer.echo(error.format_message())
+            sys.exit(0)
         _fail(_cut(error.format_message()), error.exit_code)
     except ModuleNotFoundError as error:
         missing = not_installed(error)
@@ -48,8 +98,44 @@ def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None
         _fail(str(missing), 2)
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}", 2)
+    except Stopped as stopped:
+        sys.stderr.write(f"interrupted: {stopped}\n")
+        sys.exit(TERMINATED if isinstance(stopped.__cause__, _Terminated) else INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; what was finished is kept", 130)
+        sys.stderr.write(f"interrupted: {NOTHING_KEPT}\n")
+        sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is an interrupt meanwhile; in the main thread alone, as others can't have it."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+_OTHERWISE = "deeprec-otherwise"
+_SPELT = {"\N{PLUS-MINUS SIGN}": "+-", "\N{MULTIPLICATION SIGN}": "x", "\N{LESS-THAN OR EQUAL TO}": "<="}
+
+
+def _spelt(error: UnicodeError) -> tuple[str, int]:
+    """What an encoding lacks, in signs that it has."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_SPELT.get(sign, sign.encode("ascii", "backslashreplace").decode()) for sign in text), error.end
+
+
+codecs.register_error(_OTHERWISE, _spelt)
 
 
 def print_json(payload: Mapping[str, Any]) -> None:
@@ -59,47 +145,73 @@ def print_json(payload: Mapping[str, Any]) -> None:
 
 def print_facts(payload: Mapping[str, Any]) -> None:
     """A summary as two columns, nested keys joined by dots."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for key, value in _flat(payload):
-        table.add_row(key, value)
-    _stdout().print(table)
+    facts = list(_flat(payload))
+    names = max((len(key) for key, _ in facts), default=0)
+    _write([f"{key.ljust(names)}  {value}".rstrip() for key, value in facts])
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table, names on the left, figures on the right."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    _stdout().print(table)
+    """A table, names on the left, figures on the right; on a narrow terminal several, or a block for each row.
+
+    Columns without content are left out, and nothing is cut.
+    """
+    width = _width()
+    wrapped = textwrap.wrap(title, width or sys.maxsize, break_long_words=False, break_on_hyphens=False)
+    _write([*(wrapped or [""]), *table_lines(columns, rows, width)])
 
 
-def _stdout() -> Console:
-    """As wide as the terminal; wide enough for every table where there is none."""
-    return Console(width=None if sys.stdout.isatty() else 200, markup=False)
+def _write(lines: Sequence[str]) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _width() -> int | None:
+    """Columns of the terminal, or as COLUMNS says; None where there is no terminal: as wide as it gets."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+        return shutil.get_terminal_size().columns
+    return None
 
 
 @contextmanager
-def progress(what: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[str, int], None]]:
+def progress(
+    what: str, total: int | None, *, quiet: bool, kept: Kept = NOTHING_KEPT
+) -> Iterator[Callable[[str, int], None]]:
     """A progress bar on stderr; call what it yields with (what is being done, steps done since).
 
-    Nothing is shown if `quiet` or if stderr is no terminal.
+    Nothing is shown if `quiet` or if stderr is no terminal. Interrupted, the command says what is `kept`, and how to
+    go on.
     """
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda description, steps: None
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total)
+    with _bar(what, total, (MofNCompleteColumn(),), quiet, kept) as (bar, task):
         yield lambda description, steps: bar.update(task, description=description, advance=steps)
+
+
+@contextmanager
+def telling(what: str, *, quiet: bool, kept: Kept = NOTHING_KEPT) -> Iterator[Tell]:
+    """As `progress`, for work that tells what it does in words, and how far it is (`Step`)."""
+    with _bar(what, None, (TaskProgressColumn(),), quiet, kept) as (bar, task):
+        done = 0.0
+
+        def told(words: str) -> None:
+            nonlocal done
+            if isinstance(words, Step):
+                done = max(done, words.share)
+                bar.update(task, description=str(words), total=1.0, completed=done)
+            else:
+                bar.update(task, description=words)
+
+        yield told
+
+
+@contextmanager
+def _bar(
+    what: str, total: int | None, columns: Sequence[ProgressColumn], quiet: bool, kept: Kept
+) -> Iterator[tuple[Progress, Any]]:
+    console = Console(stderr=True)
+    shown = (TextColumn("{task.description}"), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*shown, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+            yield bar, bar.add_task(what, total=total)
+    except KeyboardInterrupt as stop:
+        raise Stopped(kept if isinstance(kept, str) else kept()) from stop
 
 
 def _fail(message: str, status: int) -> None:

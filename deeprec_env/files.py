@@ -16,9 +16,10 @@ def check_writable(field: str, path: Path) -> None:
     """Raise ``InputError`` unless `path` can be created or replaced; called before long work starts."""
     if path.is_dir():
         raise InputError(field, str(path), "must be a file, not a folder")
-    if not path.parent.is_dir():
-        raise InputError(field, str(path), f"its folder {str(path.parent)!r} must exist")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
+    if not folder.is_dir():
+        raise InputError(field, str(path), f"its folder {str(folder)!r} must exist")
+    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise InputError(field, str(path), "must be a path that can be written")
 
 
@@ -41,7 +42,8 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def replacing_path(path: Path) -> Iterator[Path]:
-    """As `replacing`, for those who write files by their name."""
+    """As `replacing`, for those who write files by their name. A link stays one: what it points to is replaced."""
+    path = Path(os.path.realpath(path))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:

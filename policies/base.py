@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.traffic_env import TrafficEnv
+from deeprec_env.progress import Progress as Progress
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 
@@ -49,10 +49,6 @@ class TunedPolicy:
     scenario: Scenario
     tuning_queries: int
     setting: Setting | None = None
-
-
-Progress = Callable[[str], None]
-"""Told what is being done, now and then, while a policy is prepared."""
 
 
 class FixedPolicy:

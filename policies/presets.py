@@ -7,15 +7,17 @@ python -m deeprec_env.policies.presets FOLDER [NAME ...]
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 import yaml
 
+from deeprec_env import console
 from deeprec_env.analysis.day import day_of
-from deeprec_env.files import replacing
+from deeprec_env.errors import InputError
+from deeprec_env.files import make_folder, replacing
 from deeprec_env.latency.kairos import FITS
 from deeprec_env.policies.fixed.tune import TuneOptions, tune
 from deeprec_env.scenario.load import load_scenario
@@ -114,13 +116,28 @@ def write_preset(folder: Path, preset: Preset) -> None:
         yaml.safe_dump(data, file, sort_keys=False)
 
 
-def main(arguments: list[str]) -> None:
-    """Write all presets, or those named, into a folder."""
-    folder, names = Path(arguments[0]), arguments[1:]
-    for preset in presets():
-        if not names or preset.name in names:
-            write_preset(folder, preset)
+def write(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made where it is not there.")],
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Presets (default: all).")] = None,
+) -> None:
+    """Find the capacities of all presets, or of those named, and write them into a folder."""
+    known = {preset.name: preset for preset in presets()}
+    for name in names or ():
+        if name not in known:
+            raise InputError("name", name, f"must be one of {', '.join(known)}")
+    make_folder("folder", folder)
+    for name in names or known:
+        write_preset(folder, known[name])
+
+
+app = console.application("The presets.")
+app.command()(write)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """`python -m deeprec_env.policies.presets`."""
+    console.run(app, "deeprec_env.policies.presets", arguments)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import yaml
 
 from deeprec_env import __version__
 from deeprec_env.cli.main import main
+from deeprec_env.policies import presets
+from deeprec_env.scenario.load import load_scenario
 from tests.conftest import MODEL_PROFILE, day_scenario
 
 
@@ -52,7 +55,22 @@ def test_scenarios_lists_and_prints_presets(capsys: pytest.CaptureFixture[str]) 
     status, out, _ = call(capsys, "scenarios", "wnd")
     assert yaml.safe_load(out)["sla_ms"] == 25
     assert payload(capsys, "scenarios", "wnd")["sla_ms"] == 25
-    assert "wnd" in payload(capsys, "scenarios")["scenarios"]
+    listed = payload(capsys, "scenarios")
+    assert "wnd" in listed["scenarios"]
+    assert listed["described"]["wnd"] == {
+        "model": "wnd", "stages": 1, "plans": 0, "servers": {"cpu": [40], "accelerator": [1]},
+        "sla_ms": 25.0, "capacity_qps": 3760.45,
+    }  # fmt: skip
+
+
+def test_scenarios_says_in_a_line_each_what_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call(capsys, "scenarios")[1].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert ["kairos-rm2-skylake-t4", "rm2", "40", "1", "400", "491"] in [line.split() for line in lines]
+    assert ["recpipe-cpu", "4", "7", "16+1+16+1", "-", "100"] in [line.split() for line in lines]
 
 
 def test_simulate_has_the_contracts_keys(
@@ -76,6 +94,30 @@ def test_simulate_has_the_contracts_keys(
     assert "latency_ms.p95" in out
 
 
+def test_records_go_through_a_link(capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    link, target = tmp_path / "out.csv", tmp_path / "data" / "target.csv"
+    link.symlink_to(target)
+    payload(capsys, "simulate", scenario_file, "--queries", 1500, "--records", link)
+    assert link.is_symlink()
+    assert target.read_text(encoding="utf-8").count("\n") == 1501
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["target.csv"]
+
+
+def test_presets_are_written_into_a_folder_that_is_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def presets_main(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as stopped:
+            presets.main(list(arguments))
+        return int(stopped.value.code or 0), capsys.readouterr().err
+
+    assert presets_main() == (2, "error: Missing argument 'FOLDER'.\n")
+    status, err = presets_main(str(tmp_path / "a/b"), "nowhere")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "name: got 'nowhere'; must be one of dlrm-rmc1" in err
+    assert presets_main(str(tmp_path / "a/b"), "ncf-cpu") == (0, "")
+    assert load_scenario(tmp_path / "a/b/ncf-cpu.yaml") == load_scenario("ncf-cpu")
+
+
 def test_lists_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
     _, out, _ = call(capsys, "simulate", scenario_file, "--qps", 100, "--queries", 1500)
     assert "[affine]" in out  # which is no markup
@@ -95,6 +137,12 @@ def test_capacity_and_tune_have_the_contracts_keys(capsys: pytest.CaptureFixture
     assert {"batch_size", "threshold", "qps", "p95_only_qps", "offered_load", "queries_used"} <= set(tuned)
     assert tuned["qps"] >= 0.95 * found["qps"]
     assert found["devices"] == {"cpu": ["affine"], "accelerator": ["affine"]}
+    status, out, _ = call(capsys, "capacity", scenario_file, "--batch-size", 64, "--queries", 2000)
+    first = out.splitlines()[0]
+    assert status == 0
+    assert first.startswith(f"capacity {found['qps']:.5g} queries/s [")
+    assert "the highest rate with p95 within" in first
+    assert "verdict" not in out
     climbed = payload(capsys, "tune", scenario_file, "--queries", 1500, "--param", "start=32", "--param", "growth=4")
     assert climbed["batch_size"] in (32, 128, 512, 1000)
 
@@ -109,7 +157,9 @@ def test_a_sweep_maps_the_ladders(capsys: pytest.CaptureFixture[str], scenario_f
     assert payload(capsys, *arguments) == found
 
 
-def test_evaluate_has_the_contracts_keys(capsys: pytest.CaptureFixture[str], scenario_file: Path) -> None:
+def test_evaluate_has_the_contracts_keys(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, scenario_file: Path
+) -> None:
     arguments = ("evaluate", scenario_file, "--policies", "static,random", "--seeds", 2, "--queries", 1500)
     result = payload(capsys, *arguments)
     assert result["seeds"] == [0, 1]
@@ -117,19 +167,33 @@ def test_evaluate_has_the_contracts_keys(capsys: pytest.CaptureFixture[str], sce
     status, out, _ = call(capsys, *arguments)
     assert status == 0
     assert "violations %" in out
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = call(capsys, *arguments)[1]
+    assert max(map(len, narrow.splitlines()[1:])) <= 60 < max(map(len, out.splitlines()))  # the first is a path
+    assert set(narrow.split()) == set(out.split())
 
 
 def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "profile.csv"
-    result = payload(capsys, "profile", "ncf", "--batches", "1,2", "--rows-scale", 0.001, "--output", path)
+    arguments = ("profile", "ncf", "--batches", "1,2", "--rows-scale", 0.001, "--output", path)
+    result = payload(capsys, *arguments)
     assert result["models"] == ["ncf"]
+    assert [row["batch"] for row in result["latencies"]] == [1, 2]
     assert path.is_file()
+    status, out, _ = call(capsys, *arguments)
+    assert status == 0
+    printed = [line.split() for line in out.splitlines() if line.startswith("ncf, ")]
+    assert [line[:2] for line in printed] == [["ncf,", "1"], ["ncf,", "2"]]
+    assert [line[6] for line in printed] == [f"{row['p95_ms']:.4g}" for row in result["latencies"]]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["simulate", "nowhere"], "scenario: got 'nowhere'"),
+        (["simulate", "missing.yaml"], "scenario: got 'missing.yaml'; there is no such file"),
+        (["capacity", "no/where"], "scenario: got 'no/where'; there is no such file"),
+        (["simulate", "/proc"], "scenario: got '/proc'; is a folder"),
         (["simulate", "NODE", "--qps", "-5"], "qps: got -5.0; must be between 1e-09 and 1e+12"),
         (["simulate", "NODE", "--batch-size", "0"], "batch_size: got 0; must be a whole number of at least 1"),
         (["simulate", "wnd-cpu", "--threshold", "64"], "threshold: got 64; must be null"),
@@ -253,3 +317,21 @@ def test_every_command_says_in_a_line_what_it_does(
     assert status == 0
     assert commands
     assert [line for line in commands if len(line.split()) < 3 or line.endswith("...")] == []
+
+
+@pytest.mark.parametrize("group", [(), ("pipeline",), ("quality",)])
+def test_without_arguments_there_is_help(capsys: pytest.CaptureFixture[str], group: tuple[str, ...]) -> None:
+    bare, asked, short = (call(capsys, *group, *more) for more in ((), ("--help",), ("-h",)))
+    assert bare == asked == short
+    assert (bare[0], bare[2]) == (0, "")
+    assert call(capsys, *group, "-h")[1].startswith("Usage: deeprec")
+
+
+def test_shells_complete_commands_and_presets() -> None:
+    def completed(line: str) -> str:
+        asked = {"_DEEPREC_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+        command = [sys.executable, "-m", "deeprec_env"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | asked).stdout
+
+    assert "simulate" in completed("deeprec sim")
+    assert "dlrm-rmc1-cpu" in completed("deeprec simulate dlrm-rmc1").split()

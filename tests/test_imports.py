@@ -17,7 +17,7 @@ from tests.docs import blocks
 ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
-    {"errors", "version"},
+    {"errors", "layout", "progress", "version"},
     {"arguments", "extras", "memory"},
     {"console", "cores", "files", "plugins", "sources", "yaml_text"},
     {"jit"},

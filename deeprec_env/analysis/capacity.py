@@ -10,6 +10,7 @@ from typing import Any
 
 from deeprec_env.arguments import real, whole
 from deeprec_env.errors import InputError
+from deeprec_env.progress import Progress, part, silent
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
@@ -116,6 +117,7 @@ def find_capacity(
     at_least: float = 0.0,
     p95_only: bool = True,
     confirm: bool = True,
+    progress: Progress = silent,
 ) -> CapacityEstimate:
     """The highest stationary rate that fixed settings (`plan`: a name or index) carry, and its 95 % interval.
 
@@ -129,8 +131,8 @@ def find_capacity(
     episodes.
 
     With `at_least` the search ends at once, with qps 0, if that rate is out of reach; without `p95_only` or `confirm`
-    it spares itself the search by the percentile alone (None then) or the confirmation ("undecided" then). Raises
-    `InputError` for bad input.
+    it spares itself the search by the percentile alone (None then) or the confirmation ("undecided" then). `progress`
+    is told of every probed rate, and about how far the search is. Raises `InputError` for bad input.
     """
     chosen = with_options(
         load_scenario(scenario), qps=1.0, arrivals=arrivals, batch_size=batch_size, threshold=threshold, plan=plan
@@ -148,8 +150,10 @@ def find_capacity(
     by_percentile = _first_overloaded(demands, 1.0 - percentile / 100.0)
     bottleneck = limiting_pool(chosen, demands, percentile)
     estimator = RateEstimator(
-        chosen, demands, rules, bottleneck, seed=seed, split=split, queries=queries, precision=precision, engine=engine
-    )
+        chosen, demands, rules, bottleneck,
+        seed=seed, split=split, queries=queries, precision=precision, engine=engine,
+        progress=part(progress, 0.0, 0.85 if p95_only and not paper else 1.0),
+    )  # fmt: skip
     found = estimator.find(at_least)
     verdict = "fail" if found.qps == 0.0 else "undecided"
     if confirm and found.qps > 0.0:
@@ -162,6 +166,7 @@ def find_capacity(
         blind = RateEstimator(
             chosen, demands, rules[:1], by_percentile,
             seed=seed, split=split, queries=as_many, precision=precision, engine=engine,
+            progress=part(progress, 0.85, 1.0, "p95 alone: "),
         )  # fmt: skip
         p95_only_qps = max(blind.find().qps, found.qps)
         used += blind.queries_used

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from deeprec_env.analysis.crossing import crossing
 from deeprec_env.analysis.replications import Replications, Streams, TailRule, sample_seed
 from deeprec_env.analysis.warmup import Warmup
+from deeprec_env.progress import Progress, Step, silent
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.offered_load import ServiceDemand
@@ -30,6 +31,8 @@ _END = 2.5  # times the tolerance of the value: that of the interval's ends
 _ROUNDS = 3  # of more replications, at most
 _CORRELATED = 0.7  # share of a replication's queries that its variance inflation is, where shorter ones do as well
 _SPARE = 1.15  # replications above what the first ones say is needed
+_PROBES = 14  # rates that a search takes, about
+_TO_COME = 12.0  # times the queries of the first round that the whole takes, about
 _FRESH = 2**20  # first episode of the confirmation, far after the search's
 
 
@@ -84,6 +87,7 @@ class RateEstimator:
         precision: float,
         engine: str,
         length: int = QUERIES,
+        progress: Progress = silent,
     ) -> None:
         self._scenario, self._demands, self._rules, self._bottleneck = scenario, demands, rules, bottleneck
         self._seed, self._split, self._engine, self._precision = seed, split, engine, precision
@@ -93,6 +97,7 @@ class RateEstimator:
         self._warmup = self._needed_warmup.least
         self._most, self._length = self._lengths(length)
         self._current: Replications | None = None
+        self._progress, self._expected = progress, math.inf
 
     @property
     def queries_used(self) -> int:
@@ -165,6 +170,8 @@ class RateEstimator:
     def _replications(self, first: int, count: int, highest_qps: float) -> Replications:
         if self._current:
             self._spent += self._current.queries_used
+        of_search = _PROBES * count * (self._length + self._warmup)
+        self._expected = self._spent + of_search * (_TO_COME if count <= _FIRST < self._most else 1.0)
         streams = Streams(self._seed, self._split, first, count, self._length, self._warmup)
         self._current = Replications(
             self._scenario, self._demands, self._rules, streams, highest_qps=highest_qps, engine=self._engine
@@ -181,6 +188,7 @@ class RateEstimator:
             allowed = replications.allowed(moved)
 
             def above(qps: float) -> float:
+                self._progress(Step(f"{qps:.5g} queries/s", min(self.queries_used / self._expected, 1.0)))
                 return replications.excess(qps, allowed)
 
             for guess in guesses:

@@ -53,7 +53,12 @@ def train(
         seed=seed,
     )
     folder = output or Path("runs/train") / f"{name}-{algo}-{seed}"
-    with console.progress(f"train {name}", settings.total_timesteps(), quiet=json) as update:
+
+    def kept() -> str:
+        there = (folder / "last_state.json").exists()
+        return f"a checkpoint is in {folder}; the same command with --resume goes on" if there else console.NOTHING_KEPT
+
+    with console.progress(f"train {name}", settings.total_timesteps(), quiet=json, kept=kept) as update:
         trained = train_agent(settings, folder, resume=resume, progress=update)
     print_result(trained.to_json(), json)
 

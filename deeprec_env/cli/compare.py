@@ -46,7 +46,7 @@ def show_comparison(
     """Compare policies in an environment, telling the progress, and show what came of it; `name` is the scenario's."""
     from deeprec_env.policies.evaluation.comparison import compare, print_comparison
 
-    with console.progress("evaluate", None, quiet=json) as update:
+    with console.telling("evaluate", quiet=json) as update:
         compared = compare(
             spec,
             scenario,
@@ -56,7 +56,7 @@ def show_comparison(
             seeds=seeds,
             options=options,
             choices=choices,
-            progress=lambda what: update(what, 1),
+            progress=update,
         )
     if json:
         console.print_json(compared.to_json())

@@ -19,7 +19,7 @@ from deeprec_env.cli.search import capacity, tune
 from deeprec_env.cli.simulate import scenarios, simulate_command
 from deeprec_env.version import __version__
 
-app = console.application("A laboratory for serving neural recommendation models.")
+app = console.application("A laboratory for serving neural recommendation models.", completion=True)
 
 
 @app.callback(invoke_without_command=True)

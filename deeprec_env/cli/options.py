@@ -9,10 +9,20 @@ import typer
 from deeprec_env import console
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
+from deeprec_env.scenario.load import pipeline_names, preset_names
 from deeprec_env.scenario.threshold import read_threshold
 from deeprec_env.simulation.simulate import FromScenario
 
-ScenarioArgument = Annotated[str, typer.Argument(help="A preset's name (see 'deeprec scenarios') or a YAML file.")]
+
+def _scenarios(incomplete: str) -> list[str]:
+    """For a shell's completion: the presets, beside the files that it knows itself."""
+    return [name for name in preset_names() + pipeline_names() if name.startswith(incomplete)]
+
+
+ScenarioArgument = Annotated[
+    str,
+    typer.Argument(help="A preset's name (see 'deeprec scenarios') or a YAML file.", autocompletion=_scenarios),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]

@@ -28,7 +28,8 @@ def paper(
 
     draws = can_plot()
     run = PaperRun(output, MODELS if models is None else models.split(","), seed)
-    with console.progress("paper", len(run.cells), quiet=json) as update:
+    kept = f"cells that are done are kept in {run.csv}; the same command goes on"
+    with console.progress("paper", len(run.cells), quiet=json, kept=kept) as update:
         run.run(update)
     found = gains(run.rows)
     files = {"csv": run.csv, "json": output / "paper.json"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed, print_result
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot, check_installed
+
+if TYPE_CHECKING:
+    from deeprec_env.recpipe.design_space.schedule import Nearest, Schedule
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file: grids of pipelines, rates and target.")]
 Queries = Annotated[int | None, typer.Option(help="Queries of a cell, a pipeline at a rate (default: the file's).")]
@@ -53,11 +56,12 @@ def sweep(
     if parquet:
         check_installed("pyarrow")
     payload: dict[str, Any]
+    kept = f"cells that are done are kept in {folder / 'cells.csv'}; the same command goes on"
     if sampler == "optuna":
         from deeprec_env.recpipe.design_space.search import search
 
         tried = TRIALS if trials is None else trials
-        with console.progress(config.stem, tried, quiet=json) as update:
+        with console.progress(config.stem, tried, quiet=json, kept=kept) as update:
             found = search(
                 space_config, folder, trials=tried, objective=objective or "p95", qps=qps, seed=seed, progress=update
             )
@@ -69,7 +73,8 @@ def sweep(
             if value is not None:
                 raise InputError(option, value, "needs --sampler optuna")
         space = space_of(space_config)
-        with console.progress(config.stem, len(space.candidates) * len(space_config.qps), quiet=json) as update:
+        cells_in_all = len(space.candidates) * len(space_config.qps)
+        with console.progress(config.stem, cells_in_all, quiet=json, kept=kept) as update:
             cells = run(space, folder, seed=seed, workers=workers, progress=update)
         payload = report(space, cells)
     else:
@@ -108,9 +113,16 @@ def schedule(
     from deeprec_env.recpipe.design_space.space import space_of
 
     space = space_of(_loaded(config, queries, sla_ms))
-    with console.progress("schedule", None, quiet=json) as update:
+    with console.telling("schedule", quiet=json) as tell:
         found = find(
-            space, quality=quality, qps=qps, objective=objective, top=top, seed=seed, workers=workers, progress=update
+            space,
+            quality=quality,
+            qps=qps,
+            objective=objective,
+            top=top,
+            seed=seed,
+            workers=workers,
+            progress=lambda what, done: tell(what),
         )
     if json:
         print_result(found.to_json(), json)
@@ -118,8 +130,21 @@ def schedule(
     facts = found.to_json()
     rows = facts.pop("best")
     facts.pop("versions")
+    facts.pop("nearest")
     console.print_facts(facts)
+    if found.nearest is not None:
+        typer.echo(f"no pipeline will do; the nearest: {_nearest(found.nearest, found)}")
     _print_cells(f"best by {objective}", rows)
+
+
+def _nearest(nearest: Nearest, found: Schedule) -> str:
+    """What comes nearest, and what it has beside what is asked for."""
+    if nearest.lacks == "quality":
+        return f"{nearest.pipeline} has a quality of {nearest.quality:.5g}, asked for {found.quality:g}"
+    if nearest.lacks == "qps":
+        return f"{nearest.pipeline} keeps up with {nearest.highest_qps:.5g} queries/s, asked for {found.qps:g}"
+    tail = f"a p95 of {nearest.p95_ms:.5g} ms and a p99 of {nearest.p99_ms:.5g} ms"
+    return f"{nearest.pipeline} has {tail}, asked for a p95 of {found.sla_ms:g} ms"
 
 
 def _loaded(path: Path, queries: int | None, sla_ms: float | None = None) -> Any:

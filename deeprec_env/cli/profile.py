@@ -10,10 +10,11 @@ import typer
 from typer.core import TyperGroup
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed, print_result, whole_numbers
+from deeprec_env.cli.options import Json, Seed, whole_numbers
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot
 from deeprec_env.files import check_writable, make_folder
+from deeprec_env.latency.table import QUANTILES, ProfileRow
 from deeprec_env.simulation.header import SCHEMA_VERSION
 
 
@@ -85,10 +86,29 @@ def measure(
     )
     output = output or Path("profile.csv")
     steps = len(names) * len(settings.threads) * len(settings.batches) * settings.effort.passes
-    with console.progress("profile", steps, quiet=json) as update:
+    kept = f"models that are done are kept in {output}; the same command goes on"
+    with console.progress("profile", steps, quiet=json, kept=kept) as update:
         table = profile_models(settings, output, lambda model: update(model, 1))
     payload = {"schema_version": SCHEMA_VERSION, "output": str(output), "models": table.models(), **table.header}
-    print_result(payload, json)
+    measured = [row for row in table.rows if row.model in {settings.name or model for model in names}]
+    if json:
+        console.print_json(payload | {"latencies": [_latencies(row) for row in measured]})
+        return
+    columns = ("model, batch", "threads", "part", "mean ms", "p50 ms", "p95 ms", "p99 ms")
+    rows = []
+    for row in measured:
+        figures = _latencies(row)
+        shown = [f"{figures[name]:.4g}" for name in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")]
+        rows.append([f"{row.model}, {row.batch}", str(row.threads), row.part, *shown])
+    console.print_table("latencies", columns, rows)
+    console.print_facts(payload)
+
+
+def _latencies(row: ProfileRow) -> dict[str, Any]:
+    """A row of a profile, by name."""
+    quantiles = dict(zip(QUANTILES, row.quantiles_ms, strict=False))
+    facts = {"model": row.model, "threads": row.threads, "part": row.part, "batch": row.batch, "mean_ms": row.mean_ms}
+    return {**facts, **quantiles}
 
 
 def _operators(

@@ -52,7 +52,8 @@ def train(
         threads=threads,
         queries=queries,
     )
-    with console.progress("train", None, quiet=json) as update:
+    kept = f"epochs that are done are kept in {output}; the same command goes on"
+    with console.progress("train", None, quiet=json, kept=kept) as update:
         trained = training.train(settings, output, update)
     payload = {"schema_version": SCHEMA_VERSION, "data": data, "output": str(output), **trained}
     if json:

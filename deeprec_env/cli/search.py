@@ -14,6 +14,7 @@ from deeprec_env.analysis.capacity import (
     QUERIES,
     SWEEP_QUERIES,
     TUNING_QUERIES,
+    CapacityEstimate,
     find_capacity,
 )
 from deeprec_env.cli.options import (
@@ -32,6 +33,7 @@ from deeprec_env.cli.options import (
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot
 from deeprec_env.scenario.load import assignments, load_scenario
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import with_options
 
 DAYS = 16
@@ -66,19 +68,26 @@ def capacity(
     if not sweep:
         if output is not None:
             raise InputError("output", str(output), "needs --sweep")
-        found = find_capacity(
-            loaded,
-            arrivals=arrivals,
-            batch_size=batch_size,
-            threshold=threshold_of(threshold),
-            plan=plan,
-            percentile=percentile,
-            queries=QUERIES if queries is None else queries,
-            precision=precision,
-            seed=seed,
-            engine=engine,
-        )
-        print_result(found.to_json(), json)
+        with console.telling("capacity", quiet=json) as tell:
+            found = find_capacity(
+                loaded,
+                arrivals=arrivals,
+                batch_size=batch_size,
+                threshold=threshold_of(threshold),
+                plan=plan,
+                percentile=percentile,
+                queries=QUERIES if queries is None else queries,
+                precision=precision,
+                seed=seed,
+                engine=engine,
+                progress=tell,
+            )
+        if json:
+            console.print_json(found.to_json())
+            return
+        typer.echo(_in_words(found, loaded))
+        # The verdict on a rate that is just met says nothing of the capacity: it is a run's.
+        console.print_facts({key: value for key, value in found.to_json().items() if key != "verdict"})
         return
     if batch_size is not None or threshold is not None:
         raise InputError("sweep", "--batch-size, --threshold", "takes every setting of the ladders, and no other")
@@ -99,9 +108,26 @@ def capacity(
         seed=seed,
         engine=engine,
     )
-    with console.progress(f"sweep {name}", mapped.settings, quiet=json) as update:
+    kept = f"settings that are done are kept in {mapped.csv}; the same command goes on"
+    with console.progress(f"sweep {name}", mapped.settings, quiet=json, kept=kept) as update:
         mapped.run(update)
     print_result(mapped.to_json(), json)
+
+
+def _in_words(found: CapacityEstimate, scenario: Scenario) -> str:
+    """What a capacity is, with its interval."""
+    target = f"p{found.percentile:g} within {scenario.sla_ms:g} ms"
+    if scenario.p99_factor is not None:
+        target += f" and p99 within {scenario.p99_factor * scenario.sla_ms:g} ms"
+    if found.qps == 0.0:
+        return f"capacity 0: no rate has {target} ({found.limited_by})"
+    limits = {"sla": "the target", "p99": "the bound of p99"}
+    interval = ""
+    if found.qps_ci is not None:
+        low, high = found.qps_ci
+        interval = f" [{low:.5g}, {high:.5g}] at {100 * found.confidence:g} %"
+    limited_by = limits.get(found.limited_by, f"the load of {found.limited_by}")
+    return f"capacity {found.qps:.5g} queries/s{interval}: the highest rate with {target}; limited by {limited_by}"
 
 
 def tune(
@@ -134,7 +160,7 @@ def tune(
         engine=engine,
         parameters=parameters,
     )
-    with console.progress(method, None, quiet=json) as update:
+    with console.telling(method, quiet=json) as tell:
         loaded = load_scenario(scenario, set_ or ())
-        result = tune_scenario(loaded, method, options, lambda what: update(what, 1))
+        result = tune_scenario(loaded, method, options, tell)
     print_result(result.to_json(), json)

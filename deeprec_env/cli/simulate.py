@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
+from deeprec_env.cli.describe import described, print_described
 from deeprec_env.cli.options import (
     Arrivals,
     BatchSize,
@@ -27,12 +28,12 @@ from deeprec_env.simulation.simulate import QUERIES, simulate
 
 
 def scenarios(name: Annotated[str | None, typer.Argument()] = None, json: Json = False, seed: Seed = 0) -> None:
-    """List the shipped scenarios, or print one as YAML."""
+    """List the shipped scenarios, or print one as YAML. The list says what each is."""
     if name is None and json:
         names = {"scenarios": preset_names(), "pipelines": pipeline_names()}
-        console.print_json({"schema_version": SCHEMA_VERSION, **names})
+        console.print_json({"schema_version": SCHEMA_VERSION, **names, "described": described()})
     elif name is None:
-        typer.echo("\n".join(preset_names() + pipeline_names()))
+        print_described()
     elif json:
         console.print_json(load_scenario(preset_scenario(name)).model_dump(mode="json"))
     else:

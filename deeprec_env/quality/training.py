@@ -78,11 +78,11 @@ def train(settings: TrainSettings, folder: Path, progress: Progress) -> dict[str
         return {"models": done}
     torch.set_num_threads(settings.threads)
     data, malformed = settings.source.load(progress)
-    make_folder("output", folder)  # after the data: bad data leave nothing
     results = {}
     for name in settings.models:
         checkpoint = before[name] or _start(settings, name, data)
         _same_rows(checkpoint, data)
+        make_folder("output", folder)  # now: bad data, or weights, leave nothing
         if checkpoint.result is None:
             _train_model(settings, data, checkpoint, checkpoint_path(folder, name), progress)
         results[name] = checkpoint.result

@@ -113,14 +113,24 @@ def _read(source: str | Path | Mapping[str, Any] | Scenario) -> tuple[dict[str, 
     except OSError:  # a name too long for a file's
         found = False
     if not found:
-        raise InputError(
-            "scenario", str(source), f"must be a YAML file or one of {', '.join(preset_names() + pipeline_names())}"
-        )
+        raise InputError("scenario", str(source), _why_not_there(path))
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("scenario", str(source), f"must be a readable YAML file ({error})") from None
     return _parsed(text, str(source)), str(source), path.parent
+
+
+def _why_not_there(path: Path) -> str:
+    """What is wrong with the name of a scenario that is neither a preset nor a file."""
+    if path.suffix or len(path.parts) > 1:  # no preset's name
+        try:
+            if path.is_dir():
+                return "is a folder; must be a YAML file, or a preset's name (see 'deeprec scenarios')"
+        except OSError:
+            pass
+        return "there is no such file; must be a YAML file, or a preset's name (see 'deeprec scenarios')"
+    return f"must be a YAML file or one of {', '.join(preset_names() + pipeline_names())}"
 
 
 def _parsed(text: str, name: str) -> dict[str, Any]:

@@ -39,9 +39,12 @@ def half_width(batch_means: Floats) -> float:
 
 def mean_interval(latency_s: Floats) -> tuple[float, float]:
     """Interval for the mean, from the means of consecutive batches of `latency_s` (in order of arrival)."""
-    half = half_width(_batch_means(latency_s))
-    centre = float(latency_s.mean())
-    return centre - half, centre + half
+    return about(float(latency_s.mean()), half_width(_batch_means(latency_s)))
+
+
+def about(mean_s: float, half: float) -> tuple[float, float]:
+    """Interval of a mean latency; not below 0, where no latency can be."""
+    return max(mean_s - half, 0.0), mean_s + half
 
 
 def quantile_interval(latency_s: Floats, level: float) -> tuple[float, float]:

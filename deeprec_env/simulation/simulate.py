@@ -107,7 +107,7 @@ class Result:
             "utilisation": usage.utilisation,
             "offered_load": self.offered_load,
             **planned,
-            "joules_per_query": usage.joules_per_query,
+            "joules_per_query": None if math.isnan(usage.joules_per_query) else usage.joules_per_query,
             "qps_per_watt": usage.qps_per_watt,
             "devices": devices(self.scenario),
             "streams_sha256": self.streams_sha256,

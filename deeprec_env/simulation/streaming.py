@@ -23,7 +23,7 @@ from deeprec_env.simulation.arrays import (
     node_arrays,
 )
 from deeprec_env.simulation.checks import check_run_memory
-from deeprec_env.simulation.intervals import BATCHES, batch_sizes, half_width, level_interval
+from deeprec_env.simulation.intervals import BATCHES, about, batch_sizes, half_width, level_interval
 from deeprec_env.simulation.kernels import busy_seconds
 from deeprec_env.simulation.node import completion_s, forget, serve_until
 from deeprec_env.simulation.summary import Interval, Tail, Usage, use_of, warmup_queries
@@ -192,7 +192,7 @@ class _Latencies:
             p50_s=whole.get_quantile(0.5),
             p95_s=whole.get_quantile(0.95),
             p99_s=whole.get_quantile(0.99),
-            mean_ci_s=(mean_s - half, mean_s + half),
+            mean_ci_s=about(mean_s, half),
             p95_ci_s=self._interval(whole, 0.95),
             p99_ci_s=self._interval(whole, 0.99),
         )

@@ -44,7 +44,10 @@ class Tail:
 
 @dataclass(frozen=True)
 class Usage:
-    """Rates, utilisation and energy between the first counted and the last arrival."""
+    """Rates, utilisation and energy between the first counted and the last arrival.
+
+    Without the watts of any pool there is no energy: `joules_per_query` is NaN, `qps_per_watt` None.
+    """
 
     qps_achieved: float
     utilisation: dict[str, float | None]
@@ -89,6 +92,11 @@ def use_of(completed: int, length_s: float, utilisation: dict[str, float | None]
     return Usage(
         qps_achieved=completed / length_s,
         utilisation=utilisation,
-        joules_per_query=energy_j / completed if completed else math.nan,
+        joules_per_query=joules_each(energy_j, completed),
         qps_per_watt=completed / energy_j if energy_j > 0.0 else None,
     )
+
+
+def joules_each(energy_j: float, queries: int) -> float:
+    """Energy of a query in joules; NaN without queries, or without the watts of any pool."""
+    return energy_j / queries if queries and energy_j > 0.0 else math.nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,13 +13,20 @@ from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.policies.evaluation.day_metrics import day_length_s
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
 from deeprec_env.policies.evaluation.evaluation import Baseline, Evaluation, Result, Tuning, figure
+from deeprec_env.policies.evaluation.paired import POSITIVE, SHARE, Scale
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.summary import joules_each
 from deeprec_env.simulation.window_meter import usage
 
 
 @dataclass(frozen=True)
 class RewardedEpisode:
     """One episode under one policy: the mean reward of its windows, and figures of all its queries, drained."""
+
+    scales: ClassVar[Mapping[str, Scale]] = {
+        "violation_rate": SHARE,
+        **dict.fromkeys(("p95_s", "p99_s", "joules_per_query"), POSITIVE),
+    }
 
     reward: float
     violation_rate: float
@@ -36,7 +44,7 @@ def _measure(run: EpisodeRun, prepared: TunedPolicy) -> RewardedEpisode:
         violation_rate=float((records.latency_s > scenario.sla_s).mean()),
         p95_s=p95_s,
         p99_s=p99_s,
-        joules_per_query=energy_j / len(records),
+        joules_per_query=joules_each(energy_j, len(records)),
     )
 
 
@@ -73,11 +81,11 @@ def by_reward(baselines: Mapping[str, Baseline]) -> Evaluation:
             "vs": lambda result: {other: _versus(result, other) for other in result.others},
         },
         columns={
-            "reward": lambda result: result.estimate("reward").with_half(".4f"),
-            "violations %": lambda result: result.estimate("violation_rate").with_half(".2f", 1e2),
-            "p95 ms": lambda result: result.estimate("p95_s").with_half(".2f", 1e3),
-            "p99 ms": lambda result: result.estimate("p99_s").with_half(".2f", 1e3),
-            "J/query": lambda result: f"{result.mean('joules_per_query'):.4f}",
+            "reward": lambda result: result.estimate("reward").with_interval(".4f"),
+            "violations %": lambda result: result.estimate("violation_rate").with_interval(".2f", 1e2),
+            "p95 ms": lambda result: result.estimate("p95_s").with_interval(".2f", 1e3),
+            "p99 ms": lambda result: result.estimate("p99_s").with_interval(".2f", 1e3),
+            "J/query": lambda result: result.estimate("joules_per_query").in_words(".4f"),
             "vs random": lambda result: (
                 result.difference("random", "reward").with_interval("+.4f") if "random" in result.others else "-"
             ),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from deeprec_env.policies.adaptive.live_search import SEARCHES, LiveSearch
 from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
 from deeprec_env.policies.evaluation.evaluation import HEADER, Baseline, Comparison, Evaluation, Result, figure
+from deeprec_env.policies.evaluation.paired import POSITIVE, SHARE, Scale
 from deeprec_env.policies.registry import REFERENCES, baselines
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
@@ -36,6 +37,11 @@ class CapacityEpisode:
     search settled on (None if it has not). Over all its queries, drained: `served_qps` are those within the target, in
     queries a second up to the last arrival, `late` is the share of the others.
     """
+
+    scales: ClassVar[Mapping[str, Scale]] = {
+        "violation_rate": SHARE,
+        **dict.fromkeys(("reward", "final_carried", "final_load"), POSITIVE),
+    }
 
     reward: float
     final_carried: float
@@ -128,9 +134,9 @@ CAPACITY = Evaluation(
     },
     columns={
         "settings": _settings_in_words,
-        "reward": lambda result: result.estimate("reward").with_half(".3f"),
-        "final carried": lambda result: result.estimate("final_carried").with_half(".3f"),
-        "final load": lambda result: result.estimate("final_load").with_half(".3f"),
+        "reward": lambda result: result.estimate("reward").with_interval(".3f"),
+        "final carried": lambda result: result.estimate("final_carried").with_interval(".3f"),
+        "final load": lambda result: result.estimate("final_load").with_interval(".3f"),
         "violations %": lambda result: f"{100 * result.mean('violation_rate'):.1f}",
         f"vs {BASE}": _versus_base,
     },

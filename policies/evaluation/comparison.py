@@ -23,6 +23,7 @@ from deeprec_env.policies.evaluation.evaluation import (
 )
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.policies.registry import PLUGINS, is_agent, is_users, load_agent, prepared_by_user, users_function
+from deeprec_env.progress import Step, part
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.engines import FORK, engine_kind
 
@@ -32,6 +33,8 @@ WINDOWS = "windows"
 
 MOST_EPISODES, MOST_WINDOWS = 10**4, 10**6
 """Bounds of a comparison: what is above runs for days."""
+
+_PREPARED, _MEASURED = 0.4, 0.6  # shares of the work for a policy, about: prepared, and its episodes run
 
 
 def compare(
@@ -66,24 +69,28 @@ def compare(
     for policy in given:
         _check_name(evaluation, policy, options.engine)
     scenario = evaluation.prepare(scenario, options.engine, chosen)
-    tuning = evaluation.tuning(spec, scenario, options, chosen, progress)
+    telling = progress
+    tuning = evaluation.tuning(spec, scenario, options, chosen, lambda what: telling(what))
     # Agents before all else: a damaged file is said before the others take their time.
     agents = {policy: _prepared(evaluation, policy, tuning) for policy in given if _is_agent(evaluation, policy)}
     results: dict[str, Result] = {}
     episode_seeds = tuple(range(seed, seed + seeds))
-    for name, policy in zip(names, given, strict=True):
-        progress(f"{name}: preparing")
+    for number, (name, policy) in enumerate(zip(names, given, strict=True)):
+        begin, end = number / len(given), (number + 1) / len(given)
+        of_policy, telling = part(progress, begin, end, f"{name}: "), part(part(progress, begin, end), 0.0, _PREPARED)
+        of_policy("preparing")
         prepared = agents[policy] if policy in agents else _prepared(evaluation, policy, tuning)
         env = spec.make(prepared.scenario, engine=options.engine)
         env.windows = chosen.get(WINDOWS, env.windows)
         episodes = []
-        for each in episode_seeds:
-            progress(f"{name}: test episode {each}")
+        for done, each in enumerate(episode_seeds):
+            share = _PREPARED + (_MEASURED - _PREPARED) * done / seeds
+            of_policy(Step(f"test episode {each}", share))
             episodes.append(evaluation.measure(run_episode(env, prepared.policy, each, SPLIT), prepared))
         env.close()
         capacities = None
         if evaluation.capacities is not None and not isinstance(prepared.policy, PrivilegedPolicy):
-            progress(f"{name}: capacity")
+            of_policy(Step("capacity", _MEASURED))
             capacities = evaluation.capacities(prepared, episode_seeds, options)
         results[name] = Result(name, prepared, tuple(episodes), capacities, results)
     return Comparison(spec, evaluation, scenario, episode_seeds, chosen, results)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from deeprec_env.policies.evaluation.paired import POSITIVE, SHARE, Scale
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run
+from deeprec_env.simulation.summary import joules_each
 from deeprec_env.simulation.window_meter import usage
 from deeprec_env.workload.diurnal import Diurnal
 from deeprec_env.workload.stream import QueryStream, episode_seed
@@ -33,6 +35,11 @@ class DayMetrics:
     `hourly_p95_s` holds the 24 hours' p95 (NaN for an hour without arrivals); `p95_hourly_s`, its mean, is the day
     metric. `goodput_qps` counts the queries within the target.
     """
+
+    scales: ClassVar[Mapping[str, Scale]] = {
+        "violation_rate": SHARE,
+        **dict.fromkeys(("p95_hourly_s", "p95_day_s", "p99_day_s", "goodput_qps", "joules_per_query"), POSITIVE),
+    }
 
     hourly_p95_s: tuple[float, ...]
     p95_hourly_s: float
@@ -60,7 +67,7 @@ def day_metrics(records: Records, scenario: Scenario) -> DayMetrics:
         p99_day_s=p99_s,
         violation_rate=float(late.mean()),
         goodput_qps=int((~late).sum()) / day_s,
-        joules_per_query=energy_j / len(records),
+        joules_per_query=joules_each(energy_j, len(records)),
         queries=len(records),
         latency_quantiles_s=tuple(np.quantile(latency_s, LATENCY_LEVELS).tolist()),
     )

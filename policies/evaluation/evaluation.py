@@ -15,7 +15,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.policies.base import Progress, TunedPolicy
 from deeprec_env.policies.evaluation import paired
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
-from deeprec_env.policies.evaluation.paired import Estimate
+from deeprec_env.policies.evaluation.paired import Estimate, Scale
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
@@ -46,6 +46,8 @@ Baseline = Callable[[Any], TunedPolicy]
 class Result:
     """A policy over the episodes of a comparison, one a seed; `results` holds those of all policies by name.
 
+    Episodes say in `scales`, by figure, on which scale an interval is symmetric (default: `paired.PLAIN`).
+
     `capacities_qps`: its capacity by seed; None where that is not measured.
     """
 
@@ -71,7 +73,10 @@ class Result:
 
     def estimate(self, figure: str, unit: float = 1.0) -> Estimate:
         """Mean over the episodes of a figure, with its interval."""
-        return paired.mean(self.values(figure, unit))
+        values = self.values(figure)
+        value = float(np.mean([unit * each for each in values]))
+        ci = paired.mean(values, self._scale(figure)).ci
+        return Estimate(value, None if ci is None else (ci[0] * unit, ci[1] * unit))
 
     def mean(self, figure: str) -> float:
         """The mean alone."""
@@ -84,7 +89,13 @@ class Result:
     def difference(self, other: str, figure: str) -> Estimate:
         """Difference of a figure from another policy's with its paired interval."""
         pairs = zip(self.values(figure), self.results[other].values(figure), strict=True)
-        return paired.mean([mine - theirs for mine, theirs in pairs])
+        scale = paired.SHARE_DIFFERENCE if self._scale(figure) is paired.SHARE else paired.PLAIN
+        return paired.mean([mine - theirs for mine, theirs in pairs], scale)
+
+    def _scale(self, figure: str) -> Scale:
+        """What the measured episodes say of a figure in their `scales`; else it may be any number."""
+        scales: Mapping[str, Scale] = getattr(self.episodes[0], "scales", {})
+        return scales.get(figure, paired.PLAIN)
 
 
 @dataclass(frozen=True)
@@ -184,6 +195,6 @@ def figure(key: str, name: str | None = None, unit: float = 1.0) -> dict[str, Ca
     """Two keys of an entry: the mean of a figure (default: of the key's name), and its interval."""
     of = name or key
     return {
-        key: lambda result: result.estimate(of, unit).value,
+        key: lambda result: result.estimate(of, unit).known,
         f"{key}_ci": lambda result: result.estimate(of, unit).ci,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,19 +28,68 @@ class Estimate:
         """The contract's mapping of a ratio."""
         return {"ratio": self.value, "ci": self.ci and list(self.ci)}
 
-    def with_half(self, form: str, unit: float = 1.0) -> str:
-        """For a reader: value and half the interval's width, in units of `unit`."""
-        half = "" if self.ci is None else f" ±{(self.ci[1] - self.value) * unit:{form}}"
-        return f"{self.value * unit:{form}}{half}"
+    @property
+    def known(self) -> float | None:
+        """The value; None for what is unknown."""
+        return None if math.isnan(self.value) else self.value
 
-    def with_interval(self, form: str) -> str:
-        """For a reader: value and interval."""
-        return f"{self.value:{form}}" + (f" [{self.ci[0]:{form}}, {self.ci[1]:{form}}]" if self.ci else "")
+    def in_words(self, form: str, unit: float = 1.0) -> str:
+        """For a reader: the value alone, in units of `unit`; "-" for what is unknown."""
+        return "-" if math.isnan(self.value) else f"{self.value * unit:{form}}"
+
+    def with_interval(self, form: str, unit: float = 1.0) -> str:
+        """For a reader: value and interval, where that has any width, in units of `unit`; "-" for what is unknown."""
+        low, high = self.ci or (self.value, self.value)
+        return self.in_words(form, unit) + (f" [{low * unit:{form}}, {high * unit:{form}}]" if low < high else "")
 
 
-def mean(values: Sequence[float]) -> Estimate:
-    """Mean with a t interval."""
-    return _estimate(float(np.mean(values)), np.asarray(values) - float(np.mean(values)))
+@dataclass(frozen=True)
+class Scale:
+    """A scale on which the interval of a mean is symmetric, so that its ends are values that there can be.
+
+    `to` and `back` lead to the scale and from it, `slope` is the derivative of `to`; `within` are the ends of what
+    there can be, where nothing but the value itself is left.
+    """
+
+    to: Callable[[float], float]
+    back: Callable[[float], float]
+    slope: Callable[[float], float]
+    within: Interval
+
+    def interval(self, value: float, half: float) -> Interval:
+        """The interval about a mean whose error is `half` there, by the delta method."""
+        if half == 0.0 or not self.within[0] < value < self.within[1]:
+            return value, value
+        centre, half = self.to(value), half * self.slope(value)
+        # The way there and back may be off by a last digit.
+        return min(self.back(centre - half), value), max(self.back(centre + half), value)
+
+
+PLAIN = Scale(lambda x: x, lambda x: x, lambda x: 1.0, (-math.inf, math.inf))
+"""Of what may be any number."""
+
+POSITIVE = Scale(math.log, math.exp, lambda x: 1.0 / x, (0.0, math.inf))
+"""The logarithm: of times, rates and energies."""
+
+SHARE = Scale(
+    lambda x: math.log(x) - math.log1p(-x),
+    lambda x: 1.0 / (1.0 + math.exp(-x)),
+    lambda x: 1.0 / (x * (1.0 - x)),
+    (0, 1),
+)
+"""The logit: of shares."""
+
+SHARE_DIFFERENCE = Scale(math.atanh, math.tanh, lambda x: 1.0 / (1.0 - x * x), (-1.0, 1.0))
+"""The inverse hyperbolic tangent: of differences of shares."""
+
+
+def mean(values: Sequence[float], scale: Scale = PLAIN) -> Estimate:
+    """Mean with a t interval, symmetric on a scale; no interval for what is unknown (NaN) on some day."""
+    value = float(np.mean(values))
+    if math.isnan(value):
+        return Estimate(value, None)
+    found = _estimate(value, np.asarray(values) - value)
+    return found if found.ci is None else Estimate(value, scale.interval(value, found.ci[1] - value))
 
 
 def ratio(mine: Sequence[float], theirs: Sequence[float]) -> Estimate | None:

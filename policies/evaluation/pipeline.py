@@ -85,10 +85,10 @@ PIPELINE = Evaluation(
     },
     columns={
         "chooses": lambda result: describe(result.prepared),
-        "goodput": lambda result: result.estimate("goodput").with_half(".4f"),
-        "quality": lambda result: result.estimate("quality").with_half(".4f"),
-        "violations %": lambda result: result.estimate("violation_rate").with_half(".2f", 1e2),
-        "p95 ms": lambda result: result.estimate("p95_s").with_half(".1f", 1e3),
+        "goodput": lambda result: result.estimate("goodput").with_interval(".4f"),
+        "quality": lambda result: result.estimate("quality").with_interval(".4f"),
+        "violations %": lambda result: result.estimate("violation_rate").with_interval(".2f", 1e2),
+        "p95 ms": lambda result: result.estimate("p95_s").with_interval(".1f", 1e3),
         f"vs {BASE}": lambda result: (
             result.difference(BASE, "goodput").with_interval("+.4f") if BASE in result.others else "-"
         ),

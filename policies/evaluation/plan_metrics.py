@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from deeprec_env.envs.pipeline_day import best_quality, rated_plans, saturation_qps
+from deeprec_env.policies.evaluation.paired import POSITIVE, SHARE, Scale
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.records import Records
 
@@ -22,6 +24,11 @@ class PipelineDay:
     `goodput` is the sum of the qualities of the plans of the queries within the target / (all queries x the best plan's
     quality); `quality` is the mean quality of all queries' plans, as the plans say it.
     """
+
+    scales: ClassVar[Mapping[str, Scale]] = {
+        **dict.fromkeys(("goodput", "quality", "violation_rate"), SHARE),
+        **dict.fromkeys(("p95_s", "p99_s"), POSITIVE),
+    }
 
     goodput: float
     quality: float

@@ -103,11 +103,7 @@ def _title(compared: Comparison) -> str:
 
 
 def _in_words(estimate: Estimate | None, form: str = ".3g") -> str:
-    """A figure with its interval, where that has any width."""
-    if estimate is None:
-        return "-"
-    wide = estimate.ci is not None and estimate.ci[0] < estimate.ci[1]
-    return estimate.with_interval(form) if wide else f"{estimate.value:{form}}"
+    return "-" if estimate is None else estimate.with_interval(form)
 
 
 def _versus_grid_day(result: Result) -> str:
@@ -141,7 +137,7 @@ SERVING = Evaluation(
         "goodput_qps": lambda result: result.mean("goodput_qps"),
         "capacity_qps": lambda result: result.capacity_qps,
         "capacity_ratio": lambda result: _as_ratio(capacity_ratio(result)),
-        "joules_per_query": lambda result: result.mean("joules_per_query"),
+        "joules_per_query": lambda result: result.estimate("joules_per_query").known,
         "tuning_queries": lambda result: result.prepared.tuning_queries,
         "setting": lambda result: describe(result.prepared),
         "score": lambda result: (found := score(result)) and found.value,
@@ -150,15 +146,15 @@ SERVING = Evaluation(
     },
     columns={
         "setting": lambda result: describe(result.prepared),
-        "hourly p95 ms": lambda result: result.estimate("p95_hourly_s").with_half(".2f", 1e3),
+        "hourly p95 ms": lambda result: result.estimate("p95_hourly_s").with_interval(".2f", 1e3),
         "day p95 ms": lambda result: f"{result.mean('p95_day_s') * 1e3:.2f}",
         "day p99 ms": lambda result: f"{result.mean('p99_day_s') * 1e3:.2f}",
-        "violations %": lambda result: result.estimate("violation_rate").with_half(".2f", 1e2),
+        "violations %": lambda result: result.estimate("violation_rate").with_interval(".2f", 1e2),
         "capacity qps": lambda result: "-" if result.capacity_qps is None else f"{result.capacity_qps:.0f}",
         "of grid-capacity's": lambda result: (
             "-" if result.name == "grid-capacity" else _in_words(capacity_ratio(result))
         ),
-        "J/query": lambda result: f"{result.mean('joules_per_query'):.4f}",
+        "J/query": lambda result: result.estimate("joules_per_query").in_words(".4f"),
         "tuning queries": lambda result: f"{result.prepared.tuning_queries:,}",
         "vs grid-day": _versus_grid_day,
         "score": lambda result: _in_words(score(result), ".2f"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Protocol
 
 from pydantic import Field
 
 from deeprec_env.policies.base import Progress
+from deeprec_env.progress import Step, part
 from deeprec_env.scenario.bounds import Count
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.schema import Scenario
@@ -46,12 +48,15 @@ def deeprecsched(scenario: Scenario, meter: Meter, progress: Progress, options: 
     """
     largest = int(scenario.workload.sizes.probabilities()[0][-1])
 
-    def climb(setting_of: Callable[[int], Setting], what: str) -> tuple[Setting, float]:
-        value = options.start
+    steps = max(math.ceil(math.log(largest / options.start, options.growth)), 1) if largest > options.start else 1
+
+    def climb(setting_of: Callable[[int], Setting], what: str, progress: Progress) -> tuple[Setting, float]:
+        value, step = options.start, 0
         best = setting_of(value), meter.capacity(setting_of(value)).qps
         while value < largest:
             value = min(value * options.growth, largest)
-            progress(f"{what} {value}")
+            progress(Step(f"{what} {value}", step / steps))
+            step += 1
             found = setting_of(value), meter.capacity(setting_of(value)).qps
             if found[1] < best[1] * (1.0 - options.tolerance):
                 break
@@ -59,8 +64,10 @@ def deeprecsched(scenario: Scenario, meter: Meter, progress: Progress, options: 
         return best
 
     never = scenario.setting.replace(threshold=None)
-    best = climb(lambda size: never.replace(batch_size=size), "batch size")
+    climbs = 2 if scenario.has_accelerator else 1
+    best = climb(lambda size: never.replace(batch_size=size), "batch size", part(progress, 0.0, 1.0 / climbs))
     if scenario.has_accelerator:
         unmoved = best[0]
-        best = max(best, climb(lambda limit: unmoved.replace(threshold=limit), "threshold"), key=lambda found: found[1])
+        second = climb(lambda limit: unmoved.replace(threshold=limit), "threshold", part(progress, 0.5, 1.0))
+        best = max(best, second, key=lambda found: found[1])
     return best[0]

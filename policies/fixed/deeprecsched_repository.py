@@ -11,6 +11,7 @@ from pydantic import Field
 
 from deeprec_env.policies.base import Progress
 from deeprec_env.policies.fixed.static import static_setting
+from deeprec_env.progress import Step, part
 from deeprec_env.scenario.bounds import Count, NonNegative, Positive
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.parts import Floats
@@ -106,13 +107,19 @@ def deeprecsched_repository(
     sizes = [size for size in options.batch_sizes if size <= largest] or [largest]
     never = scenario.setting.replace(threshold=None)
     batch_size, gap_s = _descend(
-        sizes, lambda size: tuner.median_gap_s(never.replace(batch_size=size)), progress, "batch size"
+        sizes,
+        lambda size: tuner.median_gap_s(never.replace(batch_size=size)),
+        part(progress, 0.0, 0.5 if scenario.has_accelerator else 1.0),
+        "batch size",
     )
     best = never.replace(batch_size=batch_size)
     if not scenario.has_accelerator:
         return best
     threshold, offloaded_gap_s = _descend(
-        options.thresholds, lambda limit: tuner.median_gap_s(best.replace(threshold=limit)), progress, "threshold"
+        options.thresholds,
+        lambda limit: tuner.median_gap_s(best.replace(threshold=limit)),
+        part(progress, 0.5, 1.0),
+        "threshold",
     )
     return best.replace(threshold=threshold) if offloaded_gap_s < gap_s else best
 
@@ -120,8 +127,8 @@ def deeprecsched_repository(
 def _descend(values: Sequence[int], gap_s: Callable[[int], float], progress: Progress, what: str) -> tuple[int, float]:
     tried: list[tuple[int, float]] = []
     before = math.inf
-    for value in values:
-        progress(f"{what} {value}")
+    for step, value in enumerate(values):
+        progress(Step(f"{what} {value}", step / len(values)))
         gap = gap_s(value)
         if gap > before:
             return tried[-1]

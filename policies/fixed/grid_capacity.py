@@ -5,6 +5,7 @@ from __future__ import annotations
 from deeprec_env.analysis.capacity import CapacityEstimate, limiting_pool
 from deeprec_env.policies.base import Progress
 from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
+from deeprec_env.progress import Step, part
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.offered_load import service_demands
@@ -13,6 +14,7 @@ MOST_EFFORT = 16
 """Times the queries of the first round that the last round runs at a rate."""
 
 _GROWTH = 4
+_ROUND_ENDS = (0.4, 0.6, 1.0)  # shares of the work that are done after each round, about
 _MARGIN = 0.02  # a setting so far below the best found in the first round is out, unmeasured
 
 
@@ -25,13 +27,15 @@ def grid_capacity(scenario: Scenario, meter: CapacityMeter, progress: Progress) 
     whose interval overlaps the leader's stay, until one is left or the last round is done: then the highest value wins,
     of equal ones the first on the ladders. What the last round's intervals can't tell apart is a tie.
     """
-    leaders = _first_round(scenario, meter, progress)
-    effort = 1
+    leaders = _first_round(scenario, meter, part(progress, 0.0, _ROUND_ENDS[0]))
+    effort, last = 1, 0
     while len(leaders) > 1 and effort < MOST_EFFORT:
         leaders = _overlapping(leaders)
         effort *= _GROWTH
-        for setting in leaders:
-            progress(f"{len(leaders)} left: batch size {setting.batch_size}, threshold {setting.threshold}")
+        in_round, last = part(progress, _ROUND_ENDS[last], _ROUND_ENDS[last + 1]), last + 1
+        for step, setting in enumerate(leaders):
+            words = f"{len(leaders)} left: batch size {setting.batch_size}, threshold {setting.threshold}"
+            in_round(Step(words, step / len(leaders)))
             leaders[setting] = meter.find(setting, effort=effort)
     return max(leaders, key=lambda setting: leaders[setting].qps)
 
@@ -41,10 +45,10 @@ def _first_round(scenario: Scenario, meter: CapacityMeter, progress: Progress) -
     ladder = scenario.settings()
     bounds = {setting: limiting_pool(scenario, service_demands(scenario, setting)).saturation_qps for setting in ladder}
     best, found = 0.0, {}
-    for setting in sorted(ladder, key=lambda setting: -bounds[setting]):
+    for step, setting in enumerate(sorted(ladder, key=lambda setting: -bounds[setting])):
         if bounds[setting] <= (1.0 - _MARGIN) * best:
             break
-        progress(f"batch size {setting.batch_size}, threshold {setting.threshold}")
+        progress(Step(f"batch size {setting.batch_size}, threshold {setting.threshold}", step / len(ladder)))
         found[setting] = meter.find(setting, at_least=(1.0 - _MARGIN) * best)
         best = max(best, found[setting].qps)
     return {setting: found[setting] for setting in ladder if setting in found}

@@ -7,6 +7,7 @@ import math
 from deeprec_env.policies.base import Progress
 from deeprec_env.policies.evaluation.day_metrics import DayMetrics, DayRuns, geometric_mean
 from deeprec_env.policies.fixed.refine import leaders, saturation_rates
+from deeprec_env.progress import Step
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 
@@ -23,9 +24,15 @@ def grid_day(scenario: Scenario, days: DayRuns[DayMetrics], progress: Progress) 
     mean_qps = scenario.workload.arrivals.mean_qps
     able = [setting for setting, qps in saturation_rates(scenario).items() if qps > mean_qps]
 
+    settings, first = able or scenario.settings(), math.ceil(len(days) / 8)
+    of_all = len(settings) * first + min(KEPT, len(settings)) * (len(days) - first)
+    done = 0
+
     def value(setting: Setting, count: int) -> float:
-        progress(f"batch size {setting.batch_size}, threshold {setting.threshold}, {count} days")
+        nonlocal done
+        words = f"batch size {setting.batch_size}, threshold {setting.threshold}, {count} days"
+        progress(Step(words, done / of_all))
+        done += count if count == first else count - first
         return geometric_mean([day.p95_hourly_s for day in days.fixed(setting, count)])
 
-    rounds = [(math.ceil(len(days) / 8), KEPT), (len(days), 1)]
-    return leaders(able or scenario.settings(), value, rounds)[0]
+    return leaders(settings, value, [(first, KEPT), (len(days), 1)])[0]

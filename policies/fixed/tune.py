@@ -20,6 +20,7 @@ from deeprec_env.policies.fixed.deeprecsched_repository import LiveTuner, Reposi
 from deeprec_env.policies.fixed.grid_capacity import MOST_EFFORT, grid_capacity
 from deeprec_env.policies.fixed.grid_day import grid_day
 from deeprec_env.policies.fixed.static import static_setting
+from deeprec_env.progress import part
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.load import input_error
 from deeprec_env.scenario.schema import Scenario
@@ -136,7 +137,7 @@ def find_setting(scenario: Scenario, method: str, options: TuneOptions, progress
         raise InputError(
             "param", ", ".join(options.parameters), f"{method} has none; {', '.join(WITH_PARAMETERS)} have"
         )
-    return METHODS[method](scenario, options, lambda what: progress(f"{method}: {what}"))
+    return METHODS[method](scenario, options, part(progress, 0.0, 1.0, f"{method}: "))
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class TuneResult:
 
 def tune(scenario: Scenario, method: str, options: TuneOptions, progress: Progress = lambda what: None) -> TuneResult:
     """Tune a scenario by a method, then measure what the setting carries."""
-    tuned = find_setting(scenario, method, options, progress)
+    tuned = find_setting(scenario, method, options, part(progress, 0.0, 0.8))
     check_setting(scenario, tuned.setting)
     queries = MOST_EFFORT * options.queries
     capacity = find_capacity(
@@ -178,5 +179,6 @@ def tune(scenario: Scenario, method: str, options: TuneOptions, progress: Progre
         queries=queries,
         seed=options.seed,
         engine=options.engine,
+        progress=part(progress, 0.8, 1.0, "capacity: "),
     )
     return TuneResult(ALIASES.get(method, method), tuned, capacity)

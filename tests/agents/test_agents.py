@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("stable_baselines3")
 
@@ -13,6 +18,7 @@ from deeprec_env import InputError, load_scenario
 from deeprec_env.agents.agent import load_agent
 from deeprec_env.agents.hyperparams import load_hyperparams
 from deeprec_env.agents.training import TrainSettings, Watch, train
+from deeprec_env.cli.main import main
 from deeprec_env.envs.environments import SERVING
 from deeprec_env.policies.evaluation.comparison import compare
 from deeprec_env.policies.fixed.tune import TuneOptions
@@ -132,6 +138,31 @@ def test_an_interrupted_training_goes_on(
     assert resumed.best["timesteps"] >= 48
     with pytest.raises(InputError, match="seed"):
         train(TrainSettings(**vars(settings) | {"seed": 9}), folder, resume=True)
+
+
+def test_sigterm_leaves_a_checkpoint_as_ctrl_c_does(
+    settings: TrainSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario, folder = tmp_path / "node.yaml", tmp_path / "run"
+    scenario.write_text(yaml.safe_dump(day_scenario()), encoding="utf-8")
+    state, seen = folder / "last_state.json", []
+
+    def terminate() -> None:
+        while not state.exists():  # the first checkpoint, at a validation
+            time.sleep(0.05)
+        seen.append(json.loads(state.read_text(encoding="utf-8"))["timesteps"])
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=terminate, daemon=True).start()
+    options = ["--hyperparams", str(settings.hyperparams), "--timesteps", "10000000", "--output", str(folder)]
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", str(scenario), *options])
+    assert stopped.value.code == 143
+    err = capsys.readouterr().err
+    assert err == f"interrupted: a checkpoint is in {folder}; the same command with --resume goes on\n"
+    assert json.loads(state.read_text(encoding="utf-8"))["timesteps"] > seen[0]
+    assert not list(folder.glob(".*"))
 
 
 def test_shipped_hyperparameters_are_in_rl_zoo_format() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,9 @@ def test_too_little_to_win_is_not_scored() -> None:
 
 def test_estimates_in_words() -> None:
     both, alone = paired.Estimate(0.9, (0.85, 0.95)), paired.Estimate(0.9, None)
-    assert (both.with_half(".1f", 1e2), alone.with_half(".1f", 1e2)) == ("90.0 ±5.0", "90.0")
+    assert (both.with_interval(".1f", 1e2), alone.with_interval(".1f", 1e2)) == ("90.0 [85.0, 95.0]", "90.0")
+    assert paired.Estimate(0.9, (0.9, 0.9)).with_interval(".1f") == "0.9"
+    assert paired.Estimate(math.nan, None).with_interval(".1f") == "-"
     assert (both.with_interval("+.2f"), alone.with_interval("+.2f")) == ("+0.90 [+0.85, +0.95]", "+0.90")
 
 
@@ -79,6 +82,32 @@ def test_intervals_cover_what_they_estimate() -> None:
             assert found.ci is not None
             inside[name] += found.ci[0] <= true <= found.ci[1]
     assert all(0.91 * 400 <= count <= 0.985 * 400 for count in inside.values()), inside
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=8))
+def test_intervals_never_leave_the_possible(values: list[float]) -> None:
+    differences = [mine - theirs for mine, theirs in pairwise([*values, values[0]])]
+    for given_, scale, (least, most) in (
+        (values, paired.SHARE, (0.0, 1.0)),
+        (values, paired.POSITIVE, (0.0, math.inf)),
+        (differences, paired.SHARE_DIFFERENCE, (-1.0, 1.0)),
+    ):
+        plain, found = paired.mean(given_), paired.mean(given_, scale)
+        assert found.value == plain.value
+        assert found.ci is not None
+        assert least <= found.ci[0] <= found.value <= found.ci[1] <= most
+
+
+def test_narrow_intervals_are_those_of_t() -> None:
+    values = [0.300, 0.301, 0.302, 0.303]
+    plain = paired.mean(values)
+    assert plain.ci is not None
+    for scale in (paired.SHARE, paired.POSITIVE, paired.SHARE_DIFFERENCE):
+        assert paired.mean(values, scale).ci == pytest.approx(plain.ci, rel=1e-4)
+    assert paired.mean([0.0, 0.0], paired.SHARE).ci == (0.0, 0.0)
+    unknown = paired.mean([1.0, math.nan])
+    assert (unknown.ci, unknown.known, unknown.in_words(".1f")) == (None, None, "-")
+    assert paired.mean([1.0]).known == 1.0
 
 
 def test_the_mean_has_a_t_interval() -> None:

@@ -74,6 +74,16 @@ def test_a_public_checkpoint_is_evaluated_as_it_is(tmp_path: Path) -> None:
     assert (tables[0] == 0).all()
 
 
+def test_bad_weights_leave_no_folder(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.txt", criteo_lines(1400))
+    (tmp_path / "dlrm.pt").write_bytes(b"none")
+    recipe = with_epochs(KINDS["criteo-kaggle"].recipe, 0)
+    settings = TrainSettings(Source("criteo-kaggle", str(path)), ("dim_16",), recipe, weights=str(tmp_path / "dlrm.pt"))
+    with pytest.raises(InputError, match="weights"):
+        train(settings, tmp_path / "models", lambda what, steps: None)
+    assert not (tmp_path / "models").exists()
+
+
 def lacking(state: dict[str, Any]) -> None:
     del state["bot_l.2.bias"]
 

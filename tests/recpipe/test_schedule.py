@@ -50,7 +50,22 @@ def test_capacity_as_the_objective() -> None:
 def test_nothing_will_do() -> None:
     found = schedule(space_of(load_space(SPACE)), quality=0.92, qps=150, sla_ms=20)
     assert (found.best, found.meet) == ((), 0)
-    assert schedule(SPACE, quality=0.99, qps=150).good_enough == 0
+    late = found.nearest
+    assert late is not None
+    assert late.lacks == "sla_ms"
+    assert late.p95_ms is not None
+    assert late.p95_ms > 20
+    assert schedule(SPACE, quality=0.92, qps=150, sla_ms=1.5 * late.p95_ms).nearest is None
+    poor = schedule(SPACE, quality=0.99, qps=150)
+    assert poor.good_enough == 0
+    assert poor.nearest is not None
+    assert poor.nearest.lacks == "quality"
+    assert poor.nearest.quality == max(each.quality for each in space_of(load_space(SPACE)).candidates)
+    slow = schedule(SPACE, quality=0.92, qps=1e5).nearest
+    assert slow is not None
+    assert slow.lacks == "qps"
+    assert slow.highest_qps < 1e5
+    assert schedule(SPACE, quality=0.92, qps=0.99 * slow.highest_qps).keep_up > 0
 
 
 @pytest.mark.parametrize(

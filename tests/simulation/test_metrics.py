@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deeprec_env import InputError, load_scenario, simulate
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation import AsyncioEngine, write_records
-from deeprec_env.simulation.intervals import quantile_interval
+from deeprec_env.simulation.intervals import mean_interval, quantile_interval
 from deeprec_env.simulation.offered_load import offered_load, service_demands
 from deeprec_env.simulation.records import RECORD_COLUMNS
 from deeprec_env.simulation.window_meter import WindowMeter, measure_window
@@ -102,6 +102,25 @@ def test_energy_is_power_over_time() -> None:
     watts = (20 + 40 * cpu) + (30 + 170 * accelerator)
     assert result.usage.joules_per_query == pytest.approx(watts / result.usage.qps_achieved)
     assert result.usage.qps_per_watt == pytest.approx(result.usage.qps_achieved / watts)
+
+
+def test_without_watts_there_is_no_energy() -> None:
+    data = day_scenario()
+    for pool in data["node"].values():
+        pool.pop("idle_w", None)
+        pool.pop("busy_w", None)
+    result = simulate(data, queries=1500, qps=300)
+    assert math.isnan(result.usage.joules_per_query)
+    assert result.usage.qps_per_watt is None
+    assert result.to_json()["joules_per_query"] is None
+
+
+def test_the_interval_of_the_mean_holds_no_negative_latency() -> None:
+    latency_s = np.ones(2000)
+    latency_s[:100] = 1000.0
+    low, high = mean_interval(latency_s)
+    assert low == 0.0
+    assert high > latency_s.mean()
 
 
 def test_offered_load_is_the_mean_work_of_a_query() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from deeprec_env.analysis.capacity import SWEEP_QUERIES, CapacityEstimate, find_capacity
 from deeprec_env.errors import InputError
+from deeprec_env.progress import Step
 from deeprec_env.recpipe.design_space.cells import Cell, check_seed
 from deeprec_env.recpipe.design_space.space import Candidate, Space, SpaceConfig, load_space, scenario_of, space_of
 from deeprec_env.recpipe.design_space.sweep import Progress, run_all, silent
@@ -29,6 +30,8 @@ _LOADS = (0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98)
 """Offered loads at which capacities are looked for at first sight."""
 
 PRECISION = 0.02
+
+_SEEN, _RATED = 0.4, 0.6  # shares of the work, about: all seen at the rate, and at some loads
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,26 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """The pipeline that comes nearest where none will do, and what it `lacks`: quality, qps or sla_ms.
+
+    `highest_qps`: where its busiest pool is full; the times are those at the rate (None where it does not keep up).
+    """
+
+    pipeline: str
+    lacks: str
+    quality: float | None
+    highest_qps: float
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+
+
+@dataclass(frozen=True)
 class Schedule:
     """What was found: the best pipelines, best first; none if no pipeline will do.
 
     `good_enough`: pipelines of the quality; `keep_up`: those of them no pool of which is overloaded at the rate;
-    `meet`: those whose p95 and p99 are within the target's bounds at first sight.
+    `meet`: those whose p95 and p99 are within the target's bounds at first sight. `nearest`: where there is no best.
     """
 
     best: tuple[Choice, ...]
@@ -79,12 +97,14 @@ class Schedule:
     good_enough: int
     keep_up: int
     meet: int
+    nearest: Nearest | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All of it, best first."""
         names = ("objective", "quality", "qps", "sla_ms", "pipelines", "good_enough", "keep_up", "meet")
         facts = {"schema_version": SCHEMA_VERSION} | {name: getattr(self, name) for name in names}
-        return facts | {"best": [choice.to_json() for choice in self.best], "versions": versions()}
+        nearest = None if self.nearest is None else vars(self.nearest)
+        return facts | {"nearest": nearest, "best": [choice.to_json() for choice in self.best], "versions": versions()}
 
 
 def schedule(
@@ -117,20 +137,49 @@ def schedule(
     cells: list[Cell] = []
     for found in run_all(config, [(candidate, [qps]) for candidate in able], seed=seed, workers=workers):
         cells += found
-        progress(f"{len(able)} pipelines at {qps:g} queries/s", 1)
+        progress(Step(f"{len(able)} pipelines at {qps:g} queries/s", _SEEN * len(cells) / len(able)), 1)
     meeting = [(cell, candidate) for cell, candidate in zip(cells, able, strict=True) if cell.meets]
     if objective == "p95":
         ranked = [candidate for _, candidate in sorted(meeting, key=lambda pair: (pair[0].p95_ms, pair[1].key))]
-        chosen = [_choice(config, candidate, qps, seed) for candidate in ranked[: SCREENED * top]]
+        chosen = _looked_at(config, ranked[: SCREENED * top], qps, seed, progress)
         chosen.sort(key=lambda choice: choice.result.tail.p95_s)
     else:
         ranked = _by_first_sight(config, [candidate for _, candidate in meeting], seed, workers, progress)
-        chosen = [_choice(config, candidate, qps, seed, capacity=True) for candidate in ranked[: SCREENED * top]]
+        chosen = _looked_at(config, ranked[: SCREENED * top], qps, seed, progress, capacity=True)
         chosen.sort(key=lambda choice: -(choice.capacity.qps if choice.capacity else 0.0))
     best = [choice for choice in chosen if choice.meets][:top]
-    return Schedule(
-        tuple(best), objective, quality, qps, config.sla_ms, len(space.candidates), len(good), len(able), len(meeting)
-    )
+    counts = len(space.candidates), len(good), len(able), len(meeting)
+    nearest = None if best else _nearest(space, good, able, cells, chosen)
+    return Schedule(tuple(best), objective, quality, qps, config.sla_ms, *counts, nearest)
+
+
+def _nearest(
+    space: Space,
+    good: Sequence[Candidate],
+    able: Sequence[Candidate],
+    cells: Sequence[Cell],
+    chosen: Sequence[Choice],
+) -> Nearest | None:
+    """Of the pipelines that came furthest the nearest: by p95 and p99 in their bounds, by load, or by quality."""
+    config = space.config
+
+    def found(candidate: Candidate, lacks: str, *tail_ms: float) -> Nearest:
+        return Nearest(str(candidate), lacks, candidate.quality, 1.0 / _load(config, candidate), *tail_ms)
+
+    def excess(tail_ms: tuple[float, float]) -> float:
+        p95, p99 = tail_ms
+        return max(p95, p99 / config.p99_factor if config.p99_factor else 0.0)
+
+    tails = [(choice.candidate, choice.result.tail.p95_s * 1e3, choice.result.tail.p99_s * 1e3) for choice in chosen]
+    if not tails:
+        tails = [(candidate, cell.p95_ms, cell.p99_ms) for candidate, cell in zip(able, cells, strict=True)]
+    if tails:
+        candidate, *tail_ms = min(tails, key=lambda each: excess(each[1:]))
+        return found(candidate, "sla_ms", *tail_ms)
+    if good:
+        return found(min(good, key=lambda each: _load(config, each)), "qps")
+    rated = [each for each in space.candidates if each.quality is not None]
+    return found(max(rated, key=lambda each: each.quality or 0.0), "quality") if rated else None
 
 
 def _check(config: SpaceConfig, quality: float, qps: float, objective: str, top: int, seed: int) -> None:
@@ -153,6 +202,23 @@ def _load(config: SpaceConfig, candidate: Candidate) -> float:
     return max(1.0 / demand.saturation_qps for demand in service_demands(scenario, scenario.setting))
 
 
+def _looked_at(
+    config: SpaceConfig,
+    candidates: Sequence[Candidate],
+    qps: float,
+    seed: int,
+    progress: Progress,
+    *,
+    capacity: bool = False,
+) -> list[Choice]:
+    chosen: list[Choice] = []
+    for candidate in candidates:
+        share = _RATED + (1.0 - _RATED) * len(chosen) / len(candidates)
+        progress(Step(f"the best {len(candidates)} once more", share), 1)
+        chosen.append(_choice(config, candidate, qps, seed, capacity=capacity))
+    return chosen
+
+
 def _choice(config: SpaceConfig, candidate: Candidate, qps: float, seed: int, *, capacity: bool = False) -> Choice:
     scenario = scenario_of(config, candidate)
     result = simulate(scenario, qps=qps, queries=FINAL_QUERIES, seed=seed, split="validation")
@@ -171,6 +237,7 @@ def _by_first_sight(
     highest = []
     for cells in run_all(config, list(zip(candidates, rates, strict=True)), seed=seed, workers=workers):
         highest.append(max((cell.qps for cell in cells if cell.meets), default=0.0))
-        progress(f"{len(candidates)} pipelines at {len(_LOADS)} loads", 1)
+        share = _SEEN + (_RATED - _SEEN) * len(highest) / len(candidates)
+        progress(Step(f"{len(candidates)} pipelines at {len(_LOADS)} loads", share), 1)
     order = sorted(range(len(candidates)), key=lambda index: (-highest[index], candidates[index].key))
     return [candidates[index] for index in order]

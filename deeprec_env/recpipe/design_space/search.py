@@ -177,5 +177,5 @@ def _optuna() -> Any:
     check_installed("optuna")
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # below, an interrupt is a traceback of its own
     return optuna
