@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import typer
@@ -15,6 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from deeprec_env.errors import InputError
+
+_TYPED = ContextVar("typed", default="")
 
 
 def application(description: str) -> typer.Typer:
@@ -30,6 +34,7 @@ def application(description: str) -> typer.Typer:
 
 def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None:
     """Run an application and exit; bad input is one line on stderr and exit status 2."""
+    typed = _TYPED.set(shlex.join([name, *(sys.argv[1:] if arguments is None else arguments)]))
     try:
         status = app(arguments, prog_name=name, standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
@@ -44,11 +49,29 @@ def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None
         _fail(f"{error.filename or 'file'}: {error.strerror or error}", 2)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted; what was finished is kept", 130)
+    finally:
+        _TYPED.reset(typed)
+
+
+def typed_line() -> str:
+    """The command line that is being run, as it would be typed; empty from Python."""
+    return _TYPED.get()
 
 
 def print_json(payload: Mapping[str, Any]) -> None:
     """One JSON object, with null for what is not a number."""
-    sys.stdout.write(json.dumps(_finite(payload), indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(payload) + "\n")
+
+
+def json_text(value: Any, indent: str = "") -> str:
+    """Indented JSON, a list of no mappings on one line, with null for what is not a number."""
+    if isinstance(value, Mapping) and value:
+        inner = [f"{indent}  {json.dumps(key)}: {json_text(entry, indent + '  ')}" for key, entry in value.items()]
+        return "{\n" + ",\n".join(inner) + f"\n{indent}}}"
+    if isinstance(value, list | tuple) and any(isinstance(entry, Mapping) for entry in value):
+        inner = [f"{indent}  {json_text(entry, indent + '  ')}" for entry in value]
+        return "[\n" + ",\n".join(inner) + f"\n{indent}]"
+    return json.dumps(finite(value), allow_nan=False)
 
 
 def print_facts(payload: Mapping[str, Any]) -> None:
@@ -101,11 +124,12 @@ def _fail(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain JSON: lists for tuples, null for what is not a number."""
     if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

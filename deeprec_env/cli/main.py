@@ -14,6 +14,7 @@ from deeprec_env.cli.pipeline_paper import figure, headlines
 from deeprec_env.cli.pipeline_search import schedule, sweep
 from deeprec_env.cli.profile import profile_commands
 from deeprec_env.cli.quality import group as quality
+from deeprec_env.cli.rerun import rerun
 from deeprec_env.cli.schema import schema
 from deeprec_env.cli.search import capacity, tune
 from deeprec_env.cli.simulate import scenarios, simulate_command
@@ -35,6 +36,7 @@ app.command()(schema)
 app.command("simulate")(simulate_command)
 app.command()(capacity)
 app.command()(tune)
+app.command()(rerun)
 app.command()(paper)
 app.add_typer(profile_commands, name="profile")
 app.command()(train)

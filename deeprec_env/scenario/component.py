@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import (
@@ -58,6 +60,11 @@ class Component(Strict):
     """A part that is chosen by its `kind`; the other fields are that kind's parameters."""
 
     kind: str
+
+    @property
+    def files(self) -> Mapping[str, Path | Traversable]:
+        """The files that it reads, by the names they have in its fields; their content goes into results' digests."""
+        return {}
 
 
 C = TypeVar("C", bound=Component)
