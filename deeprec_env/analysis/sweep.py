@@ -12,6 +12,7 @@ from deeprec_env.analysis.capacity import CapacityEstimate, find_capacity
 from deeprec_env.analysis.heatmap import write_heatmap
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, make_folder, replacing
+from deeprec_env.provenance import ask, asked
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
@@ -63,6 +64,10 @@ class Sweep:
         # scenario's fingerprint.
         options = {key: value for key, value in self._options.items() if key not in ("engine", "arrivals")}
         self._header = with_sources(f"# capacity of {name}, {options}, scenario {_fingerprint(scenario, arrivals)}")
+        self._question = ask(
+            "capacity --sweep", scenario, split="validation", name=name,
+            **self._options,
+        )  # fmt: skip
         find_capacity(
             scenario, at_least=1e12, p95_only=False, confirm=False, **self._options
         )  # bad input, before files
@@ -117,6 +122,7 @@ class Sweep:
             "csv": str(self.csv),
             "png": str(self.png),
             "devices": devices(self._scenario),
+            **asked(self._question),
             "versions": versions(),
         }
 

@@ -39,8 +39,8 @@ def rerun(
         raise InputError(f"{KEY}.command", question.command, f"must be one of {', '.join(RUNNERS)}")
     if question.unrepeatable:
         raise InputError("result", str(result), f"can't be had again from its {KEY}: {question.unrepeatable}")
-    with console.progress(f"rerun {question.command}", None, quiet=json), tempfile.TemporaryDirectory() as folder:
-        after = RUNNERS[question.command](question, Path(folder))
+    with console.progress(f"rerun {question.command}", None, quiet=json):
+        after = RUNNERS[question.command](question, before)
     found = differences(figures(before), figures(after))
     sources = {"before": question.sources, "now": after[KEY]["sources"]}
     if json:
@@ -86,37 +86,85 @@ def _tell(found: Mapping[str, tuple[Any, Any]], sources: Mapping[str, str]) -> N
         typer.echo(f"... and {len(found) - SHOWN} more (--json has them all)")
 
 
-def _simulate(question: Question, folder: Path) -> dict[str, Any]:
+def _simulate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     from deeprec_env.simulation.simulate import simulate
 
-    # Whether every query was kept decides whether percentiles are exact, of long runs.
-    records = folder / "records.csv" if question.arguments.get("records") else None
-    arguments = {**_arguments(question, simulate), "records": records}
-    return simulate(
-        question.scenario, seed=question.seed, split=question.split, engine=question.engine, **arguments
-    ).to_json()
+    arguments = _arguments(question.arguments, simulate)
+    with tempfile.TemporaryDirectory() as folder:
+        # Whether every query was kept decides whether percentiles are exact, of long runs.
+        arguments["records"] = Path(folder) / "records.csv" if arguments.get("records") else None
+        found = simulate(
+            question.scenario, seed=question.seed, split=question.split, engine=question.engine, **arguments
+        )
+    return found.to_json()
 
 
-def _capacity(question: Question, folder: Path) -> dict[str, Any]:
+def _capacity(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     from deeprec_env.analysis.capacity import find_capacity
 
-    arguments = _arguments(question, find_capacity)
+    arguments = _arguments(question.arguments, find_capacity)
     return find_capacity(
         question.scenario, seed=question.seed, split=question.split, engine=question.engine, **arguments
     ).to_json()
 
 
-def _arguments(question: Question, function: Callable[..., Any]) -> dict[str, Any]:
-    """The question's arguments; `InputError` for those that the function does not have."""
+def _sweep(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    from deeprec_env.analysis.sweep import Sweep
+
+    arguments = _arguments(question.arguments, Sweep)
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = Sweep(question.scenario, folder=Path(folder), seed=question.seed, engine=question.engine, **arguments)
+        sweep.run()
+        return sweep.to_json()
+
+
+def _tune(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    from deeprec_env.policies.fixed.tune import TuneOptions, tune
+
+    given = {name: value for name, value in question.arguments.items() if name != "method"}
+    options = TuneOptions(seed=question.seed, engine=question.engine, **_arguments(given, TuneOptions))
+    return tune(question.scenario, str(question.arguments.get("method")), options).to_json()
+
+
+def _evaluate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    from deeprec_env.envs.environments import find_spec
+    from deeprec_env.policies.evaluation.comparison import compare, is_here
+    from deeprec_env.policies.evaluation.evaluation import evaluation_of
+    from deeprec_env.policies.fixed.tune import TuneOptions
+
+    arguments = dict(question.arguments)
+    spec = find_spec(str(arguments.pop("environment", "")))
+    tuning = _arguments(arguments.pop("options", {}), TuneOptions)
+    arguments = _arguments(arguments, compare)
+    evaluation, actions = evaluation_of(spec), before.get("actions", {})
+    named = zip(arguments.get("labels", ()), arguments.get("policies", ()), strict=True)
+    recorded = {label: actions.get(label) for label, policy in named if not is_here(evaluation, policy)}
+    for label in recorded:
+        typer.echo(f"{label} is not here: what it did is done again, and its capacity is not measured", err=True)
+    options = TuneOptions(engine=question.engine, **tuning)
+    answer = compare(
+        spec, question.scenario, seed=question.seed, options=options, recorded=recorded, **arguments
+    ).to_json()
+    for label in recorded:
+        known = before["policies"][label]
+        answer["policies"][label] |= {key: known[key] for key in ("capacity_qps", "capacity_ratio") if key in known}
+    return answer
+
+
+def _arguments(given: Mapping[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a question; `InputError` for those that the function does not have."""
     known = list(inspect.signature(function).parameters)
-    for name, value in question.arguments.items():
+    for name, value in given.items():
         if name not in known:
             raise InputError(f"{KEY}.arguments.{name}", value, f"must be one of {', '.join(known)}")
-    return dict(question.arguments)
+    return dict(given)
 
 
-RUNNERS: dict[str, Callable[[Question, Path], dict[str, Any]]] = {
+RUNNERS: dict[str, Callable[[Question, Mapping[str, Any]], dict[str, Any]]] = {
     "simulate": _simulate,
     "capacity": _capacity,
+    "capacity --sweep": _sweep,
+    "tune": _tune,
+    "evaluate": _evaluate,
 }
-"""By command: asks a question again, with a folder that is removed afterwards."""
+"""By command: asks a question again, given the answer that it had."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ from deeprec_env.simulation.asyncio_engine import AsyncioEngine
 from tests.conftest import MODEL_PROFILE, day_scenario
 from tests.test_cli import call
 
+PROFILE = MODEL_PROFILE.replace("cpu,100,", "cpu,1000,")  # as large as queries are
+
 
 @pytest.fixture
 def scenario_file(tmp_path: Path) -> Path:
     """A scenario in a folder of its own, with a profile beside it."""
     folder = tmp_path / "described"
     folder.mkdir()
-    (folder / "toy.csv").write_text(MODEL_PROFILE, encoding="utf-8")
+    (folder / "toy.csv").write_text(PROFILE, encoding="utf-8")
     data = day_scenario()
     data["node"]["cpu"]["latency"] = {"kind": "profile", "profile": "toy.csv", "model": "toy"}
     path = folder / "node.yaml"
@@ -38,7 +42,7 @@ def written(capsys: pytest.CaptureFixture[str], folder: Path, *arguments: object
     return path
 
 
-def changed(path: Path, *keys: str, value: Any) -> Path:
+def changed(path: Path, *keys: str | int, value: Any) -> Path:
     """The result with another value at a key path."""
     data = json.loads(path.read_text(encoding="utf-8"))
     inner = data
@@ -52,6 +56,8 @@ def changed(path: Path, *keys: str, value: Any) -> Path:
 
 SIMULATE = ("--queries", 1500, "--seed", 3, "--split", "test", "--batch-size", 64, "--set", "sla_ms=33")
 CAPACITY = ("--queries", 3000, "--seed", 3, "--percentile", 90, "--threshold", 500, "--set", "node.cpu.servers=5")
+EVALUATE = ("--seeds", 2, "--seed", 4, "--queries", 1500, "--set", "control.batch_sizes=[25, 64]")
+WINDOWS = ("--windows", 30)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +67,10 @@ CAPACITY = ("--queries", 3000, "--seed", 3, "--percentile", 90, "--threshold", 5
         ("simulate", (*SIMULATE, "--engine", "asyncio", "--qps", 300)),
         ("capacity", CAPACITY),
         ("capacity", ("--queries", 3000)),
+        ("tune", ("--queries", 1500, "--param", "start=32", "--param", "growth=4", "--seed", 2)),
+        ("tune", ("--queries", 1500, "--method", "grid", "--set", "control.batch_sizes=[25, 64]")),
+        ("evaluate", (*EVALUATE, "--policies", "static,random,load-table", "--traffic", "flash")),
+        ("evaluate", (*EVALUATE, "--policies", "random,deeprecsched-repository", "--env", "capacity", *WINDOWS)),
     ],
 )
 def test_a_result_suffices_alone(
@@ -69,6 +79,56 @@ def test_a_result_suffices_alone(
     result = written(capsys, tmp_path, command, scenario_file, *options)
     scenario_file.unlink()  # but not the profile, whose content is not in the result
     assert call(capsys, "rerun", result) == (0, "same\n", "")
+
+
+def test_a_sweep_suffices_alone(capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path) -> None:
+    ladders = ("--set", "control.batch_sizes=[25, 64]", "--set", "control.thresholds=[300, null]")
+    output = tmp_path / "map"
+    result = written(
+        capsys, tmp_path, "capacity", scenario_file, "--sweep", *ladders, "--queries", 2000, "--output", output
+    )
+    for path in output.iterdir():
+        path.unlink()
+    assert call(capsys, "rerun", result) == (0, "same\n", "")
+    assert not list(output.iterdir())
+
+
+POLICY = """
+from deeprec_env.policies.base import FixedPolicy, TunedPolicy
+
+class Alternating(FixedPolicy):
+    def predict(self, observation, state=None, episode_start=None, deterministic=True):
+        step = state or 0
+        return self.action * (step % 2), step + 1
+
+def make(scenario, options, progress):
+    return TunedPolicy(Alternating(1, 2), scenario, 99)
+"""
+
+
+def test_a_policy_that_is_not_here_does_again_what_was_recorded(
+    capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = tmp_path / "alternating_policy.py"
+    module.write_text(POLICY, encoding="utf-8")
+    name = "alternating_policy:make"
+    result = written(capsys, tmp_path, "evaluate", scenario_file, *EVALUATE, "--policies", f"static,{name}")
+    answer = json.loads(result.read_text(encoding="utf-8"))
+    assert answer["actions"][name]["episodes"]["4"][:3] == [[[0, 0], 1], [[1, 2], 1], [[0, 0], 1]]
+    assert len(answer["episodes"][name]["p95_hourly_s"]) == 2
+    assert call(capsys, "rerun", result) == (0, "same\n", "")
+    module.unlink()
+    monkeypatch.delitem(sys.modules, "alternating_policy")
+    importlib.invalidate_caches()
+    status, out, err = call(capsys, "rerun", result)
+    assert (status, out) == (0, "same\n")
+    assert err.startswith(f"{name} is not here: ")
+    other = changed(result, "actions", name, "episodes", "4", 0, value=[[1, 12], 1])
+    status, out, _ = call(capsys, "rerun", other)
+    assert (status, f"episodes.{name}.p95_hourly_s" in out) == (1, True)
+    status, _, err = call(capsys, "rerun", changed(result, "actions", name, value={}))
+    assert (status, f"error: actions.{name}: " in err) == (2, True)
 
 
 def test_a_figure_that_differs_is_named(
@@ -101,7 +161,7 @@ def test_files_must_hold_what_they_held(
 ) -> None:
     result = written(capsys, tmp_path, "simulate", scenario_file, *SIMULATE)
     profile = scenario_file.with_name("toy.csv")
-    profile.write_text(MODEL_PROFILE.replace("20.8", "20.9"), encoding="utf-8")
+    profile.write_text(PROFILE.replace("20.8", "20.9"), encoding="utf-8")
     status, _, err = call(capsys, "rerun", result)
     assert status == 2
     assert err.startswith(f"error: files: got '{profile}'; must hold what the result was computed from")
