@@ -8,6 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.cli.agents import evaluate, train
+from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.paper import paper
 from deeprec_env.cli.pipeline import app as pipeline
 from deeprec_env.cli.pipeline_paper import figure, headlines
@@ -37,6 +38,7 @@ app.command("simulate")(simulate_command)
 app.command()(capacity)
 app.command()(tune)
 app.command()(rerun)
+app.command("compare")(compare_results)
 app.command()(paper)
 app.add_typer(profile_commands, name="profile")
 app.command()(train)

@@ -12,28 +12,26 @@ from typing import Annotated, Any
 import typer
 
 from deeprec_env import console
+from deeprec_env.cli.figures import differences, figures, read_known
 from deeprec_env.cli.options import Json
 from deeprec_env.errors import InputError
-from deeprec_env.provenance import KEY, Question, read_result
+from deeprec_env.files import check_writable, replacing
+from deeprec_env.provenance import KEY, Question
 from deeprec_env.simulation.header import SCHEMA_VERSION
-
-ResultFile = Annotated[Path, typer.Argument(metavar="RESULT.json", help="What a command printed with --json.")]
-
-NOT_FIGURES = frozenset({KEY, "versions", "folder", "files", "csv", "png"})
-"""Keys of results that may differ where the answer is the same."""
 
 SHOWN = 10
 """Differences that are shown to a reader."""
 
 
 def rerun(
-    result: ResultFile,
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What a command printed with --json.")],
+    output: Annotated[Path | None, typer.Option(help="Write the repeated result to this file.")] = None,
     json: Json = False,
 ) -> None:
     """Repeat a result and compare its figures. Exit status 0: the same, 1: not."""
-    before = read_result(result)
-    if before.get("schema_version") != SCHEMA_VERSION:
-        raise InputError("schema_version", before.get("schema_version"), f"must be {SCHEMA_VERSION}")
+    before = read_known(result)
+    if output is not None:
+        check_writable("output", output)
     question = Question.of_json(before[KEY])
     if question.command not in RUNNERS:
         raise InputError(f"{KEY}.command", question.command, f"must be one of {', '.join(RUNNERS)}")
@@ -41,6 +39,9 @@ def rerun(
         raise InputError("result", str(result), f"can't be had again from its {KEY}: {question.unrepeatable}")
     with console.progress(f"rerun {question.command}", None, quiet=json):
         after = RUNNERS[question.command](question, before)
+    if output is not None:
+        with replacing(output) as file:
+            file.write(console.json_text(after | {KEY: {"line": before[KEY].get("line", ""), **after[KEY]}}) + "\n")
     found = differences(figures(before), figures(after))
     sources = {"before": question.sources, "now": after[KEY]["sources"]}
     if json:
@@ -52,25 +53,6 @@ def rerun(
         _tell(found, sources)
     if found:
         raise typer.Exit(1)
-
-
-def figures(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """A result's answer: by key path, without versions and names of files."""
-    plain = json_format.loads(console.json_text(payload))
-    return {path: value for path, value in _leaves(plain) if path.partition(".")[0] not in NOT_FIGURES}
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The keys that differ, with both values; what one of them lacks is "absent" there."""
-    keys = list(dict.fromkeys([*before, *now]))
-    pairs = {key: (before.get(key, "absent"), now.get(key, "absent")) for key in keys}
-    return {key: (old, new) for key, (old, new) in pairs.items() if old != new or type(old) is not type(new)}
-
-
-def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    if isinstance(value, dict) and (value or not path):
-        return [leaf for key, entry in value.items() for leaf in _leaves(entry, f"{path}.{key}" if path else key)]
-    return [(path, value)]
 
 
 def _tell(found: Mapping[str, tuple[Any, Any]], sources: Mapping[str, str]) -> None:

@@ -78,7 +78,9 @@ def test_a_result_suffices_alone(
 ) -> None:
     result = written(capsys, tmp_path, command, scenario_file, *options)
     scenario_file.unlink()  # but not the profile, whose content is not in the result
-    assert call(capsys, "rerun", result) == (0, "same\n", "")
+    again = tmp_path / "again.json"
+    assert call(capsys, "rerun", result, "--output", again) == (0, "same\n", "")
+    assert again.read_bytes() == result.read_bytes()
 
 
 def test_a_sweep_suffices_alone(capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path) -> None:
