@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,12 +39,7 @@ def train(
     seed: Seed = 0,
 ) -> None:
     """Train an agent (needs the extra 'agents')."""
-    try:
-        from deeprec_env.agents.training import TrainSettings
-        from deeprec_env.agents.training import train as train_agent
-    except ModuleNotFoundError as error:
-        raise InputError("train", error.name, "is not installed: pip install 'deeprec-env[agents]'") from None
-
+    TrainSettings, train_agent = load_training()
     name = Path(scenario).stem
     settings = TrainSettings(
         scenario=scenario,
@@ -60,6 +55,15 @@ def train(
     with console.progress(f"train {name}", settings.total_timesteps(), quiet=json) as update:
         trained = train_agent(settings, folder, resume=resume, progress=update)
     print_result(trained.to_json(), json)
+
+
+def load_training() -> Any:
+    """What settings of a training are, and what trains by them; `InputError` without the extra 'agents'."""
+    try:
+        from deeprec_env.agents.training import TrainSettings, train
+    except ModuleNotFoundError as error:
+        raise InputError("train", error.name, "is not installed: pip install 'deeprec-env[agents]'") from None
+    return TrainSettings, train
 
 
 def evaluate(

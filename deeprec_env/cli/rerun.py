@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from deeprec_env import console
+from deeprec_env.cli.agents import load_training
 from deeprec_env.cli.figures import differences, figures, read_known
 from deeprec_env.cli.options import Json
+from deeprec_env.envs.environments import find_spec
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
 from deeprec_env.provenance import KEY, Question
@@ -109,7 +112,6 @@ def _tune(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _evaluate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
-    from deeprec_env.envs.environments import find_spec
     from deeprec_env.policies.evaluation.comparison import compare, is_here
     from deeprec_env.policies.evaluation.evaluation import evaluation_of
     from deeprec_env.policies.fixed.tune import TuneOptions
@@ -119,7 +121,10 @@ def _evaluate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     tuning = _arguments(arguments.pop("options", {}), TuneOptions)
     arguments = _arguments(arguments, compare)
     evaluation, actions = evaluation_of(spec), before.get("actions", {})
-    named = zip(arguments.get("labels", ()), arguments.get("policies", ()), strict=True)
+    labels, policies = (arguments.get(name) for name in ("labels", "policies"))
+    if not (isinstance(labels, list) and isinstance(policies, list) and len(labels) == len(policies)):
+        raise InputError(f"{KEY}.arguments.policies", policies, "must be a list, with a label for each")
+    named = zip(map(str, labels), map(str, policies), strict=True)
     recorded = {label: actions.get(label) for label, policy in named if not is_here(evaluation, policy)}
     for label in recorded:
         typer.echo(f"{label} is not here: what it did is done again, and its capacity is not measured", err=True)
@@ -128,9 +133,26 @@ def _evaluate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
         spec, question.scenario, seed=question.seed, options=options, recorded=recorded, **arguments
     ).to_json()
     for label in recorded:
-        known = before["policies"][label]
+        known = before.get("policies", {}).get(label, {})
         answer["policies"][label] |= {key: known[key] for key in ("capacity_qps", "capacity_ratio") if key in known}
     return answer
+
+
+def _train(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    TrainSettings, train = load_training()
+    arguments = _arguments(question.arguments, TrainSettings)
+    spec = find_spec(str(arguments.get("env")))
+    with tempfile.TemporaryDirectory() as folder:
+        hyperparams = Path(folder) / "hyperparams.yml"
+        hyperparams.write_text(yaml.safe_dump({spec.hyperparams_key: arguments.get("hyperparams")}), encoding="utf-8")
+        settings = TrainSettings(
+            scenario=question.scenario,
+            seed=question.seed,
+            engine=question.engine,
+            **arguments | {"hyperparams": hyperparams},
+        )
+        answer: dict[str, Any] = train(settings, Path(folder) / "run").to_json()
+        return answer
 
 
 def _arguments(given: Mapping[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
@@ -148,5 +170,6 @@ RUNNERS: dict[str, Callable[[Question, Mapping[str, Any]], dict[str, Any]]] = {
     "capacity --sweep": _sweep,
     "tune": _tune,
     "evaluate": _evaluate,
+    "train": _train,
 }
 """By command: asks a question again, given the answer that it had."""

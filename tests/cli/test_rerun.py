@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,45 @@ def test_a_sweep_suffices_alone(capsys: pytest.CaptureFixture[str], scenario_fil
         path.unlink()
     assert call(capsys, "rerun", result) == (0, "same\n", "")
     assert not list(output.iterdir())
+
+
+HYPERPARAMS = """
+DeepRec/Serving-v1:
+  n_envs: 2
+  n_timesteps: 48
+  normalize: "{'norm_obs': True, 'norm_reward': True}"
+  policy: MlpPolicy
+  n_steps: 24
+  batch_size: 24
+  learning_rate: lin_0.001
+  ent_coef: 1.0e-05
+"""
+
+
+def test_a_training_suffices_alone(capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    hyperparams = tmp_path / "mine.yml"
+    hyperparams.write_text(HYPERPARAMS, encoding="utf-8")
+    run = tmp_path / "run"
+    train = ("train", scenario_file, "--hyperparams", hyperparams, "--seed", 3, "--output", run)
+    result = written(capsys, tmp_path, *train)
+    hyperparams.unlink()
+    shutil.rmtree(run)
+    assert call(capsys, "rerun", result) == (0, "same\n", "")
+    status, out, _ = call(capsys, "rerun", changed(result, "question", "seed", value=4))
+    assert (status, "best.objective_s: " in out) == (1, True)
+
+
+def test_a_resumed_training_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("stable_baselines3")
+    hyperparams = tmp_path / "mine.yml"
+    hyperparams.write_text(HYPERPARAMS, encoding="utf-8")
+    train = ("train", scenario_file, "--hyperparams", hyperparams, "--output", tmp_path / "run")
+    written(capsys, tmp_path, *train)
+    status, _, err = call(capsys, "rerun", written(capsys, tmp_path, *train, "--resume", "--timesteps", 96))
+    assert (status, "the training was interrupted" in err) == (2, True)
 
 
 POLICY = """
