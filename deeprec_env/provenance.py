@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,14 +31,15 @@ KEY = "question"
 class Question:
     """A command and all that its result follows from, the code aside.
 
-    `scenario`: as resolved, every change of a command line in it. `arguments`: the keyword arguments beside scenario,
+    `scenario`: as resolved, every change of a command line in it; None for a question about a space of pipelines, whose
+    `config` is among the arguments. `arguments`: the keyword arguments beside scenario,
     seed and engine, as plain JSON. `split`: of the traffic. `files`: SHA-256 of the content of each file that the
     scenario refers to, by the name or path it has there. `sources`: digest of the code. Where `unrepeatable` is not
     empty it says why the result can't be had again from this alone.
     """
 
     command: str
-    scenario: Scenario
+    scenario: Scenario | None
     seed: int
     split: str
     engine: str
@@ -46,14 +48,19 @@ class Question:
     sources: Callable[[], str] | str = field(repr=False)
     unrepeatable: str = ""
 
+    @property
+    def about(self) -> Scenario:
+        """The scenario; `InputError` where there is none."""
+        if self.scenario is None:
+            raise InputError(f"{KEY}.scenario", None, f"must be a scenario: {self.command} is about one")
+        return self.scenario
+
     def to_json(self) -> dict[str, Any]:
         """As it stands in results."""
-        setting = self.scenario.setting
-        named = {"plan": self.scenario.plan_names[setting.plan]} if self.scenario.plans else {}
         return {
             "command": self.command,
-            "scenario": self.scenario.model_dump(mode="json"),
-            "setting": {"batch_size": setting.batch_size, "threshold": setting.threshold, **named},
+            "scenario": None if self.scenario is None else self.scenario.model_dump(mode="json"),
+            "setting": None if self.scenario is None else _setting(self.scenario),
             "seed": self.seed,
             "split": self.split,
             "engine": self.engine,
@@ -70,10 +77,12 @@ class Question:
         for name, digest in given["files"].items():
             if Path(name).is_absolute() and not Path(name).is_file():
                 raise InputError("files", name, f"is missing; the result was computed from it (SHA-256 {digest})")
-        scenario = load_scenario(given["scenario"])
-        files = file_digests(scenario)
+        scenario = None if given["scenario"] is None else load_scenario(given["scenario"])
+        files = {} if scenario is None else file_digests(scenario)
         for name, digest in given["files"].items():
-            if files.get(name) != digest:
+            if name not in files:
+                files[name] = _sha256(name, quality_file(name))
+            if files[name] != digest:
                 raise InputError("files", name, f"must hold what the result was computed from (SHA-256 {digest})")
         return cls(
             command=given["command"],
@@ -90,16 +99,23 @@ class Question:
 
 def ask(
     command: str,
-    scenario: Scenario,
+    scenario: Scenario | None,
     *,
     seed: int,
     split: str,
     engine: str,
     sources: Sequence[str] = RESULTS,
     unrepeatable: str = "",
+    quality_table: str | None = None,
     **arguments: Any,
 ) -> Question:
-    """The question of a command; `sources` names what of the package its answer follows from."""
+    """The question of a command; `sources` names what of the package its answer follows from.
+
+    `quality_table`: one that it looks up beside the scenario's.
+    """
+    files = {} if scenario is None else file_digests(scenario)
+    if quality_table is not None:
+        files[quality_table] = _sha256(quality_table, quality_file(quality_table))
     return Question(
         command=command,
         scenario=scenario,
@@ -107,7 +123,7 @@ def ask(
         split=split,
         engine=engine,
         arguments=arguments,
-        files=file_digests(scenario),
+        files=files,
         sources=lambda: sources_digest(tuple(sources)),
         unrepeatable=unrepeatable,
     )
@@ -138,16 +154,22 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 _FIELDS: dict[str, tuple[type, ...]] = {
-    "command": (str,), "scenario": (dict,), "seed": (int,), "split": (str,), "engine": (str,), "arguments": (dict,),
-    "files": (dict,), "sources": (str,),
+    "command": (str,), "scenario": (dict, NoneType), "seed": (int,), "split": (str,), "engine": (str,),
+    "arguments": (dict,), "files": (dict,), "sources": (str,),
 }  # fmt: skip
+
+
+def _setting(scenario: Scenario) -> dict[str, Any]:
+    setting = scenario.setting
+    named = {"plan": scenario.plan_names[setting.plan]} if scenario.plans else {}
+    return {"batch_size": setting.batch_size, "threshold": setting.threshold, **named}
 
 
 def _checked(data: Any) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(KEY, type(data).__name__, "must be a mapping")
     for name, types in _FIELDS.items():
-        if not isinstance(data.get(name), types) or isinstance(data.get(name), bool):
+        if name not in data or not isinstance(data[name], types) or isinstance(data[name], bool):
             kind = {str: "a text", int: "a whole number", dict: "a mapping"}[types[0]]
             raise InputError(f"{KEY}.{name}", data.get(name), f"must be {kind}")
     return data

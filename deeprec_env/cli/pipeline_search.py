@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed, print_result
 from deeprec_env.errors import InputError
+from deeprec_env.provenance import Question, ask, asked
+
+if TYPE_CHECKING:
+    from deeprec_env.recpipe.design_space.space import SpaceConfig
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file: grids of pipelines, rates and target.")]
 Queries = Annotated[int | None, typer.Option(help="Queries of a cell, a pipeline at a rate (default: the file's).")]
@@ -61,6 +65,8 @@ def sweep(
                 space_config, folder, trials=tried, objective=objective or "p95", qps=qps, seed=seed, progress=update
             )
         cells, payload = found.cells, found.to_json()
+        chosen = {"trials": tried, "objective": objective or "p95", "qps": qps}
+        question = _question("pipeline sweep --sampler optuna", space_config, seed, **chosen)
     elif sampler == GRID:
         from deeprec_env.recpipe.design_space.space import space_of
 
@@ -70,7 +76,7 @@ def sweep(
         space = space_of(space_config)
         with console.progress(config.stem, len(space.candidates) * len(space_config.qps), quiet=json) as update:
             cells = run(space, folder, seed=seed, workers=workers, progress=update)
-        payload = report(space, cells)
+        payload, question = report(space, cells), _question("pipeline sweep", space_config, seed)
     else:
         raise InputError("sampler", sampler, f"must be one of {GRID}, optuna")
     metric = space_config.quality.metric if space_config.quality else ""
@@ -78,11 +84,11 @@ def sweep(
     if parquet:
         paths.append(write_parquet(cells, folder / "cells.parquet"))
     paths += write_pictures(cells, folder, sla_ms=space_config.sla_ms, floor=floor, metric=metric) if cells else []
-    payload["files"] = [str(path) for path in paths]
+    payload |= {"files": [str(path) for path in paths]} | asked(question)
     if json:
-        console.print_json(payload)
+        print_result(payload, json)
         return
-    console.print_facts({key: value for key, value in payload.items() if key not in ("fronts", "front", "versions")})
+    print_result({key: value for key, value in payload.items() if key not in ("fronts", "front", "versions")}, json)
     for each in payload.get("fronts", [payload]):
         title = f"front of quality and p95 at {each['qps']:g} queries/s" if "qps" in each else "front"
         _print_cells(title, each["front"])
@@ -109,14 +115,28 @@ def schedule(
         found = find(
             space, quality=quality, qps=qps, objective=objective, top=top, seed=seed, workers=workers, progress=update
         )
+    asked_for = {"quality": quality, "qps": qps, "objective": objective, "top": top}
+    facts = found.to_json() | asked(_question("pipeline schedule", space.config, seed, **asked_for))
     if json:
-        print_result(found.to_json(), json)
+        print_result(facts, json)
         return
-    facts = found.to_json()
     rows = facts.pop("best")
     facts.pop("versions")
-    console.print_facts(facts)
+    print_result(facts, json)
     _print_cells(f"best by {objective}", rows)
+
+
+def _question(command: str, config: SpaceConfig, seed: int, **arguments: Any) -> Question:
+    return ask(
+        command,
+        None,
+        seed=seed,
+        split="train",
+        engine="compiled",
+        quality_table=config.quality.table if config.quality else None,
+        config=config.model_dump(mode="json"),
+        **arguments,
+    )
 
 
 def _loaded(path: Path, queries: int | None, sla_ms: float | None = None) -> Any:

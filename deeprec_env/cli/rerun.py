@@ -6,6 +6,7 @@ import inspect
 import json as json_format
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +20,9 @@ from deeprec_env.cli.options import Json
 from deeprec_env.envs.environments import find_spec
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
-from deeprec_env.provenance import KEY, Question
+from deeprec_env.provenance import KEY, Question, asked
 from deeprec_env.simulation.header import SCHEMA_VERSION
+from deeprec_env.sources import sources_digest
 
 SHOWN = 10
 """Differences that are shown to a reader."""
@@ -41,7 +43,7 @@ def rerun(
     if question.unrepeatable:
         raise InputError("result", str(result), f"can't be had again from its {KEY}: {question.unrepeatable}")
     with console.progress(f"rerun {question.command}", None, quiet=json):
-        after = RUNNERS[question.command](question, before)
+        after = RUNNERS[question.command](replace(question, sources=sources_digest), before)
     if output is not None:
         with replacing(output) as file:
             file.write(console.json_text(after | {KEY: {"line": before[KEY].get("line", ""), **after[KEY]}}) + "\n")
@@ -78,9 +80,7 @@ def _simulate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         # Whether every query was kept decides whether percentiles are exact, of long runs.
         arguments["records"] = Path(folder) / "records.csv" if arguments.get("records") else None
-        found = simulate(
-            question.scenario, seed=question.seed, split=question.split, engine=question.engine, **arguments
-        )
+        found = simulate(question.about, seed=question.seed, split=question.split, engine=question.engine, **arguments)
     return found.to_json()
 
 
@@ -89,7 +89,7 @@ def _capacity(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
 
     arguments = _arguments(question.arguments, find_capacity)
     return find_capacity(
-        question.scenario, seed=question.seed, split=question.split, engine=question.engine, **arguments
+        question.about, seed=question.seed, split=question.split, engine=question.engine, **arguments
     ).to_json()
 
 
@@ -98,7 +98,7 @@ def _sweep(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
 
     arguments = _arguments(question.arguments, Sweep)
     with tempfile.TemporaryDirectory() as folder:
-        sweep = Sweep(question.scenario, folder=Path(folder), seed=question.seed, engine=question.engine, **arguments)
+        sweep = Sweep(question.about, folder=Path(folder), seed=question.seed, engine=question.engine, **arguments)
         sweep.run()
         return sweep.to_json()
 
@@ -108,7 +108,7 @@ def _tune(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
 
     given = {name: value for name, value in question.arguments.items() if name != "method"}
     options = TuneOptions(seed=question.seed, engine=question.engine, **_arguments(given, TuneOptions))
-    return tune(question.scenario, str(question.arguments.get("method")), options).to_json()
+    return tune(question.about, str(question.arguments.get("method")), options).to_json()
 
 
 def _evaluate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _evaluate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
         typer.echo(f"{label} is not here: what it did is done again, and its capacity is not measured", err=True)
     options = TuneOptions(engine=question.engine, **tuning)
     answer = compare(
-        spec, question.scenario, seed=question.seed, options=options, recorded=recorded, **arguments
+        spec, question.about, seed=question.seed, options=options, recorded=recorded, **arguments
     ).to_json()
     for label in recorded:
         known = before.get("policies", {}).get(label, {})
@@ -146,13 +146,42 @@ def _train(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
         hyperparams = Path(folder) / "hyperparams.yml"
         hyperparams.write_text(yaml.safe_dump({spec.hyperparams_key: arguments.get("hyperparams")}), encoding="utf-8")
         settings = TrainSettings(
-            scenario=question.scenario,
+            scenario=question.about,
             seed=question.seed,
             engine=question.engine,
             **arguments | {"hyperparams": hyperparams},
         )
         answer: dict[str, Any] = train(settings, Path(folder) / "run").to_json()
         return answer
+
+
+def _pipeline_sweep(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    from deeprec_env.recpipe.design_space.space import load_space, space_of
+    from deeprec_env.recpipe.design_space.sweep import report, sweep
+
+    space = space_of(load_space(question.arguments.get("config", {})))
+    with tempfile.TemporaryDirectory() as folder:
+        cells = sweep(space, Path(folder), seed=question.seed)
+    return report(space, cells) | asked(question)
+
+
+def _pipeline_search(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    from deeprec_env.recpipe.design_space.search import search
+    from deeprec_env.recpipe.design_space.space import load_space
+
+    arguments = _arguments(question.arguments, search)
+    config = load_space(arguments.pop("config", {}))
+    with tempfile.TemporaryDirectory() as folder:
+        return search(config, Path(folder), seed=question.seed, **arguments).to_json() | asked(question)
+
+
+def _schedule(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    from deeprec_env.recpipe.design_space.schedule import schedule
+    from deeprec_env.recpipe.design_space.space import load_space, space_of
+
+    given = {name: value for name, value in question.arguments.items() if name != "config"}
+    space = space_of(load_space(question.arguments.get("config", {})))
+    return schedule(space, seed=question.seed, **_arguments(given, schedule)).to_json() | asked(question)
 
 
 def _arguments(given: Mapping[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
@@ -171,5 +200,8 @@ RUNNERS: dict[str, Callable[[Question, Mapping[str, Any]], dict[str, Any]]] = {
     "tune": _tune,
     "evaluate": _evaluate,
     "train": _train,
+    "pipeline sweep": _pipeline_sweep,
+    "pipeline sweep --sampler optuna": _pipeline_search,
+    "pipeline schedule": _schedule,
 }
 """By command: asks a question again, given the answer that it had."""

@@ -16,6 +16,7 @@ from deeprec_env import InputError, find_capacity, load_scenario, simulate
 from deeprec_env.provenance import Question
 from deeprec_env.simulation.asyncio_engine import AsyncioEngine
 from tests.conftest import MODEL_PROFILE, day_scenario
+from tests.recpipe.spaces import space, stage
 from tests.test_cli import call
 
 PROFILE = MODEL_PROFILE.replace("cpu,100,", "cpu,1000,")  # as large as queries are
@@ -94,6 +95,30 @@ def test_a_sweep_suffices_alone(capsys: pytest.CaptureFixture[str], scenario_fil
         path.unlink()
     assert call(capsys, "rerun", result) == (0, "same\n", "")
     assert not list(output.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("sweep", ("--floor", 0.8)),
+        ("schedule", ("--quality", 0.7, "--qps", 100, "--sla-ms", 150, "--top", 1)),
+        ("sweep", ("--sampler", "optuna", "--trials", 4, "--objective", "qps")),
+    ],
+)
+def test_searches_of_pipelines_suffice_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, options: tuple[object, ...]
+) -> None:
+    if "optuna" in options:
+        pytest.importorskip("optuna")
+    config = tmp_path / "space.yaml"
+    stages = [stage(["dim_4", "dim_16"], 4096, "gpu"), stage("dim_32", [128, 512], "cpu", engines=24)]
+    config.write_text(yaml.safe_dump(space(stages)), encoding="utf-8")
+    output = ("--output", tmp_path / "out") if command == "sweep" else ()
+    result = written(capsys, tmp_path, "pipeline", command, config, *options, *output, "--seed", 5)
+    config.unlink()
+    assert call(capsys, "rerun", result) == (0, "same\n", "")
+    status, _, err = call(capsys, "rerun", changed(result, "question", "files", "recpipe-criteo", value="00"))
+    assert (status, err.startswith("error: files: got 'recpipe-criteo'")) == (2, True)
 
 
 HYPERPARAMS = """
@@ -267,6 +292,7 @@ def test_what_is_no_result_is_refused(
         (("seed",), "one", "question.seed"),
         (("seed",), -1, "seed"),
         (("scenario",), {"sla_ms": 1}, "workload"),
+        (("scenario",), None, "files"),  # which are unknown without it
         (("scenario", "sla_ms"), -1, "sla_ms"),
         (("files",), [], "question.files"),
         (("engine",), "other", "engine"),
@@ -275,10 +301,10 @@ def test_what_is_no_result_is_refused(
     ],
 )
 def test_a_damaged_question_is_one_line(
-    capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path, keys: tuple[str, ...], value: Any,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, keys: tuple[str, ...], value: Any,
     named: str,
 ) -> None:  # fmt: skip
-    result = written(capsys, tmp_path, "simulate", scenario_file, *SIMULATE)
+    result = written(capsys, tmp_path, "simulate", "wnd", *SIMULATE)
     status, _, err = call(capsys, "rerun", changed(result, "question", *keys, value=value))
     assert (status, err.count("\n")) == (2, 1)
     assert err.startswith(f"error: {named}: got ")
