@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from pydantic import BaseModel
-
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.component import Component
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.quality import quality_file
 from deeprec_env.scenario.schema import Scenario
@@ -32,10 +29,10 @@ class Question:
     """A command and all that its result follows from, the code aside.
 
     `scenario`: as resolved, every change of a command line in it; None for a question about a space of pipelines, whose
-    `config` is among the arguments. `arguments`: the keyword arguments beside scenario,
-    seed and engine, as plain JSON. `split`: of the traffic. `files`: SHA-256 of the content of each file that the
-    scenario refers to, by the name or path it has there. `sources`: digest of the code. Where `unrepeatable` is not
-    empty it says why the result can't be had again from this alone.
+    `config` is among the arguments. `arguments`: the keyword arguments beside scenario, seed and engine, as plain JSON.
+    `split`: of the traffic. `files`: SHA-256 of the content of each file that is referred to, by the name or path that
+    it has there. `sources`: digest of what of the code it `covers` (empty: of the code as it is). Where `unrepeatable`
+    is not empty it says why the result can't be had again from this alone.
     """
 
     command: str
@@ -45,7 +42,8 @@ class Question:
     engine: str
     arguments: Mapping[str, Any]
     files: Mapping[str, str]
-    sources: Callable[[], str] | str = field(repr=False)
+    covers: tuple[str, ...] = RESULTS
+    sources: str = ""
     unrepeatable: str = ""
 
     @property
@@ -66,7 +64,7 @@ class Question:
             "engine": self.engine,
             "arguments": dict(self.arguments),
             "files": dict(self.files),
-            "sources": self.sources if isinstance(self.sources, str) else self.sources(),
+            "sources": self.sources or sources_digest(self.covers),
             **({"unrepeatable": self.unrepeatable} if self.unrepeatable else {}),
         }
 
@@ -124,7 +122,7 @@ def ask(
         engine=engine,
         arguments=arguments,
         files=files,
-        sources=lambda: sources_digest(tuple(sources)),
+        covers=tuple(sources),
         unrepeatable=unrepeatable,
     )
 
@@ -136,7 +134,8 @@ def asked(question: Question | None) -> dict[str, Any]:
 
 def file_digests(scenario: Scenario) -> dict[str, str]:
     """SHA-256 of the files that a scenario refers to, by the names they have in it."""
-    found = {name: file for component in _components(scenario) for name, file in component.files.items()}
+    components = (scenario.workload.arrivals, scenario.workload.sizes, *scenario.latencies)
+    found = {name: file for component in components for name, file in component.files.items()}
     if scenario.quality_table is not None:
         found[scenario.quality_table] = quality_file(scenario.quality_table)
     return {name: _sha256(name, file) for name, file in sorted(found.items())}
@@ -173,21 +172,6 @@ def _checked(data: Any) -> dict[str, Any]:
             kind = {str: "a text", int: "a whole number", dict: "a mapping"}[types[0]]
             raise InputError(f"{KEY}.{name}", data.get(name), f"must be {kind}")
     return data
-
-
-def _components(part: Any) -> Iterator[Component]:
-    """Every component in a part of a scenario, those inside of others too."""
-    if isinstance(part, Component):
-        yield part
-    if isinstance(part, BaseModel):
-        for name in type(part).model_fields:
-            yield from _components(getattr(part, name))
-    elif isinstance(part, Mapping):
-        for entry in part.values():
-            yield from _components(entry)
-    elif isinstance(part, tuple | list):
-        for entry in part:
-            yield from _components(entry)
 
 
 def _sha256(name: str, file: Path | Traversable) -> str:

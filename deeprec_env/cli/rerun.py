@@ -22,7 +22,6 @@ from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
 from deeprec_env.provenance import KEY, Question, asked
 from deeprec_env.simulation.header import SCHEMA_VERSION
-from deeprec_env.sources import sources_digest
 
 SHOWN = 10
 """Differences that are shown to a reader."""
@@ -43,7 +42,7 @@ def rerun(
     if question.unrepeatable:
         raise InputError("result", str(result), f"can't be had again from its {KEY}: {question.unrepeatable}")
     with console.progress(f"rerun {question.command}", None, quiet=json):
-        after = RUNNERS[question.command](replace(question, sources=sources_digest), before)
+        after = RUNNERS[question.command](replace(question, sources=""), before)
     if output is not None:
         with replacing(output) as file:
             file.write(console.json_text(after | {KEY: {"line": before[KEY].get("line", ""), **after[KEY]}}) + "\n")

@@ -63,7 +63,7 @@ class Component(Strict):
 
     @property
     def files(self) -> Mapping[str, Path | Traversable]:
-        """The files that it reads, by the names they have in its fields; their content goes into results' digests."""
+        """The files that it, or a part of it, reads, by the names they have in it: results carry their digests."""
         return {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -325,6 +326,6 @@ def test_results_from_python_say_it_too() -> None:
     again = Question.of_json(json.loads(json.dumps(asked.to_json())))
     assert again.scenario == load_scenario(day_scenario(control={"interval_s": 0.1, "batch_size": 64}))
     assert (again.seed, again.arguments["queries"]) == (5, 2000)
-    assert again.to_json() == asked.to_json()
+    assert again.to_json() == pickle.loads(pickle.dumps(asked)).to_json() == asked.to_json()
     with pytest.raises(InputError):
         Question.of_json({**asked.to_json(), "files": {"/nowhere/at/all.csv": "00"}})
