@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,20 @@ from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_sta
 from deeprec_env.agents.vec_env import NodeVecEnv
 from deeprec_env.arguments import whole
 from deeprec_env.envs import SERVING
-from deeprec_env.envs.environments import find_spec
+from deeprec_env.envs.environments import find_spec, findable_name
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.files import make_folder, replacing
 from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.policies.evaluation.episodes import run_episode
 from deeprec_env.policies.evaluation.evaluation import Evaluation, evaluation_of
+from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.arrays import all_rows
 from deeprec_env.simulation.engines import engine_kind
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
+from deeprec_env.sources import RESULTS
 
 Update = Callable[[str, int], None]
 
@@ -100,11 +102,13 @@ class Trained:
     timesteps: int
     queries: int
     best: dict[str, float]
+    question: Question | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The summary that `deeprec train` prints."""
         described = {"folder": str(self.folder), "timesteps": self.timesteps, "queries": self.queries}
-        return {"schema_version": SCHEMA_VERSION, **described, "best": self.best, "versions": versions()}
+        answer = {"schema_version": SCHEMA_VERSION, **described, "best": self.best}
+        return answer | asked(self.question) | {"versions": versions()}
 
 
 def train(
@@ -119,6 +123,7 @@ def train(
     parameters = settings.parameters()
     config = _config(settings, scenario, parameters)
     state = _resumed_state(folder, config) if resume else _fresh_state(folder)
+    question = _question(settings, scenario, resumed=state["timesteps"] > 0)
     torch.set_num_threads(1)
     venv = _vector_env(settings, scenario, parameters, folder, resumed=state["timesteps"] > 0)
     try:
@@ -137,7 +142,7 @@ def train(
             finally:
                 if watch.num_timesteps > 0:
                     watch.checkpoint()
-        return Trained(folder, watch.state["timesteps"], watch.state["queries"], watch.state["best"])
+        return Trained(folder, watch.state["timesteps"], watch.state["queries"], watch.state["best"], question)
     finally:
         venv.close()
 
@@ -206,6 +211,24 @@ def _config(settings: TrainSettings, scenario: Scenario, parameters: Hyperparams
         "scenario": scenario.model_dump(mode="json"),
         "versions": versions(),
     }
+
+
+def _question(settings: TrainSettings, scenario: Scenario, *, resumed: bool) -> Question:
+    return ask(
+        "train",
+        scenario,
+        seed=settings.seed,
+        split="train",
+        engine=settings.engine,
+        sources=(*RESULTS, "envs", "policies", "agents"),
+        unrepeatable="the training was interrupted, and went on with other traffic" if resumed else "",
+        algo=settings.algo,
+        env=findable_name(settings.spec),
+        timesteps=settings.timesteps,
+        reward=settings.reward,
+        validate_every=settings.validate_every,
+        hyperparams=settings.parameters().raw,
+    )
 
 
 def _fresh_state(folder: Path) -> dict[str, Any]:

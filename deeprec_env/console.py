@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -14,6 +15,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
@@ -42,6 +44,8 @@ NOTHING_KEPT = "nothing is kept; the same command begins anew"
 
 Kept = str | Callable[[], str]
 """What an interrupted command says: what is kept, and how to go on."""
+
+_TYPED = ContextVar("typed", default="")
 
 
 class Stopped(Exception):
@@ -73,6 +77,7 @@ def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None
     SIGTERM ends the work as Ctrl-C does. What stdout's encoding lacks is written otherwise, never an error.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    typed = _TYPED.set(shlex.join([name, *given]))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=_OTHERWISE)
     try:
@@ -104,6 +109,13 @@ def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write(f"interrupted: {NOTHING_KEPT}\n")
         sys.exit(INTERRUPTED)
+    finally:
+        _TYPED.reset(typed)
+
+
+def typed_line() -> str:
+    """The command line that is being run, as it would be typed; empty from Python."""
+    return _TYPED.get()
 
 
 @contextmanager
@@ -140,7 +152,18 @@ codecs.register_error(_OTHERWISE, _spelt)
 
 def print_json(payload: Mapping[str, Any]) -> None:
     """One JSON object, with null for what is not a number."""
-    sys.stdout.write(json.dumps(_finite(payload), indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(payload) + "\n")
+
+
+def json_text(value: Any, indent: str = "") -> str:
+    """Indented JSON, a list of no mappings on one line, with null for what is not a number."""
+    if isinstance(value, Mapping) and value:
+        inner = [f"{indent}  {json.dumps(key)}: {json_text(entry, indent + '  ')}" for key, entry in value.items()]
+        return "{\n" + ",\n".join(inner) + f"\n{indent}}}"
+    if isinstance(value, list | tuple) and any(isinstance(entry, Mapping) for entry in value):
+        inner = [f"{indent}  {json_text(entry, indent + '  ')}" for entry in value]
+        return "[\n" + ",\n".join(inner) + f"\n{indent}]"
+    return json.dumps(finite(value), allow_nan=False)
 
 
 def print_facts(payload: Mapping[str, Any]) -> None:
@@ -224,11 +247,12 @@ def _cut(message: str) -> str:
     return message if len(message) <= 2 * MOST_SHOWN else f"{message[:MOST_SHOWN]} ... {message[-MOST_SHOWN:]}"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain JSON: lists for tuples, null for what is not a number."""
     if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

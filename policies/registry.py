@@ -109,6 +109,11 @@ def is_agent(name: str) -> bool:
     return Path(name).exists() or _loader_and_path(name)[0] != OWN_LOADER
 
 
+def agent_path(name: str) -> str:
+    """Where an agent is, without the loader's name."""
+    return _loader_and_path(name)[1]
+
+
 def load_agent(name: str, scenario: Scenario, environment: str, others: Sequence[str]) -> TunedPolicy:
     """The trained agent at a path, loaded by ours, or at LOADER:PATH, by the loader that a package declares.
 

@@ -22,7 +22,7 @@ LAYERS = (
     {"console", "cores", "files", "plugins", "sources", "yaml_text"},
     {"jit"},
     {"scenario"},
-    {"latency", "workload"},
+    {"latency", "provenance", "workload"},
     {"pipeline", "simulation"},
     {"analysis", "envs", "models"},
     {"policies", "profiling", "quality", "recpipe"},

@@ -11,6 +11,7 @@ from typing import Any
 from deeprec_env.arguments import real, whole
 from deeprec_env.errors import InputError
 from deeprec_env.progress import Progress, part, silent
+from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
@@ -52,7 +53,8 @@ class CapacityEstimate:
     so that undecided is what to expect unless a pool is the limit. `queries` are those of a rate, in all
     `replications`. `variance_inflation` is the variance of the share above the target across replications in that
     of as many independent queries. `streams_sha256` is that of the replications' traffic at one query a second,
-    `arrivals` the kind of its process.
+    `arrivals` the kind of its process. `question` is what `find_capacity`
+    was asked.
     """
 
     qps: float
@@ -74,6 +76,7 @@ class CapacityEstimate:
     plan: str | None = None
     quality: float | None = None
     offered_load: dict[str, float] = field(default_factory=dict)
+    question: Question | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The contract's keys, and what the interval rests on."""
@@ -97,6 +100,7 @@ class CapacityEstimate:
             "queries_used": self.queries_used,
             "devices": self.devices,
             "streams_sha256": self.streams_sha256,
+            **asked(self.question),
             "versions": versions(),
         }
 
@@ -134,9 +138,24 @@ def find_capacity(
     it spares itself the search by the percentile alone (None then) or the confirmation ("undecided" then). `progress`
     is told of every probed rate, and about how far the search is. Raises `InputError` for bad input.
     """
-    chosen = with_options(
-        load_scenario(scenario), qps=1.0, arrivals=arrivals, batch_size=batch_size, threshold=threshold, plan=plan
+    loaded = with_options(
+        load_scenario(scenario), arrivals=arrivals, batch_size=batch_size, threshold=threshold, plan=plan
     )
+    question = ask(
+        "capacity",
+        loaded,
+        seed=seed,
+        split=split,
+        engine=engine,
+        arrivals=arrivals,
+        percentile=percentile,
+        queries=queries,
+        precision=precision,
+        at_least=at_least,
+        p95_only=p95_only,
+        confirm=confirm,
+    )
+    chosen = with_options(loaded, qps=1.0, arrivals=arrivals)
     workload = chosen.workload
     chosen = chosen.replace(workload=workload.model_copy(update={"sizes": workload.sizes.stationary()}))
     _check(chosen, percentile, queries, precision, engine)
@@ -190,6 +209,7 @@ def find_capacity(
         plan=chosen.plans[setting.plan].name if chosen.plans else None,
         quality=chosen.plans[setting.plan].quality if chosen.plans else None,
         offered_load={demand.label: demand.load(found.qps) for demand in demands},
+        question=question,
     )
 
 

@@ -13,6 +13,7 @@ from deeprec_env.analysis.heatmap import write_heatmap
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot
 from deeprec_env.files import check_writable, make_folder, replacing
+from deeprec_env.provenance import ask, asked
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.threshold import read_threshold
@@ -65,6 +66,10 @@ class Sweep:
         # scenario's fingerprint.
         options = {key: value for key, value in self._options.items() if key not in ("engine", "arrivals")}
         self._header = with_sources(f"# capacity of {name}, {options}, scenario {_fingerprint(scenario, arrivals)}")
+        self._question = ask(
+            "capacity --sweep", scenario, split="validation", name=name,
+            **self._options,
+        )  # fmt: skip
         find_capacity(
             scenario, at_least=1e12, p95_only=False, confirm=False, **self._options
         )  # bad input, before files
@@ -120,6 +125,7 @@ class Sweep:
             "csv": str(self.csv),
             "png": str(self.png) if can_plot() else None,
             "devices": devices(self._scenario),
+            **asked(self._question),
             "versions": versions(),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,9 +38,7 @@ def train(
     seed: Seed = 0,
 ) -> None:
     """Train an agent (needs the extra 'agents')."""
-    from deeprec_env.agents.training import TrainSettings
-    from deeprec_env.agents.training import train as train_agent
-
+    TrainSettings, train_agent = load_training()
     name = Path(scenario).stem
     settings = TrainSettings(
         scenario=scenario,
@@ -61,6 +59,13 @@ def train(
     with console.progress(f"train {name}", settings.total_timesteps(), quiet=json, kept=kept) as update:
         trained = train_agent(settings, folder, resume=resume, progress=update)
     print_result(trained.to_json(), json)
+
+
+def load_training() -> Any:
+    """What settings of a training are, and what trains by them (needs the extra 'agents')."""
+    from deeprec_env.agents.training import TrainSettings, train
+
+    return TrainSettings, train
 
 
 def evaluate(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deeprec_env import console
+from deeprec_env.cli.options import print_result
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.scenario.schema import Scenario
 
@@ -59,6 +60,6 @@ def show_comparison(
             progress=update,
         )
     if json:
-        console.print_json(compared.to_json())
+        print_result(compared.to_json(), json)
     else:
         print_comparison(compared, name)

@@ -8,12 +8,14 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.cli.agents import evaluate, train
+from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.paper import paper
 from deeprec_env.cli.pipeline import app as pipeline
 from deeprec_env.cli.pipeline_paper import figure, headlines
 from deeprec_env.cli.pipeline_search import schedule, sweep
 from deeprec_env.cli.profile import profile_commands
 from deeprec_env.cli.quality import group as quality
+from deeprec_env.cli.rerun import rerun
 from deeprec_env.cli.schema import schema
 from deeprec_env.cli.search import capacity, tune
 from deeprec_env.cli.simulate import scenarios, simulate_command
@@ -35,6 +37,8 @@ app.command()(schema)
 app.command("simulate")(simulate_command)
 app.command()(capacity)
 app.command()(tune)
+app.command()(rerun)
+app.command("compare")(compare_results)
 app.command()(paper)
 app.add_typer(profile_commands, name="profile")
 app.command()(train)

@@ -8,6 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.errors import InputError
+from deeprec_env.provenance import KEY
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import pipeline_names, preset_names
 from deeprec_env.scenario.threshold import read_threshold
@@ -43,9 +44,26 @@ def _seed(value: int) -> int:
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", callback=_seed)]
 
 
+_SAID = ("line", "seed", "split", "engine", "sources")
+"""What is said of a question to a reader; the rest is in the JSON."""
+
+
 def print_result(payload: dict[str, Any], json: bool) -> None:
-    """The payload as one JSON object, or as lines for a reader."""
-    (console.print_json if json else console.print_facts)(payload)
+    """The payload as one JSON object, or as lines for a reader; its question with the command line."""
+    payload = with_line(payload)
+    if json:
+        console.print_json(payload)
+        return
+    question = payload.get(KEY, {})
+    said = {name: question[name] for name in _SAID if name in question}
+    console.print_facts({key: said if key == KEY else value for key, value in payload.items()})
+
+
+def with_line(payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload with the command line in its question, if it has one."""
+    if KEY not in payload:
+        return payload
+    return {**payload, KEY: {"line": console.typed_line(), **payload[KEY]}}
 
 
 def threshold_of(text: str | None) -> Threshold | FromScenario:

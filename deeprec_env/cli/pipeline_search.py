@@ -11,9 +11,11 @@ from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed, print_result
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot, check_installed
+from deeprec_env.provenance import Question, ask, asked
 
 if TYPE_CHECKING:
     from deeprec_env.recpipe.design_space.schedule import Nearest, Schedule
+    from deeprec_env.recpipe.design_space.space import SpaceConfig
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file: grids of pipelines, rates and target.")]
 Queries = Annotated[int | None, typer.Option(help="Queries of a cell, a pipeline at a rate (default: the file's).")]
@@ -66,6 +68,8 @@ def sweep(
                 space_config, folder, trials=tried, objective=objective or "p95", qps=qps, seed=seed, progress=update
             )
         cells, payload = found.cells, found.to_json()
+        chosen = {"trials": tried, "objective": objective or "p95", "qps": qps}
+        question = _question("pipeline sweep --sampler optuna", space_config, seed, **chosen)
     elif sampler == GRID:
         from deeprec_env.recpipe.design_space.space import space_of
 
@@ -76,7 +80,7 @@ def sweep(
         cells_in_all = len(space.candidates) * len(space_config.qps)
         with console.progress(config.stem, cells_in_all, quiet=json, kept=kept) as update:
             cells = run(space, folder, seed=seed, workers=workers, progress=update)
-        payload = report(space, cells)
+        payload, question = report(space, cells), _question("pipeline sweep", space_config, seed)
     else:
         raise InputError("sampler", sampler, f"must be one of {GRID}, optuna")
     metric = space_config.quality.metric if space_config.quality else ""
@@ -86,11 +90,11 @@ def sweep(
     paths += (
         write_pictures(cells, folder, sla_ms=space_config.sla_ms, floor=floor, metric=metric) if cells and draws else []
     )
-    payload["files"] = [str(path) for path in paths]
+    payload |= {"files": [str(path) for path in paths]} | asked(question)
     if json:
-        console.print_json(payload)
+        print_result(payload, json)
         return
-    console.print_facts({key: value for key, value in payload.items() if key not in ("fronts", "front", "versions")})
+    print_result({key: value for key, value in payload.items() if key not in ("fronts", "front", "versions")}, json)
     for each in payload.get("fronts", [payload]):
         title = f"front of quality and p95 at {each['qps']:g} queries/s" if "qps" in each else "front"
         _print_cells(title, each["front"])
@@ -124,14 +128,15 @@ def schedule(
             workers=workers,
             progress=lambda what, done: tell(what),
         )
+    asked_for = {"quality": quality, "qps": qps, "objective": objective, "top": top}
+    facts = found.to_json() | asked(_question("pipeline schedule", space.config, seed, **asked_for))
     if json:
-        print_result(found.to_json(), json)
+        print_result(facts, json)
         return
-    facts = found.to_json()
     rows = facts.pop("best")
     facts.pop("versions")
     facts.pop("nearest")
-    console.print_facts(facts)
+    print_result(facts, json)
     if found.nearest is not None:
         typer.echo(f"no pipeline will do; the nearest: {_nearest(found.nearest, found)}")
     _print_cells(f"best by {objective}", rows)
@@ -145,6 +150,19 @@ def _nearest(nearest: Nearest, found: Schedule) -> str:
         return f"{nearest.pipeline} keeps up with {nearest.highest_qps:.5g} queries/s, asked for {found.qps:g}"
     tail = f"a p95 of {nearest.p95_ms:.5g} ms and a p99 of {nearest.p99_ms:.5g} ms"
     return f"{nearest.pipeline} has {tail}, asked for a p95 of {found.sla_ms:g} ms"
+
+
+def _question(command: str, config: SpaceConfig, seed: int, **arguments: Any) -> Question:
+    return ask(
+        command,
+        None,
+        seed=seed,
+        split="train",
+        engine="compiled",
+        quality_table=config.quality.table if config.quality else None,
+        config=config.model_dump(mode="json"),
+        **arguments,
+    )
 
 
 def _loaded(path: Path, queries: int | None, sla_ms: float | None = None) -> Any:

@@ -103,6 +103,12 @@ def find_spec(name: str) -> EnvSpec:
     return spec
 
 
+def findable_name(spec: EnvSpec) -> str:
+    """What `find_spec` finds an environment by, in another process too: its id, or the `module:name` it came from."""
+    known = gym.registry.get(spec.id)
+    return known.kwargs["environment"] if known is not None and known.entry_point == _MAKE else spec.id
+
+
 def make_env(environment: str, **arguments: Any) -> Any:
     """Another package's environment, as Gymnasium makes it by its id."""
     return find_spec(environment).make(**arguments)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
+from collections.abc import Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -112,6 +114,15 @@ class Profile(RowModel):
     @property
     def label(self) -> str:
         return Path(self.profile).stem if self.profile.endswith(".csv") else self.profile
+
+    @property
+    def files(self) -> Mapping[str, Path | Traversable]:
+        return {self.profile: _SHIPPED / f"{self.profile}.csv" if self.is_shipped else Path(self.profile)}
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the profile is one of the package's, not a file."""
+        return self.profile in shipped_profiles()
 
     @property
     def fingerprint(self) -> str:

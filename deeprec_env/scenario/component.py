@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from pydantic import (
@@ -74,6 +76,11 @@ class Component(Strict):
     def is_ours(cls) -> bool:
         """Whether the kind is this package's: what others' draw and answer is checked where it enters."""
         return cls.__module__.startswith("deeprec_env.")
+
+    @property
+    def files(self) -> Mapping[str, Path | Traversable]:
+        """The files that it, or a part of it, reads, by the names they have in it: results carry their digests."""
+        return {}
 
 
 C = TypeVar("C", bound=Component)

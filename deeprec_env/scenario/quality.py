@@ -51,6 +51,11 @@ def quality_path(table: str, base_dir: str | Path) -> str:
     return table if table in quality_tables() else str((Path(base_dir) / table).resolve())
 
 
+def quality_file(table: str) -> Traversable:
+    """The file of a table, given by a shipped one's name or a path."""
+    return _SHIPPED / f"{table}.csv" if table in quality_tables() else Path(table)
+
+
 def quality_of(table: str, pipeline: str) -> float:
     """The `METRIC` of a pipeline in a table (shipped name or path); `InputError` if it is not in it."""
     rows = read_quality(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from deeprec_env.arguments import choice, path, real
 from deeprec_env.errors import InputError
+from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.scenario.bounds import HIGHEST_QPS, LOWEST_QPS, Threshold
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Ints
@@ -53,7 +54,8 @@ class Result:
     `overloaded`: some pool gets more work than it can do, so that latencies grow for as long as the run lasts. With
     fixed settings the offered load says so; where a coroutine changed them there is no such load (None), and the trend
     of the latencies does. `plan` names the plan in force (None without plans, or where a coroutine changed it),
-    `quality` is the mean over the counted queries of their plans' (None where a plan has none).
+    `quality` is the mean over the counted queries of their plans' (None where a plan has none). `question` is what
+    `simulate` was asked.
     """
 
     scenario: Scenario
@@ -69,6 +71,7 @@ class Result:
     streams_sha256: str
     plan: str | None = None
     quality: float | None = None
+    question: Question | None = field(default=None, compare=False, repr=False)
 
     @property
     def verdict(self) -> str:
@@ -96,6 +99,8 @@ class Result:
                 "p99_ci": _interval_ms(tail.p99_ci_s),
             },
             "sla_ms": self.scenario.sla_ms,
+            "batch_size": self.scenario.control.batch_size,
+            "threshold": self.scenario.control.threshold,
             "verdict": self.verdict,
             "overloaded": self.overloaded,
             "qps_offered": self.qps_offered,
@@ -111,6 +116,7 @@ class Result:
             "qps_per_watt": usage.qps_per_watt,
             "devices": devices(self.scenario),
             "streams_sha256": self.streams_sha256,
+            **asked(self.question),
             "versions": versions(),
         }
 
@@ -158,12 +164,22 @@ def simulate(
         raise InputError("progress", progress, "must be a function of the queries done since")
     engine = ("asyncio" if coroutines else "compiled") if engine is None else engine
     engine_kind(engine)
+    question = ask(
+        "simulate",
+        chosen,
+        seed=seed,
+        split=split,
+        engine=engine,
+        unrepeatable="coroutines changed the settings" if coroutines else "",
+        queries=queries,
+        records=records is not None,
+    )
     if queries > MOST_KEPT and engine == "compiled" and not coroutines and records is None:
-        return _streamed(chosen, seeds, queries, progress)
+        return replace(_streamed(chosen, seeds, queries, progress), question=question)
     check_run_memory(chosen, queries)
     traffic = QueryStream(chosen.workload, seeds).draw(queries)
     kept = run(chosen, traffic, engine=engine, coroutines=coroutines)
-    result = summarise(chosen, traffic, kept)
+    result = replace(summarise(chosen, traffic, kept), question=question)
     if records is not None:
         write_records(kept, result.warmup, Path(records))
     return result

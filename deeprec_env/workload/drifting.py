@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -42,6 +44,10 @@ class Drifting(SizeDistribution):
             return np.where(chosen.random(count) < share, after(count), before(count))
 
         return draw
+
+    @property
+    def files(self) -> Mapping[str, Path | Traversable]:
+        return {**self.before.files, **self.after.files}
 
     @property
     def fingerprint(self) -> str:

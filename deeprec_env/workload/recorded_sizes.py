@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -65,6 +66,10 @@ class SizesFile(_Listed):
             raise wrong_cell(self.path, cells[int(wrong[0])], f"must be a size from 1 to {MOST}")
         self._recorded = sizes.astype(np.int64)
         return self
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        return {self.path: Path(self.path)}
 
     @property
     def _values(self) -> Ints:

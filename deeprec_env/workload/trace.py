@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Self
 
 import numpy as np
@@ -45,6 +47,10 @@ class Trace(ArrivalProcess):
         self._times_s = times_s
         self._period_s = float(times_s[-1]) * len(times_s) / (len(times_s) - 1)
         return self
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        return {self.path: Path(self.path)}
 
     @property
     def mean_qps(self) -> float:

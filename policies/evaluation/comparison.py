@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from deeprec_env import console
 from deeprec_env.arguments import whole
+from deeprec_env.envs.environments import findable_name
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import plugin_names
@@ -21,11 +23,22 @@ from deeprec_env.policies.evaluation.evaluation import (
     Tuning,
     evaluation_of,
 )
+from deeprec_env.policies.evaluation.recorded import RecordedPolicy, recorded_policy, runs_of
 from deeprec_env.policies.fixed.tune import TuneOptions
-from deeprec_env.policies.registry import PLUGINS, is_agent, is_users, load_agent, prepared_by_user, users_function
+from deeprec_env.policies.registry import (
+    PLUGINS,
+    agent_path,
+    is_agent,
+    is_users,
+    load_agent,
+    prepared_by_user,
+    users_function,
+)
 from deeprec_env.progress import Step, part
+from deeprec_env.provenance import ask
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.engines import FORK, engine_kind
+from deeprec_env.sources import RESULTS
 
 WINDOWS = "windows"
 """The choice that sets the length of an episode, where an evaluation has it."""
@@ -48,11 +61,13 @@ def compare(
     options: TuneOptions = TuneOptions(),
     choices: Choices | None = None,
     progress: Progress = lambda what: None,
+    recorded: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Run policies (names, or paths of trained agents) on the test episodes of `seed` .. `seed + seeds - 1`.
 
     Without `policies`, those that the environment's evaluation names; `labels` are what the results call them. The
-    scenario gets its day if it has none. Tuning uses validation traffic alone. Raises `InputError` for bad input.
+    scenario gets its day if it has none. Tuning uses validation traffic alone. `recorded`: what some policies did (see
+    `recording`), by label; they do it again, and have no capacity. Raises `InputError` for bad input.
     """
     evaluation = evaluation_of(spec)
     given = list(evaluation.compared or evaluation.baselines) if policies is None else list(policies)
@@ -66,34 +81,72 @@ def compare(
     if not given:
         known = ", ".join(baseline_names(evaluation))
         raise InputError("policies", "", f"must name at least one of {known}, or the path of a trained agent")
-    for policy in given:
-        _check_name(evaluation, policy, options.engine)
+    replayed = recorded or {}
+    for name, policy in zip(names, given, strict=True):
+        if name not in replayed:
+            _check_name(evaluation, policy, options.engine)
     scenario = evaluation.prepare(scenario, options.engine, chosen)
+    question = ask(
+        "evaluate",
+        scenario,
+        seed=seed,
+        split=SPLIT,
+        engine=options.engine,
+        sources=(*RESULTS, "envs", "policies"),
+        environment=findable_name(spec),
+        policies=[_in_full(evaluation, policy) for policy in given],
+        labels=names,
+        seeds=seeds,
+        choices=chosen,
+        options=options.to_json(),
+    )
     telling = progress
     tuning = evaluation.tuning(spec, scenario, options, chosen, lambda what: telling(what))
     # Agents before all else: a damaged file is said before the others take their time.
-    agents = {policy: _prepared(evaluation, policy, tuning) for policy in given if _is_agent(evaluation, policy)}
+    agents = {
+        policy: _prepared(evaluation, policy, tuning)
+        for name, policy in zip(names, given, strict=True)
+        if name not in replayed and _is_agent(evaluation, policy)
+    }
     results: dict[str, Result] = {}
     episode_seeds = tuple(range(seed, seed + seeds))
     for number, (name, policy) in enumerate(zip(names, given, strict=True)):
         begin, end = number / len(given), (number + 1) / len(given)
         of_policy, telling = part(progress, begin, end, f"{name}: "), part(part(progress, begin, end), 0.0, _PREPARED)
         of_policy("preparing")
-        prepared = agents[policy] if policy in agents else _prepared(evaluation, policy, tuning)
+        if name in replayed:
+            prepared = recorded_policy(name, replayed[name], scenario)
+        else:
+            prepared = agents[policy] if policy in agents else _prepared(evaluation, policy, tuning)
         env = spec.make(prepared.scenario, engine=options.engine)
         env.windows = chosen.get(WINDOWS, env.windows)
-        episodes = []
+        episodes, actions = [], {}
         for done, each in enumerate(episode_seeds):
             share = _PREPARED + (_MEASURED - _PREPARED) * done / seeds
             of_policy(Step(f"test episode {each}", share))
-            episodes.append(evaluation.measure(run_episode(env, prepared.policy, each, SPLIT), prepared))
+            run = run_episode(env, prepared.policy, each, SPLIT)
+            episodes.append(evaluation.measure(run, prepared))
+            actions[each] = runs_of(run.actions)
         env.close()
         capacities = None
-        if evaluation.capacities is not None and not isinstance(prepared.policy, PrivilegedPolicy):
+        if evaluation.capacities is not None and not isinstance(prepared.policy, PrivilegedPolicy | RecordedPolicy):
             of_policy(Step("capacity", _MEASURED))
             capacities = evaluation.capacities(prepared, episode_seeds, options)
-        results[name] = Result(name, prepared, tuple(episodes), capacities, results)
-    return Comparison(spec, evaluation, scenario, episode_seeds, chosen, results)
+        results[name] = Result(name, prepared, tuple(episodes), capacities, results, actions)
+    return Comparison(spec, evaluation, scenario, episode_seeds, chosen, results, question)
+
+
+def is_here(evaluation: Evaluation, name: str) -> bool:
+    """Whether there is a policy of that name, or an agent at that path, on this machine."""
+    if name in evaluation.baselines:
+        return True
+    if not is_users(name):
+        return Path(agent_path(name)).exists()
+    try:
+        users_function(name)
+    except InputError:
+        return False
+    return True
 
 
 def baseline_names(evaluation: Evaluation) -> list[str]:
@@ -112,6 +165,12 @@ def _checked(spec: EnvSpec, evaluation: Evaluation, choices: Choices) -> dict[st
         if name not in evaluation.choices:
             raise InputError(name, value, f"must be left out: {spec.name} leaves no choice of it")
     return {**evaluation.choices, **choices}
+
+
+def _in_full(evaluation: Evaluation, name: str) -> str:
+    """A policy's name as it is; the path of an agent in full, so that it is found from any folder."""
+    own = name in evaluation.baselines or not Path(name).exists()
+    return name if own else str(Path(name).resolve())
 
 
 def _check_name(evaluation: Evaluation, name: str, engine: str) -> None:

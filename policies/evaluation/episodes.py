@@ -17,14 +17,15 @@ from deeprec_env.simulation.records import Records
 class EpisodeRun:
     """An episode that has ended, drained.
 
-    `rewards` and `infos` are by window; `infos` has that of `reset` before them. `state` is what the policy remembers
-    at the end.
+    `rewards` and `infos` are by window; `infos` has that of `reset` before them. `actions` are those taken, by
+    window. `state` is what the policy remembers at the end.
     """
 
     records: Records
     rewards: tuple[float, ...]
     infos: tuple[dict[str, float], ...]
     state: Any
+    actions: tuple[Any, ...] = ()
 
 
 def run_episode(env: NodeEnv, policy: Policy, seed: int, split: str) -> EpisodeRun:
@@ -37,14 +38,16 @@ def run_episode(env: NodeEnv, policy: Policy, seed: int, split: str) -> EpisodeR
         assert isinstance(env, TrafficEnv)
         policy.watch(env)
     rewards: list[float] = []
+    actions: list[Any] = []
     infos, state, over = [info], None, False
     while not over:
         action, state = policy.predict(observation, state, np.array([not rewards]), deterministic=True)
+        actions.append(action)
         observation, reward, terminated, truncated, info = env.step(action)
         rewards.append(reward)
         infos.append(info)
         over = terminated or truncated
-    return EpisodeRun(env.finish(), tuple(rewards), tuple(infos), state)
+    return EpisodeRun(env.finish(), tuple(rewards), tuple(infos), state, tuple(actions))
 
 
 def run_policy(env: NodeEnv, policy: Policy, seed: int, split: str) -> Records:

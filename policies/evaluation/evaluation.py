@@ -16,7 +16,9 @@ from deeprec_env.policies.base import Progress, TunedPolicy
 from deeprec_env.policies.evaluation import paired
 from deeprec_env.policies.evaluation.episodes import EpisodeRun
 from deeprec_env.policies.evaluation.paired import Estimate, Scale
+from deeprec_env.policies.evaluation.recorded import Runs, recording
 from deeprec_env.policies.fixed.tune import TuneOptions
+from deeprec_env.provenance import Question, asked
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 
@@ -48,7 +50,7 @@ class Result:
 
     Episodes say in `scales`, by figure, on which scale an interval is symmetric (default: `paired.PLAIN`).
 
-    `capacities_qps`: its capacity by seed; None where that is not measured.
+    `capacities_qps`: its capacity by seed; None where that is not measured. `actions`: what it did, by seed.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Result:
     episodes: tuple[Any, ...]
     capacities_qps: tuple[float, ...] | None
     results: Mapping[str, Result]
+    actions: Mapping[int, Runs] = field(default_factory=dict, repr=False)
 
     @property
     def others(self) -> list[str]:
@@ -70,6 +73,11 @@ class Result:
     def values(self, figure: str, unit: float = 1.0) -> list[float]:
         """A figure of all episodes, times `unit`."""
         return [unit * getattr(episode, figure) for episode in self.episodes]
+
+    def by_episode(self) -> dict[str, list[float]]:
+        """Every figure of an episode that is one number, in the order of the seeds."""
+        figures = vars(self.episodes[0]) if self.episodes and hasattr(self.episodes[0], "__dict__") else {}
+        return {name: self.values(name) for name, value in figures.items() if isinstance(value, int | float)}
 
     def estimate(self, figure: str, unit: float = 1.0) -> Estimate:
         """Mean over the episodes of a figure, with its interval."""
@@ -108,6 +116,7 @@ class Comparison:
     seeds: tuple[int, ...]
     choices: Choices
     policies: dict[str, Result]
+    question: Question | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def seeds_in_words(self) -> str:
@@ -121,7 +130,15 @@ class Comparison:
             for name, result in self.policies.items()
         }
         header = {key: cell(self) for key, cell in self.evaluation.header.items()}
-        return {"schema_version": SCHEMA_VERSION, **header, "policies": entries, "versions": versions()}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **header,
+            "policies": entries,
+            "episodes": {name: result.by_episode() for name, result in self.policies.items()},
+            "actions": {name: recording(result.prepared, result.actions) for name, result in self.policies.items()},
+            **asked(self.question),
+            "versions": versions(),
+        }
 
     def rows(self) -> list[list[str]]:
         """The table: a row for each policy, its name first."""

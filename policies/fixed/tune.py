@@ -21,12 +21,14 @@ from deeprec_env.policies.fixed.grid_capacity import MOST_EFFORT, grid_capacity
 from deeprec_env.policies.fixed.grid_day import grid_day
 from deeprec_env.policies.fixed.static import static_setting
 from deeprec_env.progress import part
+from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.scenario.component import Strict
 from deeprec_env.scenario.load import input_error
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.checks import check_queries, check_setting
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
+from deeprec_env.sources import RESULTS
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class TuneOptions:
         check_queries(self.queries)
         whole("days", self.days, 1)
         whole("seed", self.seed, 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """The options by name, without the engine, which results name elsewhere."""
+        return {
+            "arrivals": self.arrivals,
+            "queries": self.queries,
+            "days": self.days,
+            "seed": self.seed,
+            "parameters": dict(self.parameters),
+        }
 
 
 @dataclass(frozen=True)
@@ -147,6 +159,7 @@ class TuneResult:
     method: str
     tuned: Tuned
     capacity: CapacityEstimate
+    question: Question | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The contract's keys."""
@@ -164,12 +177,24 @@ class TuneResult:
             "queries_used": self.tuned.queries_used + self.capacity.queries_used,
             "devices": self.capacity.devices,
             "streams_sha256": self.capacity.streams_sha256,
+            **asked(self.question),
             "versions": versions(),
         }
 
 
 def tune(scenario: Scenario, method: str, options: TuneOptions, progress: Progress = lambda what: None) -> TuneResult:
     """Tune a scenario by a method, then measure what the setting carries."""
+    arguments = options.to_json() | {"method": ALIASES.get(method, method)}
+    seed = arguments.pop("seed")
+    question = ask(
+        "tune",
+        scenario,
+        seed=seed,
+        split="validation",
+        engine=options.engine,
+        sources=(*RESULTS, "envs", "policies"),
+        **arguments,
+    )
     tuned = find_setting(scenario, method, options, part(progress, 0.0, 0.8))
     check_setting(scenario, tuned.setting)
     queries = MOST_EFFORT * options.queries
@@ -181,4 +206,4 @@ def tune(scenario: Scenario, method: str, options: TuneOptions, progress: Progre
         engine=options.engine,
         progress=part(progress, 0.8, 1.0, "capacity: "),
     )
-    return TuneResult(ALIASES.get(method, method), tuned, capacity)
+    return TuneResult(ALIASES.get(method, method), tuned, capacity, question)

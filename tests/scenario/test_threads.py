@@ -48,7 +48,10 @@ def test_one_knob_changes_servers_and_latency(both: Path) -> None:
     ]
     by_hand = node(both, servers=4)
     by_hand["node"]["cpu"]["latency"]["threads"] = 2
-    assert simulate(two, queries=1500).to_json() == simulate(by_hand, queries=1500).to_json()
+    answers = [simulate(scenario, queries=1500).to_json() for scenario in (two, by_hand)]
+    for answer in answers:
+        del answer["question"]  # the scenario says it in other words
+    assert answers[0] == answers[1]
 
 
 def test_without_a_thread_count_the_fewest_are_taken(both: Path) -> None:
