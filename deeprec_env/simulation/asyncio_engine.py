@@ -40,8 +40,8 @@ class AsyncioEngine:
 
     __slots__ = (
         *("_before", "_completion_s", "_generation", "_in_force", "_items", "_left", "_logs", "_loop", "_meter"),
-        *("_arrival_s", "_offloaded", "_pools", "_query", "_queues", "_scenario", "_setting", "_stop_at"),
-        *("_sub_batches", "_task", "_traffic", "_transfer_s", "arrived", "finished"),
+        *("_arrival_s", "_offloaded", "_pools", "_query", "_queues", "_scenario", "_setting", "_settings"),
+        *("_stop_at", "_sub_batches", "_task", "_traffic", "_transfer_s", "arrived", "finished"),
     )
     """No others: a slip in a name (`node.batchsize = 3`) is an error, and does not go unnoticed."""
 
