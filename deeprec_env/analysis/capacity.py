@@ -138,9 +138,7 @@ def find_capacity(
     it spares itself the search by the percentile alone (None then) or the confirmation ("undecided" then). `progress`
     is told of every probed rate, and about how far the search is. Raises `InputError` for bad input.
     """
-    loaded = with_options(
-        load_scenario(scenario), arrivals=arrivals, batch_size=batch_size, threshold=threshold, plan=plan
-    )
+    loaded = with_options(load_scenario(scenario), batch_size=batch_size, threshold=threshold, plan=plan)
     question = ask(
         "capacity",
         loaded,

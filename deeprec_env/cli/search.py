@@ -82,12 +82,11 @@ def capacity(
                 engine=engine,
                 progress=tell,
             )
-        if json:
-            console.print_json(found.to_json())
-            return
-        typer.echo(_in_words(found, loaded))
-        # The verdict on a rate that is just met says nothing of the capacity: it is a run's.
-        console.print_facts({key: value for key, value in found.to_json().items() if key != "verdict"})
+        facts = found.to_json()
+        if not json:
+            typer.echo(_in_words(found, loaded))
+            del facts["verdict"]  # on a rate that is just met: it says nothing of the capacity, it is a run's
+        print_result(facts, json)
         return
     if batch_size is not None or threshold is not None:
         raise InputError("sweep", "--batch-size, --threshold", "takes every setting of the ladders, and no other")

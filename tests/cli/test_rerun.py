@@ -249,7 +249,8 @@ def test_every_file_of_a_scenario_is_in_its_question(tmp_path: Path) -> None:
         "sizes": {"kind": "drifting", "before": sizes, "after": {"kind": "production"}},
     }
     data["node"]["cpu"]["latency"] = {"kind": "profile", "profile": "amd-epyc-milan", "model": "wnd"}
-    question = simulate(data, queries=1500).question
+    with pytest.warns(UserWarning, match="begin again"):
+        question = simulate(data, queries=1500).question
     assert question is not None
     assert set(question.files) == {str(tmp_path / "times.csv"), str(tmp_path / "sizes.txt"), "amd-epyc-milan"}
 
