@@ -13,6 +13,8 @@ from deeprec_env import Scenario, find_capacity, load_scenario, simulate
 from deeprec_env.envs.vector import ServingVectorEnv
 from deeprec_env.recpipe.chip.embedding_cache import hit_rate
 from deeprec_env.scenario.parts import Floats, Ints, LatencyModel
+from deeprec_env.simulation.rates import PlannedRun
+from deeprec_env.workload.stream import QueryStream, episode_seed
 
 # The same examples every time; `--hypothesis-profile random` (make test-random) draws others. A failure shows the blob
 # that brings its example back.
@@ -31,6 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
         several.step(np.zeros((1, 2), dtype=np.int64))
         simulate(day_scenario(), queries=1100)
         find_capacity(day_scenario(), queries=2000)
+        scenario = load_scenario(day_scenario())
+        traffic = QueryStream(scenario.workload, episode_seed(0)).draw(50)
+        PlannedRun(scenario, traffic).tails(np.ones(1), 10)
         from deeprec_env.models.index_traces import stack_distances  # imports torch: not for every worker
 
         hit_rate(np.zeros(2, dtype=np.int64), 1)

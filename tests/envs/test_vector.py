@@ -14,26 +14,11 @@ from deeprec_env.envs import SERVING, CapacityEnv, PipelineEnv, ServingEnv
 from deeprec_env.envs.task import episode_child
 from deeprec_env.envs.vector import CapacityVectorEnv, NodeVectorEnv, PipelineVectorEnv, ServingVectorEnv
 from tests.conftest import OwnLatency, day_scenario, pipeline_day
+from tests.envs.episodes import assert_same
 
 
 def actions(steps: int, count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 13, (steps, count, 2))
-
-
-def assert_same(mine: Any, theirs: Any) -> None:
-    """Two results of Gymnasium's vector API, to the bit."""
-    if isinstance(mine, dict):
-        assert sorted(mine) == sorted(theirs)
-        for name in mine:
-            assert_same(mine[name], theirs[name])
-    elif isinstance(mine, tuple):
-        for ours, other in zip(mine, theirs, strict=True):
-            assert_same(ours, other)
-    elif np.asarray(mine).dtype == object:
-        assert [entry.tobytes() for entry in mine] == [entry.tobytes() for entry in theirs]
-    else:
-        assert np.asarray(mine).dtype == np.asarray(theirs).dtype
-        assert np.asarray(mine).tobytes() == np.asarray(theirs).tobytes()
 
 
 def affine_service(seed: int, **changes: Any) -> dict[str, Any]:
