@@ -19,8 +19,8 @@ import typer
 
 from deeprec_env import Scenario, console, load_scenario
 from deeprec_env.envs.vector import ServingVectorEnv
+from deeprec_env.scenario.control import BATCH_SIZES, THRESHOLDS
 from deeprec_env.scenario.load import preset_names
-from deeprec_env.scenario.schema import BATCH_SIZES, THRESHOLDS
 from deeprec_env.scenario.setting import Setting
 
 

@@ -18,9 +18,10 @@ from deeprec_env.envs.observation import HIGHEST, observe
 from deeprec_env.envs.rewards import Scale
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
+from deeprec_env.scenario.control import THRESHOLDS
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.schema import THRESHOLDS, Scenario
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting, SettingNumbers, threshold_number
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import SPLITS, Traffic, episode_seed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
@@ -34,11 +35,22 @@ class Contention(Strict):
         return self
 
 
+class Batching(Strict):
+    """How an accelerator takes requests of several queries together (rule 17).
+
+    A batch has at most `max_items` items; one that is not full waits for others until a request has waited for
+    `max_wait_ms`.
+    """
+
+    max_items: Count
+    max_wait_ms: NonNegative = 0.0
+
+
 class PoolSpec(Strict):
-    """Identical servers behind one FCFS queue. Powers are of the whole pool, in watts.
+    """Identical servers behind one queue. Powers are of the whole pool, in watts.
 
     In place of `servers`, `cores` may be given: there are cores // threads servers then, and each takes the latency
-    measured at that many `threads` (default 1).
+    measured at that many `threads` (default 1). `batching` is for accelerators alone.
     """
 
     cores: Servers | None = None
@@ -48,6 +60,7 @@ class PoolSpec(Strict):
     contention: Contention = Contention()
     idle_w: NonNegative = 0.0
     busy_w: NonNegative = 0.0
+    batching: Batching | None = None
 
     @field_validator("servers", mode="before")
     @classmethod
@@ -77,6 +90,8 @@ class PoolSpec(Strict):
         dumped: dict[str, Any] = dump(self)
         for key in ("cores", "threads") if self.cores is None else ("servers",):
             dumped.pop(key, None)
+        if self.batching is None:  # it came later: the text of a scenario without it stays as it was
+            dumped.pop("batching", None)
         if self.cores is not None and isinstance(dumped.get("latency"), dict):
             dumped["latency"].pop("threads", None)
         return dumped
@@ -115,7 +130,21 @@ class Stage(Sparse):
     def _has_servers(self) -> Self:
         if self.cpu is None and self.accelerator is None:
             raise ValueError("needs cpu, accelerator or both")
+        _check_no_batching(self.cpu)
         return self
+
+    @property
+    def batching(self) -> Batching | None:
+        """That of its accelerator."""
+        return None if self.accelerator is None else self.accelerator.batching
+
+    def fastest_s(self, items: int) -> float:
+        """Mean seconds that a query of `items` items takes at least, alone on idle pools, however it is split."""
+        found = []
+        for kind, pool in self.pools().items():
+            sizes = np.arange(1 if kind == "cpu" and not self.whole else items, items + 1)
+            found.append(float(np.min(pool.latency.mean_s(sizes))) * pool.slowdown(1) + self.overhead_s)
+        return min(found)
 
     def pools(self) -> dict[PoolKind, PoolSpec]:
         """The stage's pools by name: "cpu", "accelerator" or both, in this order."""
@@ -127,3 +156,13 @@ class Node(Strict):
 
     cpu: PoolSpec
     accelerator: PoolSpec | None = None
+
+    @model_validator(mode="after")
+    def _batches_where_it_may(self) -> Self:
+        _check_no_batching(self.cpu)
+        return self
+
+
+def _check_no_batching(cpu: PoolSpec | None) -> None:
+    if cpu is not None and cpu.batching is not None:
+        raise ValueError("cpu.batching must be left out: only an accelerator takes requests together")

@@ -12,15 +12,13 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import MOST_ITEMS, MOST_SUB_BATCHES, Count, Positive, Threshold
 from deeprec_env.scenario.component import Sparse, Strict
+from deeprec_env.scenario.control import FURTHER, THRESHOLDS, Control
 from deeprec_env.scenario.parts import AnyArrivals, AnySizes, LatencyModel
 from deeprec_env.scenario.plans import Plan, check_plan, rated, with_latencies
 from deeprec_env.scenario.pools import Node, Stage
 from deeprec_env.scenario.quality import quality_path
-from deeprec_env.scenario.setting import Setting
+from deeprec_env.scenario.setting import PREDICTED, Setting
 from deeprec_env.scenario.threshold import AnyThreshold
-
-BATCH_SIZES = (8, 16, 25, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1000)
-THRESHOLDS = (1, 64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 900, None)
 
 
 class Workload(Strict):
@@ -28,29 +26,6 @@ class Workload(Strict):
 
     arrivals: AnyArrivals
     sizes: AnySizes
-
-
-class Control(Sparse):
-    """The settings in force at the start, and the ladders from which an agent chooses, once every `interval_s`.
-
-    `plan`: name or index of one of the scenario's plans.
-    """
-
-    later: ClassVar[tuple[str, ...]] = ("plan",)
-
-    batch_size: Count = 25
-    threshold: AnyThreshold = None
-    plan: int | str = 0
-    batch_sizes: tuple[Count, ...] = BATCH_SIZES
-    thresholds: tuple[AnyThreshold, ...] | None = Field(default=None, validate_default=False)
-    interval_s: Positive = 0.1
-
-    @model_validator(mode="after")
-    def _ladders_hold_something(self) -> Self:
-        for name, ladder in (("batch_sizes", self.batch_sizes), ("thresholds", self.thresholds)):
-            if ladder is not None and (not ladder or len(set(ladder)) < len(ladder)):
-                raise ValueError(f"{name} must hold at least one value, each once")
-        return self
 
 
 class Capacity(Strict):
@@ -135,6 +110,49 @@ class Scenario(Sparse):
         self.plan_index(self.control.plan, "control.plan")
         return self
 
+    @model_validator(mode="after")
+    def _further_controls_fit(self) -> Self:
+        control, batching = self.control, [stage for stage in self.stages if stage.batching is not None]
+        if self.sub_batches > 1:
+            together = [name for name in ("offload", "admit_ms") if control.uses(name)]
+            if together or batching:
+                what = f"control.{together[0]}" if together else f"{batching[0].name}.accelerator.batching"
+                raise InputError(what, "beside sub_batches", "must stand alone: predictions are of whole queries")
+        if not self.has_accelerator and control.uses("offload"):
+            raise InputError("control.offload", PREDICTED, "needs an accelerator; without one must be threshold")
+        limits = [limit for limit in control.further_values("admit_ms") if limit is not None]
+        if limits:
+            self.check_limit(min(limits), "control.admit_ms")
+        for stage in batching:
+            self._check_batching(stage)
+        return self
+
+    def check_limit(self, admit_ms: float, field: str = "admit_ms") -> None:
+        """Raise `InputError` for an admission limit that not even the fastest query on an idle node keeps."""
+        if admit_ms * 1e-3 < self._fastest_s:
+            fastest_ms = self._fastest_s * 1e3
+            raise InputError(field, admit_ms, f"must be at least {fastest_ms:.6g}, the mean of the fastest query alone")
+
+    @cached_property
+    def _fastest_s(self) -> float:
+        """Mean seconds that the smallest query takes at the least, on an idle node, under any setting."""
+        sizes, probability = self.workload.sizes.probabilities()
+        smallest, ways = int(sizes[probability > 0.0].min()), []
+        for stages, most in zip(self.planned_stages, self.planned_items, strict=True):
+            entering = [(stage, min(smallest, items)) for stage, items in zip(stages, most, strict=True) if items > 0]
+            ways.append(sum(stage.transfer_s + stage.fastest_s(items) for stage, items in entering))
+        return min(ways)
+
+    def _check_batching(self, stage: Stage) -> None:
+        """Every query has to fit into a batch."""
+        assert stage.batching is not None
+        most = max(items[self.stages.index(stage)] for items in self.planned_items)
+        largest = min(int(self.workload.sizes.probabilities()[0].max()), most)
+        if stage.batching.max_items < largest:
+            name = "node" if self.node is not None else f"pipeline.{stage.name}"
+            allowed = f"must be at least {largest}, the items of the largest query"
+            raise InputError(f"{name}.accelerator.batching.max_items", stage.batching.max_items, allowed)
+
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The stages in series; a node is one stage."""
@@ -179,7 +197,9 @@ class Scenario(Sparse):
     @cached_property
     def setting(self) -> Setting:
         """The setting in force at the start."""
-        return Setting(self.control.batch_size, self.control.threshold, self.plan_index(self.control.plan))
+        control = self.control
+        further = {name: getattr(control, name) for name in FURTHER}
+        return Setting(control.batch_size, control.threshold, self.plan_index(control.plan), **further)
 
     @cached_property
     def ladders(self) -> dict[str, tuple[Any, ...]]:
@@ -188,16 +208,18 @@ class Scenario(Sparse):
             "batch_size": self.control.batch_sizes,
             "threshold": self.thresholds,
             "plan": tuple(range(len(self.planned_stages))),
+            **{name: self.control.further_ladder(name) for name in FURTHER},
         }
 
     def action(self, setting: Setting, controls: Sequence[str] = ("batch_size", "threshold")) -> tuple[int, ...]:
         """A setting as indices on the ladders of some controls; `ValueError` for one that is on none."""
-        return tuple(self.ladders[control].index(getattr(setting, control)) for control in controls)
+        return tuple(self.ladders[control].index(setting.level(control)) for control in controls)
 
     @property
     def controls(self) -> tuple[str, ...]:
         """The controls that the scenario uses, which its records show."""
-        return ("batch_size", "threshold", *(("plan",) if self.plans else ()))
+        further = filter(self.control.uses, FURTHER)
+        return ("batch_size", "threshold", *(("plan",) if self.plans else ()), *further)
 
     def settings(self) -> list[Setting]:
         """Every batch size of its ladder with every threshold of its, under the plan in force at the start."""
@@ -247,4 +269,5 @@ class Scenario(Sparse):
         """A copy with another setting at the start."""
         named = self.control.plan if setting.plan == self.setting.plan else setting.plan
         changes = {"batch_size": setting.batch_size, "threshold": setting.threshold, "plan": named}
+        changes |= {name: getattr(setting, name) for name in FURTHER}
         return self.replace(control=self.control.model_dump() | changes)

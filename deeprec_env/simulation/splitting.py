@@ -1,4 +1,7 @@
-"""The dispatch rule (rule 4), compiled: which requests a query becomes at a stage under a setting. Written once."""
+"""The dispatch rule (rules 4 and 13), compiled: which requests a query becomes at a stage under a setting.
+
+Written once, for both engines and all kernels.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from deeprec_env.jit import compiled
 from deeprec_env.scenario.bounds import MOST_ITEMS
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting, SettingNumbers
+from deeprec_env.scenario.setting import OFFLOADS, PREDICTED, SPLITS, Setting, SettingNumbers
 from deeprec_env.simulation.arrays import ACCELERATOR, CPU, NodeArrays
 from deeprec_env.workload.noise import Keys, uniform
 
@@ -20,21 +23,44 @@ from deeprec_env.workload.noise import Keys, uniform
 @compiled
 def setting_numbers(settings: Floats, row: int) -> SettingNumbers:
     """A setting that is a row of an array, (rows, controls)."""
-    return SettingNumbers(settings[row, 0], settings[row, 1], settings[row, 2])
+    return SettingNumbers(
+        settings[row, 0],
+        settings[row, 1],
+        settings[row, 2],
+        settings[row, 3],
+        settings[row, 4],
+        settings[row, 5],
+        settings[row, 6],
+    )
+
+
+_EVEN, _PREDICTED = SPLITS.index("even"), OFFLOADS.index(PREDICTED)
 
 
 class DispatchRule(NamedTuple):
     """What a setting means at one stage.
 
     Of a query at most `most_items` enter the stage (0: it is skipped), in at most `most_parts` sub-batches. On the CPU
-    a request has at most `largest` items; with `offload_from` items and more a query is one request on the accelerator
-    (0: never).
+    a request has at most `largest` items, and the requests of a sub-batch are as equal as can be if `even`; with
+    `offload_from` items and more a query is one request on the accelerator (0: never, or, if the setting says so, where
+    it is `predicted` to complete first).
     """
 
     most_items: int
     most_parts: int
     largest: int
+    even: bool
     offload_from: int
+    predicted: bool
+
+
+class Cut(NamedTuple):
+    """A sub-batch as requests: `large` of them have `large_items` items, then all up to `requests` `small_items`."""
+
+    requests: int
+    large: int
+    large_items: int
+    small_items: int
 
 
 @compiled
@@ -47,13 +73,15 @@ def dispatch_rule(
     such a pool.
     """
     largest = np.int64(MOST_ITEMS) if whole else np.int64(setting.batch_size)
+    predicted = cpu and accelerator and setting.offload == _PREDICTED
     if not cpu:
         offload_from = np.int64(1)
-    elif setting.threshold == math.inf or not accelerator:
+    elif setting.threshold == math.inf or not accelerator or predicted:
         offload_from = np.int64(0)
     else:
         offload_from = np.int64(setting.threshold)
-    return DispatchRule(most_items, most_parts, largest, offload_from)  # type: ignore[arg-type]
+    even = setting.split == _EVEN
+    return DispatchRule(most_items, most_parts, largest, even, offload_from, predicted)  # type: ignore[arg-type]
 
 
 @compiled
@@ -123,6 +151,24 @@ def requests_of(items: int, largest: int, offloaded: bool) -> int:
 
 
 @compiled
+def cut(rule: DispatchRule, items: int, offloaded: bool) -> Cut:
+    """The requests of a sub-batch of at least one item: whole on the accelerator, else as the rule splits it."""
+    requests = requests_of(items, rule.largest, offloaded)
+    if rule.even:
+        small_items = items // requests
+        return Cut(requests, items - small_items * requests, small_items + 1, small_items)
+    if requests == 1:
+        return Cut(requests, 0, items, items)
+    return Cut(requests, requests - 1, rule.largest, items - (requests - 1) * rule.largest)
+
+
+@compiled
+def request_items(cut: Cut, request: int) -> int:
+    """Items of a request of a sub-batch, counted from 0."""
+    return cut.large_items if request < cut.large else cut.small_items
+
+
+@compiled
 def requests_at(rule: DispatchRule, items: Ints, sub_batches: int) -> int:
     """How many requests queries of `items` items are at a stage, each in `sub_batches`."""
     total = 0
@@ -162,8 +208,9 @@ def split(
     its items and its U.
     """
     offloaded, first = split_queries(rule, items, sub_batches)
-    request_items = np.empty(first[-1], dtype=np.int64)
+    sizes = np.empty(first[-1], dtype=np.int64)
     u = np.empty(first[-1])
+    even = rule.even
     for query in range(len(items)):
         n = min(items[query], rule.most_items)
         begin = first[query * sub_batches]
@@ -172,7 +219,10 @@ def split(
             left = share(n, min(rule.most_parts, n), position)
             for request in range(first[at], first[at + 1]):
                 size = left if offloaded[at] else min(rule.largest, left)
-                request_items[request] = size
+                if even:
+                    behind = first[at + 1] - request  # requests, this one included: the larger ones come first
+                    size = (left + behind - 1) // behind
+                sizes[request] = size
                 u[request] = uniform(keys[query], request - begin)
                 left -= size
-    return offloaded, first, request_items, u
+    return offloaded, first, sizes, u
