@@ -14,6 +14,7 @@ from deeprec_env.scenario.pools import KINDS
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import SettingNumbers
 from deeprec_env.simulation.kernel_choice import decided_on_entry
+from deeprec_env.simulation.mean_tables import mean_tables, median_items
 
 CPU, ACCELERATOR = 0, 1
 """Of stage s, pool 2 s + 1 of these."""
@@ -39,11 +40,19 @@ class NodeArrays(NamedTuple):
     fewest: Ints  # (plans,) the fewest items that a large query has at any stage it visits
     overhead_s: Floats  # (stages,)
     transfer_s: Floats  # (stages,)
-    decided_on_entry: bool  # see `kernel_choice`
+    decided_on_entry: bool  # see `kernel_choice`; of those that are, the fields below are of no use
+    mean_s: Floats  # (plans, pools, items + 1) mean service of a request, without slow-down and overhead
+    batch_items: Ints  # (pools,) most items of a batch, 0: requests are served one by one
+    max_wait_s: Floats  # (pools,) of a batch that is not full
+    sla_s: float
+    median_items: int  # of a query
 
 
 class NodeState(NamedTuple):
     """What a node holds of its queries, in their order, and their requests. Times in seconds, infinite where unknown.
+
+    A query that is shed leaves at NaN. Requests that there is room for, but that do not come about, since the query is
+    shed or offloaded by prediction, start and end at minus infinity.
 
     Room for some queries and requests; how many are held says `counts`. Query q is the sub-batches `q * sub_batches` to
     `(q + 1) * sub_batches`, and sub-batch b has at stage s the requests `first[s, b]` to `first[s, b + 1]`. Stacked
@@ -64,15 +73,19 @@ class NodeState(NamedTuple):
     base_s: Floats  # (stages, requests)
     start_s: Floats  # (stages, requests)
     end_s: Floats  # (stages, requests)
+    carries: NDArray[np.bool_]  # (stages, requests) whether it takes its batch's service; none: all do
 
 
 _OF_QUERIES = ("arrival_s", "items", "query", "setting")
 _OF_SUB_BATCHES = ("entry_s", "leave_s", "offloaded")
-_OF_REQUESTS = ("base_s", "start_s", "end_s")
+_OF_REQUESTS = ("base_s", "start_s", "end_s", "carries")
 
 
-def node_arrays(scenario: Scenario) -> NodeArrays:
-    """The scenario's node. Latencies that are no row of numbers have an empty one: see `all_rows`."""
+def node_arrays(scenario: Scenario, largest: int = 0) -> NodeArrays:
+    """The scenario's node, for queries of up to `largest` items, if that is more than its own.
+
+    Latencies that are no row of numbers have an empty one: see `all_rows`.
+    """
     pools = [pool for stage in scenario.stages for pool in (stage.cpu, stage.accelerator)]
     rows = {
         (plan, 2 * position + KINDS.index(kind)): row
@@ -85,6 +98,8 @@ def node_arrays(scenario: Scenario) -> NodeArrays:
     latency = np.zeros((len(scenario.planned_stages), len(pools), longest))
     for (plan, position), row in rows.items():
         latency[plan, position, : len(row)] = row
+    batching = [None if pool is None else pool.batching for pool in pools]
+    decided = decided_on_entry(scenario)
     most = max(pool.servers for pool in pools if pool is not None)
     slowdown = np.ones((len(pools), most + 1))
     for position, pool in enumerate(pools):
@@ -103,7 +118,12 @@ def node_arrays(scenario: Scenario) -> NodeArrays:
         fewest=np.array(scenario.fewest_items, dtype=np.int64),
         overhead_s=np.array([stage.overhead_s for stage in scenario.stages]),
         transfer_s=np.array([stage.transfer_s for stage in scenario.stages]),
-        decided_on_entry=decided_on_entry(scenario),
+        decided_on_entry=decided,
+        mean_s=np.zeros((len(scenario.planned_stages), len(pools), 0)) if decided else mean_tables(scenario, largest),
+        batch_items=np.array([0 if each is None else each.max_items for each in batching], dtype=np.int64),
+        max_wait_s=np.array([0.0 if each is None else each.max_wait_ms * 1e-3 for each in batching]),
+        sla_s=scenario.sla_s,
+        median_items=1 if decided else median_items(scenario),
     )
 
 
@@ -131,6 +151,7 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
         base_s=np.empty(by_request),
         start_s=np.empty(by_request),
         end_s=np.empty(by_request),
+        carries=np.empty(by_request if np.any(node.batch_items) else (*nodes, stages, 0), dtype=np.bool_),
     )
 
 
@@ -151,11 +172,16 @@ def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests:
     for stage in range(len(node.overhead_s)):
         waiting = int(state.counts[WAITING + stage])
         copy.waiting[stage, :waiting] = state.waiting[stage, :waiting] - begins
-        for name in _OF_REQUESTS:
+        for name in _requests_held(state):
             getattr(copy, name)[stage, : end[stage] - begin[stage]] = getattr(state, name)[
                 stage, begin[stage] : end[stage]
             ]
     return copy
+
+
+def _requests_held(state: NodeState) -> tuple[str, ...]:
+    """The arrays of requests that are in use."""
+    return _OF_REQUESTS if state.carries.shape[-1] == state.base_s.shape[-1] else _OF_REQUESTS[:-1]
 
 
 def with_room(node: NodeArrays, state: NodeState, queries: int, requests: int) -> NodeState:
@@ -179,7 +205,7 @@ def with_room(node: NodeArrays, state: NodeState, queries: int, requests: int) -
             int(sub_batches.max()),
             held_parts,
         ),
-        (_OF_REQUESTS, state.base_s.shape[-1], requests, 1, held_requests),
+        (_requests_held(state), state.base_s.shape[-1], requests, 1, held_requests),
     ):
         if wanted > room:
             more = (max(wanted, 2 * room) - room) * each

@@ -7,6 +7,7 @@ import numpy as np
 from deeprec_env.arguments import whole
 from deeprec_env.errors import InputError
 from deeprec_env.memory import check_memory
+from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.workload.stream import Traffic
@@ -51,6 +52,16 @@ def check_setting(scenario: Scenario, setting: Setting) -> None:
     if setting.threshold is not None and not scenario.has_accelerator:
         raise InputError("threshold", setting.threshold, "must be null: the scenario has no accelerator")
     scenario.plan_index(setting.plan)
+    defaults = type(scenario.control).model_fields
+    for name in FURTHER:
+        given = getattr(setting, name)
+        if given != defaults[name].default and not scenario.control.uses(name):
+            allowed = (
+                f"must be {defaults[name].default}: the scenario's control names no other, at its start or on a ladder"
+            )
+            raise InputError(name, given, allowed)
+    if setting.admit_ms is not None:
+        scenario.check_limit(setting.admit_ms)
 
 
 def check_ahead(ahead: Traffic, now_s: float) -> None:
@@ -69,5 +80,5 @@ def warn_beyond(scenario: Scenario, largest: int, setting: Setting) -> None:
         items = -(-entering // max(1, min(rule.most_parts, entering)))
         if stage.cpu is not None:
             stage.cpu.latency.warn_beyond(min(items, rule.largest))
-        if stage.accelerator is not None and offloads(rule, entering):
+        if stage.accelerator is not None and (rule.predicted or offloads(rule, entering)):
             stage.accelerator.latency.warn_beyond(items)

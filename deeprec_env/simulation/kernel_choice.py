@@ -15,9 +15,11 @@ def decided_on_entry(scenario: Scenario) -> bool:
 
     So it is if the pool is known from the query's setting and items alone (rule 4), and every pool starts requests in
     the order of their entry, each as soon as a server is free (rule 5): nobody who comes later matters. Queries then
-    start the first stage in the order of arrival too. True of all that a scenario can say today.
+    start the first stage in the order of arrival too. It is not so under another order, offloading by prediction,
+    admission (rules 14 to 16), if any of these can be in force, or batching (rule 17).
     """
-    return True
+    further = any(scenario.control.uses(control) for control in ("order", "offload", "admit_ms"))
+    return not further and all(stage.batching is None for stage in scenario.stages)
 
 
 def kernel_for(scenario: Scenario) -> Kernel:

@@ -83,12 +83,15 @@ def busy_seconds(
     first: Ints,
     start_s: Floats,
     end_s: Floats,
+    carries: NDArray[np.bool_],
     left_s: Floats,
     begin_s: float,
     until_s: float,
     in_order: bool,
 ) -> tuple[float, float]:
     """Server-seconds inside [begin_s, until_s) on the CPU and on the accelerator, added in (query, part) order.
+
+    Of a batch the request that `carries` it counts; empty: all requests do.
 
     Of queries or of their sub-batches. `left_s`: when each left the stage, or later: those that did by `begin_s` are
     passed over. `in_order`: they started in this order, as they do the first stage of a node that is
@@ -112,7 +115,7 @@ def busy_seconds(
             continue
         for request in range(first[query], first[query + 1]):
             overlap_s = min(end_s[request], until_s) - max(start_s[request], begin_s)
-            if overlap_s > 0.0:
+            if overlap_s > 0.0 and (len(carries) == 0 or carries[request]):
                 if offloaded[query]:
                     accelerator_s += overlap_s
                 else:

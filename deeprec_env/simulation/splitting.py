@@ -156,7 +156,8 @@ def cut(rule: DispatchRule, items: int, offloaded: bool) -> Cut:
     requests = requests_of(items, rule.largest, offloaded)
     if rule.even:
         small_items = items // requests
-        return Cut(requests, items - small_items * requests, small_items + 1, small_items)
+        large = items - small_items * requests
+        return Cut(requests, large, small_items + (large > 0), small_items)
     if requests == 1:
         return Cut(requests, 0, items, items)
     return Cut(requests, requests - 1, rule.largest, items - (requests - 1) * rule.largest)

@@ -66,6 +66,11 @@ def node_at(stack: StackedArrays, position: int) -> NodeArrays:
         padded.overhead_s[position, :stages],
         padded.transfer_s[position, :stages],
         padded.decided_on_entry[position],  # type: ignore[index]  # an array here
+        padded.mean_s[position, :plans, : 2 * stages],
+        padded.batch_items[position, : 2 * stages],
+        padded.max_wait_s[position, : 2 * stages],
+        padded.sla_s[position],  # type: ignore[index]  # an array here
+        padded.median_items[position],  # type: ignore[index]  # an array here
     )
 
 
@@ -87,4 +92,5 @@ def state_at(states: NodeState, position: int, stages: int) -> NodeState:
         states.base_s[position, :stages],
         states.start_s[position, :stages],
         states.end_s[position, :stages],
+        states.carries[position, :stages],
     )

@@ -143,6 +143,7 @@ class _Use:
                 state.first[stage, : ends + 1],
                 state.start_s[stage],
                 state.end_s[stage],
+                state.carries[stage],
                 state.leave_s[stage, :ends],
                 self.begin_s,
                 self.end_s,

@@ -72,6 +72,7 @@ def measure_window(records: Records, scenario: Scenario, begin_s: float, end_s: 
         accelerator_utilisation=utilisation["accelerator"] or 0.0,
         backlog=float(sample.backlog),
         energy_j=energy_j,
+        shed_rate=sample.shed_rate,
         stages=tuple(stages),
         plans=tuple((float(size), float(within)) for size, within in by_plan),
     )
@@ -89,7 +90,15 @@ def _busy_seconds(records: Records, scenario: Scenario, begin_s: float, end_s: f
     decided, left_s = decided_on_entry(scenario), records.completion_s  # no stage is left later than that
     return [
         busy_seconds(
-            log.offloaded, log.first, log.start_s, log.end_s, left_s, begin_s, end_s, decided and position == 0
+            log.offloaded,
+            log.first,
+            log.start_s,
+            log.end_s,
+            np.empty(0, dtype=np.bool_) if log.carries is None else log.carries,
+            left_s,
+            begin_s,
+            end_s,
+            decided and position == 0,
         )
         for position, log in enumerate(records.stages)
     ]

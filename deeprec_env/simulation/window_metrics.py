@@ -21,7 +21,8 @@ _FIRST_STAGE = stage_place(0)
 class Sample(NamedTuple):
     """A window's sample and counts: percentiles in seconds, 0 of an empty sample, and the mean items of arrivals.
 
-    `within`: how many of the sample are within the target.
+    `within`: how many of the sample are within the target. `shed_rate`: the share of the arrivals that were shed, which
+    are no part of the sample, but of the violation rate.
     """
 
     p50_s: float
@@ -34,6 +35,7 @@ class Sample(NamedTuple):
     mean_items: float
     backlog: int
     within: int
+    shed_rate: float
 
 
 @compiled
@@ -76,17 +78,18 @@ def measure_sample(
     """The sample of [begin_s, end_s), from queries that hold every one in flight during it.
 
     It is the latency of every query that completed in the window, and the age of every query in flight at its end that
-    is older than `sla_s`.
+    is older than `sla_s`. Queries that were shed complete at NaN.
     """
     count = len(arrival_s)
     times_s = np.empty(count)  # ages from its front on, latencies from its end
-    arrived = arrived_items = completed = backlog = old = late = 0
+    arrived = arrived_items = completed = backlog = old = late = shed = 0
     for query in range(count - 1, -1, -1):
         if arrival_s[query] < begin_s:  # and so did all before it
             break
         if arrival_s[query] < end_s:
             arrived += 1
             arrived_items += items[query]
+            shed += completion_s[query] != completion_s[query]
     for query in range(count - 1, -1, -1):  # from the last arrival on, so that ages ascend
         in_flight = completion_s[query] >= end_s
         age_s = end_s - arrival_s[query]
@@ -99,14 +102,16 @@ def measure_sample(
             times_s[count - completed] = latency_s
             late += latency_s > sla_s
     mean_items = arrived_items / arrived if arrived else 0.0
-    size = completed + old
+    size, shed_rate = completed + old, shed / arrived if arrived else 0.0
     if size == 0:
-        return Sample(0.0, 0.0, 0.0, 0.0, size, arrived, completed, mean_items, backlog, 0)
+        violation_rate = 1.0 if shed else 0.0
+        return Sample(0.0, 0.0, 0.0, violation_rate, size, arrived, completed, mean_items, backlog, 0, shed_rate)
     ages_s, latencies_s = times_s[:old], times_s[count - completed :]
     latencies_s.sort()
     p50_s, p95_s = percentile(latencies_s, ages_s, 0.5), percentile(latencies_s, ages_s, 0.95)
     p99_s, late = percentile(latencies_s, ages_s, 0.99), late + old
-    return Sample(p50_s, p95_s, p99_s, late / size, size, arrived, completed, mean_items, backlog, size - late)
+    violation_rate, within = (late + shed) / (size + shed), size - late
+    return Sample(p50_s, p95_s, p99_s, violation_rate, size, arrived, completed, mean_items, backlog, within, shed_rate)
 
 
 @compiled
@@ -183,6 +188,7 @@ def close_window(
             first,
             state.start_s[stage],
             state.end_s[stage],
+            state.carries[stage],
             state.leave_s[stage, begins:ends],
             begin_s,
             end_s,
@@ -209,8 +215,9 @@ def close_window(
     window[AT.offered_qps], window[AT.completed_qps] = sample.arrived / length_s, sample.completed / length_s
     window[AT.mean_items], window[AT.backlog] = sample.mean_items, sample.backlog
     window[AT.cpu_utilisation], window[AT.accelerator_utilisation] = shares[CPU], shares[ACCELERATOR]
-    window[AT.energy_j] = joules
+    window[AT.energy_j], window[AT.shed_rate] = joules, sample.shed_rate
+    window[AT.waiting_cpu] = window[AT.waiting_accelerator] = window[AT.predicted_s] = 0.0
     query = 0
-    while query < held - open_ and completed_s[query] < end_s:
+    while query < held - open_ and not completed_s[query] >= end_s:  # completed or shed
         query += 1
     state.counts[OPEN] += query

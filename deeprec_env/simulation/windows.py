@@ -13,6 +13,12 @@ class Window(NamedTuple):
     end that is older than the target. Of an empty sample percentiles and violation rate are 0. Utilisation is that of
     the busiest pool of its kind (0 without one).
 
+    `shed_rate` is the share of the window's arrivals that were shed; each of them counts in the violation rate as one
+    that is late. `waiting_cpu` and `waiting_accelerator` are requests in all queues of that kind at the window's end,
+    `predicted_s` is the predicted latency of a query of median size that would arrive then under the window's setting
+    (rule 15; 0 of a pipeline with sub-batches). These three are measured of nodes whose scenario uses a control that
+    they are meant for, which are those not `decided_on_entry`; of others they are 0.
+
     `stages` holds for each stage the busy share of its CPU, that of its accelerator (0 without one), and the queries
     that are there at the window's end: in flight, and through with all stages before. `plans` holds for each plan how
     many of the sample's queries had it, and how many of these were within the target.
@@ -32,6 +38,10 @@ class Window(NamedTuple):
     accelerator_utilisation: float
     backlog: float
     energy_j: float
+    shed_rate: float = 0.0
+    waiting_cpu: float = 0.0
+    waiting_accelerator: float = 0.0
+    predicted_s: float = 0.0
     stages: tuple[tuple[float, float, float], ...] = ()
     plans: tuple[tuple[float, float], ...] = ()
 
