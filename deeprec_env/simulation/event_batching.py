@@ -10,6 +10,7 @@ from deeprec_env.scenario.setting import PLAN
 from deeprec_env.simulation.arrays import NodeArrays, NodeState
 from deeprec_env.simulation.event_heap import NO_SERVER, PLACES, TIMERS, rise
 from deeprec_env.simulation.event_queue import mean_work_s
+from deeprec_env.simulation.event_servers import take
 from deeprec_env.simulation.event_state import DUE, EventState
 from deeprec_env.simulation.prediction import whole_ns
 from deeprec_env.workload.noise import uniform
@@ -49,13 +50,12 @@ def serve_batch(
 ) -> None:
     """Start the requests `begin` to before `end` of a pool's queue, of `total` items, on a free server."""
     stage, carrier = pool // 2, events.queue[pool, begin]
-    server = events.idle[pool, events.busy[pool]]
     events.busy[pool] += 1
     busy, plan = events.busy[pool], int(state.setting[carrier, PLAN])
     service_s = request_s(node.latency[plan, pool], total, uniform(events.key[carrier], 0))
     ends_s = now_s + (service_s * node.slowdown[pool, busy] + node.overhead_s[stage])
-    events.started_s[pool, server] = now_s
-    events.expected_s[pool, server] = mean_work_s(node, plan, pool, total, busy)
+    expected_s = mean_work_s(plan, pool, total, busy, node.mean_s, node.slowdown, node.overhead_s)
+    server = take(pool, node.servers[pool], busy, now_s, expected_s, events.server, events.started_s, events.expected_s)
     for at in range(begin, end):
         query = events.queue[pool, at]
         request, own_plan = state.first[stage, query], int(state.setting[query, PLAN])
@@ -65,7 +65,8 @@ def serve_batch(
         events.started[query] += 1
         events.waiting[pool] -= 1
         items = events.small_items[query]
-        events.waiting_ns[pool] -= whole_ns(mean_work_s(node, own_plan, pool, items, 1), 1)
+        mean_s = mean_work_s(own_plan, pool, items, 1, node.mean_s, node.slowdown, node.overhead_s)
+        events.waiting_ns[pool] -= whole_ns(mean_s, 1)
         event = query * PLACES + (server if at == begin else NO_SERVER)
         rise(events.due_s, events.event, events.counts[DUE], ends_s, event)
         events.counts[DUE] += 1

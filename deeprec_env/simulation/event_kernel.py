@@ -16,9 +16,10 @@ from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.setting import ADMIT_MS, PLAN, SettingNumbers
 from deeprec_env.simulation.arrays import ACCELERATOR, CPU, HELD, NodeArrays, NodeState
 from deeprec_env.simulation.event_batching import start_batches
-from deeprec_env.simulation.event_forecast import query_forecast_s, slack_s, stage_forecast_s
+from deeprec_env.simulation.event_forecast import begin_by_s, stage_forecast_s
 from deeprec_env.simulation.event_heap import ENTRIES, NO_SERVER, PLACES, TIMERS, drop_first, renumbered, rise
-from deeprec_env.simulation.event_queue import is_accelerator, join, left_ns, mean_work_s, sort_queues
+from deeprec_env.simulation.event_queue import join, left_ns, mean_work_s, sort_queues
+from deeprec_env.simulation.event_servers import release, take
 from deeprec_env.simulation.event_state import ARRIVED, DUE, SORTED, TURN, EventState
 from deeprec_env.simulation.node import due, enter, forget, hold, requests_needed
 from deeprec_env.simulation.prediction import whole_ns
@@ -68,18 +69,6 @@ def shed(state: NodeState, query: int) -> None:
 
 
 @compiled
-def send(
-    node: NodeArrays, state: NodeState, events: EventState, now_s: float, stage: int, order: int, query: int, items: int
-) -> None:
-    """Decide by prediction whether a query, of one sub-batch, that enters a stage goes to its accelerator (rule 15)."""
-    setting, arrived_s = setting_numbers(state.setting, query), state.arrival_s[query]
-    away, _ = stage_forecast_s(node, state, events, now_s, stage, order, setting, arrived_s, items, query)
-    if away:
-        state.offloaded[stage, query] = True
-        give_up(state, stage, state.first[stage, query] + 1, state.first[stage, query + 1])
-
-
-@compiled
 def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: int, until_s: float) -> None:
     """Let all happen that is due before `until_s`, in the order of rule 6; `order` is that of the queues (rule 14).
 
@@ -93,11 +82,15 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
     arrival_s, items_of, query_number, setting = state.arrival_s, state.items, state.query, state.setting
     entry_s, leave_s, offloaded, first = state.entry_s, state.leave_s, state.offloaded, state.first
     base_s, start_s, end_s, carries = state.base_s, state.start_s, state.end_s, state.carries
-    times_s, numbers, noise_key, idle = events.due_s, events.event, events.noise_key, events.idle
+    times_s, numbers, noise_key = events.due_s, events.event, events.noise_key
     busy, head, tail, queue = events.busy, events.head, events.tail, events.queue
     stage_of, key, requests, large = events.stage, events.key, events.requests, events.large
     large_items, small_items = events.large_items, events.small_items
-    started, unfinished, turn = events.started, events.unfinished, events.turn
+    started, unfinished, waiting, waiting_ns = events.started, events.unfinished, events.waiting, events.waiting_ns
+    turn, size, slack_s = events.turn, events.size, events.slack_s
+    server, started_s, expected_s = events.server, events.started_s, events.expected_s
+    mean_s, contended, sla_s = node.mean_s, node.contended, node.sla_s
+    turns = events.counts[TURN]
     held, arrived, due = state.counts[HELD], events.counts[ARRIVED], events.counts[DUE]
     predicts = not node.decided_on_entry  # and looks at more than the order of entry
     if order != events.counts[SORTED]:
@@ -130,21 +123,21 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                     request = first[stage, part] + started[part]
                     items = large_items[part] if started[part] < large[part] else small_items[part]
                     u = uniform(key[part], request - first[stage, query * each])
-                    server = idle[pool, at_work]
                     at_work += 1
                     plan = int(setting[query, PLAN])
                     service_s = request_s(latency[plan, pool], items, u)
                     ends_s = now_s + (service_s * slowdown[pool, at_work] + overhead_s[stage])
                     base_s[stage, request], start_s[stage, request], end_s[stage, request] = service_s, now_s, ends_s
-                    rise(times_s, numbers, due, ends_s, part * PLACES + server)
-                    due += 1
+                    number = part * PLACES
                     if predicts:
-                        events.started_s[pool, server] = now_s
-                        events.expected_s[pool, server] = mean_work_s(node, plan, pool, items, at_work)
-                        events.waiting[pool] -= 1
-                        events.waiting_ns[pool] -= whole_ns(mean_work_s(node, plan, pool, items, 1), 1)
-                        if len(carries) > 0 and len(carries[0]) > 0:
+                        expected = mean_work_s(plan, pool, items, at_work, mean_s, slowdown, overhead_s)
+                        number += take(pool, servers[pool], at_work, now_s, expected, server, started_s, expected_s)
+                        waiting[pool] -= 1
+                        waiting_ns[pool] -= whole_ns(mean_work_s(plan, pool, items, 1, mean_s, slowdown, overhead_s), 1)
+                        if carries.size > 0:
                             carries[stage, request] = True
+                    rise(times_s, numbers, due, ends_s, number)
+                    due += 1
                     started[part] += 1
                     if started[part] == requests[part]:
                         place += 1
@@ -166,14 +159,13 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                 events.timed[event - TIMERS] = False
                 continue
             if event < ENTRIES:
-                begin, server = event // PLACES, event % PLACES
+                begin, number = event // PLACES, event % PLACES
                 stage = stage_of[begin]
-                if server != NO_SERVER:
+                if number != NO_SERVER:
                     pool = 2 * stage + (ACCELERATOR if offloaded[stage, begin] else CPU)
                     busy[pool] -= 1
-                    idle[pool, busy[pool]] = server
                     if predicts:
-                        events.started_s[pool, server] = events.expected_s[pool, server] = 0.0
+                        release(pool, servers[pool], busy[pool], number, server, started_s, expected_s)
                 unfinished[begin] -= 1
                 if unfinished[begin] > 0:
                     continue
@@ -187,8 +179,17 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
             begin, end, stage = arrived * each, (arrived + 1) * each, 0
             arrived += 1
             if predicts and setting[arrived - 1, ADMIT_MS] < math.inf:
-                in_force = setting_numbers(setting, begin)
-                predicted_s = query_forecast_s(node, state, events, now_s, order, in_force, items_of[begin], begin)
+                in_force, predicted_s = setting_numbers(setting, begin), 0.0
+                for visited in range(stages):
+                    n = min(items_of[begin], entering[int(in_force.plan), visited])
+                    if n > 0:
+                        _, leaves_s = stage_forecast_s(
+                            now_s, visited, order, in_force, now_s, n, begin, sla_s, each, entering, fewest, whole,
+                            setting, servers, batch_items, contended, mean_s, slowdown, overhead_s, busy, started_s,
+                            expected_s, waiting_ns, queue, head, tail, requests, large, large_items, small_items,
+                            started, turn, size, slack_s,
+                        )  # fmt: skip
+                        predicted_s += transfer_s[visited] + leaves_s
                 if predicted_s > in_force.admit_ms * 1e-3:
                     shed(state, begin)
                     continue
@@ -213,7 +214,15 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
             rule = rule_of(entering, fewest, whole, servers, each, to, in_force)
             n = min(items_of[query], rule.most_items)
             if rule.predicted:
-                send(node, state, events, now_s, to, order, query, n)
+                away, _ = stage_forecast_s(
+                    now_s, to, order, in_force, arrival_s[query], n, part, sla_s, each, entering, fewest, whole,
+                    setting, servers, batch_items, contended, mean_s, slowdown, overhead_s, busy, started_s,
+                    expected_s, waiting_ns, queue, head, tail, requests, large, large_items, small_items,
+                    started, turn, size, slack_s,
+                )  # fmt: skip
+                if away:
+                    offloaded[to, part] = True
+                    give_up(state, to, first[to, part] + 1, first[to, part + 1])
             away = offloaded[to, part]
             pool = 2 * to + (ACCELERATOR if away else CPU)
             key[part] = key_of(noise_key[query], np.uint64(to), query_number[query])
@@ -222,17 +231,19 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
             large_items[part], small_items[part] = parts.large_items, parts.small_items
             started[part], unfinished[part] = 0, parts.requests
             if predicts:
-                turn[part] = events.counts[TURN]
-                events.counts[TURN] += 1
-                events.size[part] = n
-                events.slack_s[part] = slack_s(node, int(in_force.plan), pool, parts, arrival_s[query])
-                events.waiting[pool] += parts.requests
-                events.waiting_ns[pool] += left_ns(node, state, events, pool, part, 1)
-                join(events, pool, order, part)
+                turn[part], turns = turns, turns + 1
+                plan, size[part] = int(in_force.plan), n
+                slack_s[part] = begin_by_s(plan, pool, parts, arrival_s[query], sla_s, mean_s)
+                waiting[pool] += parts.requests
+                waiting_ns[pool] += left_ns(
+                    part, plan, pool, 1, requests, large, large_items, small_items, started,
+                    mean_s, slowdown, overhead_s,
+                )  # fmt: skip
+                join(queue, head, tail, pool, order, part, turn, size, slack_s)
             else:
                 queue[pool, tail[pool]] = part
                 tail[pool] += 1
-    events.counts[ARRIVED], events.counts[DUE] = arrived, due
+    events.counts[ARRIVED], events.counts[DUE], events.counts[TURN] = arrived, due, turns
 
 
 @compiled
@@ -295,10 +306,21 @@ def watch(
 ) -> None:
     """Write into a window what waits at its end, and the predicted latency of a query of median size."""
     for pool in range(len(node.servers)):
-        window[AT.waiting_accelerator if is_accelerator(pool) else AT.waiting_cpu] += events.waiting[pool]
+        window[AT.waiting_accelerator if pool % 2 == ACCELERATOR else AT.waiting_cpu] += events.waiting[pool]
     if node.sub_batches == 1:
-        order, items = int(setting.order), node.median_items
-        window[AT.predicted_s] = query_forecast_s(node, state, events, end_s, order, setting, items, _LAST)
+        window[AT.predicted_s] = 0.0
+        for stage in range(len(node.overhead_s)):
+            items = min(node.median_items, node.entering[int(setting.plan), stage])
+            if items > 0:
+                _, leaves_s = stage_forecast_s(
+                    end_s, stage, int(setting.order), setting, end_s, items, _LAST, node.sla_s, node.sub_batches,
+                    node.entering, node.fewest, node.whole, state.setting, node.servers, node.batch_items,
+                    node.contended, node.mean_s, node.slowdown, node.overhead_s, events.busy, events.started_s,
+                    events.expected_s, events.waiting_ns, events.queue, events.head, events.tail, events.requests,
+                    events.large, events.large_items, events.small_items, events.started, events.turn, events.size,
+                    events.slack_s,
+                )  # fmt: skip
+                window[AT.predicted_s] += node.transfer_s[stage] + leaves_s
 
 
 @compiled

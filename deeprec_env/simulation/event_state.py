@@ -30,9 +30,9 @@ class EventState(NamedTuple):
     due_s: Floats  # (events,) a binary heap by time, then by `event`
     event: Ints  # (events,) see `event_heap`
     busy: Ints  # (pools,) servers
+    server: Ints  # (pools, servers) their numbers, in the order of `event_servers`, as are the next two
     started_s: Floats  # (pools, servers) when the request in service began; 0 of an idle server
     expected_s: Floats  # (pools, servers) the mean service that was to be expected then; 0 of an idle server
-    idle: Ints  # (pools, servers) the idle ones, after as many entries as are busy
     timed: NDArray[np.bool_]  # (pools,) whether a timer is set
     head: Ints  # (pools,) of the queue: the first that waits
     tail: Ints  # (pools,) of the queue: after the last that waits
@@ -72,9 +72,9 @@ def empty_events(node: NodeArrays, queries: int, nodes: tuple[int, ...] = ()) ->
         due_s=np.empty((*nodes, events)),
         event=np.empty((*nodes, events), dtype=np.int64),
         busy=np.zeros((*nodes, pools), dtype=np.int64),
+        server=np.broadcast_to(np.arange(most), (*nodes, pools, most)).copy(),
         started_s=np.zeros((*nodes, pools, most)),
         expected_s=np.zeros((*nodes, pools, most)),
-        idle=np.broadcast_to(np.arange(most), (*nodes, pools, most)).copy(),
         timed=np.zeros((*nodes, pools), dtype=np.bool_),
         head=np.zeros((*nodes, pools), dtype=np.int64),
         tail=np.zeros((*nodes, pools), dtype=np.int64),
@@ -92,7 +92,7 @@ def make_idle(events: EventState) -> None:
         array[:] = 0
     for array in (events.head, events.tail, events.waiting, events.waiting_ns):
         array[:] = 0
-    events.idle[:] = np.arange(events.idle.shape[-1])
+    events.server[:] = np.arange(events.server.shape[-1])
 
 
 def events_with_room(node: NodeArrays, events: EventState, queries: int) -> EventState:
@@ -120,7 +120,7 @@ def events_tail(node: NodeArrays, state: NodeState, events: EventState, query: i
     copy.due_s[:due] = events.due_s[:due]
     for at in range(due):
         copy.event[at] = renumbered(events.event[at], place, node.sub_batches)
-    for name in ("busy", "started_s", "expected_s", "idle", "timed", "waiting", "waiting_ns"):
+    for name in ("busy", "server", "started_s", "expected_s", "timed", "waiting", "waiting_ns"):
         getattr(copy, name)[:] = getattr(events, name)
     for pool, (head, tail) in enumerate(zip(events.head, events.tail, strict=True)):
         copy.queue[pool, : tail - head] = events.queue[pool, head:tail] - begins
@@ -140,9 +140,9 @@ def events_at(states: EventState, position: int) -> EventState:
         states.due_s[position],
         states.event[position],
         states.busy[position],
+        states.server[position],
         states.started_s[position],
         states.expected_s[position],
-        states.idle[position],
         states.timed[position],
         states.head[position],
         states.tail[position],
