@@ -24,22 +24,22 @@ def start_batches(node: NodeArrays, state: NodeState, events: EventState, pool: 
     will have.
     """
     queue, most, wait_s = events.queue[pool], node.batch_items[pool], node.max_wait_s[pool]
-    stage = pool // 2
-    while events.busy[pool] < node.servers[pool] and events.head[pool] < events.tail[pool]:
-        begin, after = events.head[pool], events.tail[pool]
-        end, total = begin + 1, events.small_items[queue[begin]]
-        while end < after and total + events.small_items[queue[end]] <= most:
-            total += events.small_items[queue[end]]
+    stage, pools, parts = pool // 2, events.pools, events.parts
+    while pools[pool].busy < node.servers[pool] and pools[pool].head < pools[pool].tail:
+        begin, after = pools[pool].head, pools[pool].tail
+        end, total = begin + 1, parts[queue[begin]].small_items
+        while end < after and total + parts[queue[end]].small_items <= most:
+            total += parts[queue[end]].small_items
             end += 1
         if total < most and end == after:  # not full
             ends_s = math.inf
             for at in range(begin, after):
                 ends_s = min(ends_s, state.entry_s[stage, queue[at]] + wait_s)
             if ends_s > now_s:
-                if not events.timed[pool]:
+                if not pools[pool].timed:
                     rise(events.due_s, events.event, events.counts[DUE], ends_s, TIMERS + pool)
                     events.counts[DUE] += 1
-                    events.timed[pool] = True
+                    pools[pool].timed = True
                 return
         serve_batch(node, state, events, pool, begin, end, total, now_s)
 
@@ -50,11 +50,12 @@ def serve_batch(
 ) -> None:
     """Start the requests `begin` to before `end` of a pool's queue, of `total` items, on a free server."""
     stage, carrier = pool // 2, events.queue[pool, begin]
-    events.busy[pool] += 1
-    busy, plan = events.busy[pool], int(state.setting[carrier, PLAN])
-    service_s = request_s(node.latency[plan, pool], total, uniform(events.key[carrier], 0))
-    ends_s = now_s + (service_s * node.slowdown[pool, busy] + node.overhead_s[stage])
-    expected_s = mean_work_s(plan, pool, total, busy, node.mean_s, node.slowdown, node.overhead_s)
+    pools, parts, extra_s = events.pools, events.parts, node.overhead_s[pool // 2]
+    pools[pool].busy += 1
+    busy, plan = pools[pool].busy, int(state.setting[carrier, PLAN])
+    service_s = request_s(node.latency[plan, pool], total, uniform(parts[carrier].key, 0))
+    ends_s = now_s + (service_s * node.slowdown[pool, busy] + extra_s)
+    expected_s = mean_work_s(plan, pool, total, busy, node.mean_s, node.slowdown, extra_s)
     server = take(pool, node.servers[pool], busy, now_s, expected_s, events.server, events.started_s, events.expected_s)
     for at in range(begin, end):
         query = events.queue[pool, at]
@@ -62,12 +63,12 @@ def serve_batch(
         state.base_s[stage, request] = service_s if at == begin else 0.0
         state.start_s[stage, request], state.end_s[stage, request] = now_s, ends_s
         state.carries[stage, request] = at == begin
-        events.started[query] += 1
-        events.waiting[pool] -= 1
-        items = events.small_items[query]
-        mean_s = mean_work_s(own_plan, pool, items, 1, node.mean_s, node.slowdown, node.overhead_s)
-        events.waiting_ns[pool] -= whole_ns(mean_s, 1)
+        parts[query].started += 1
+        pools[pool].waiting -= 1
+        items = parts[query].small_items
+        mean_s = mean_work_s(own_plan, pool, items, 1, node.mean_s, node.slowdown, extra_s)
+        pools[pool].waiting_ns -= whole_ns(mean_s, 1)
         event = query * PLACES + (server if at == begin else NO_SERVER)
         rise(events.due_s, events.event, events.counts[DUE], ends_s, event)
         events.counts[DUE] += 1
-    events.head[pool] = end
+    pools[pool].head = end

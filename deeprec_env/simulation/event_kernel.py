@@ -75,19 +75,15 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
     One function and local names for what every node does: a look at an array in a tuple, or its way to another
     function, counts references, and a few of these cost as much as an event.
     """
-    stages, pools, each = len(node.overhead_s), len(node.servers), node.sub_batches
-    servers, slowdown, latency, batch_items = node.servers, node.slowdown, node.latency, node.batch_items
+    stages, each, servers = len(node.overhead_s), node.sub_batches, node.servers
+    slowdown, latency, batch_items = node.slowdown, node.latency, node.batch_items
     overhead_s, transfer_s = node.overhead_s, node.transfer_s
     entering, fewest, whole = node.entering, node.fewest, node.whole
     arrival_s, items_of, query_number, setting = state.arrival_s, state.items, state.query, state.setting
     entry_s, leave_s, offloaded, first = state.entry_s, state.leave_s, state.offloaded, state.first
     base_s, start_s, end_s, carries = state.base_s, state.start_s, state.end_s, state.carries
     times_s, numbers, noise_key = events.due_s, events.event, events.noise_key
-    busy, head, tail, queue = events.busy, events.head, events.tail, events.queue
-    stage_of, key, requests, large = events.stage, events.key, events.requests, events.large
-    large_items, small_items = events.large_items, events.small_items
-    started, unfinished, waiting, waiting_ns = events.started, events.unfinished, events.waiting, events.waiting_ns
-    turn, size, slack_s = events.turn, events.size, events.slack_s
+    pools, parts, queue = events.pools, events.parts, events.queue
     server, started_s, expected_s = events.server, events.started_s, events.expected_s
     mean_s, contended, sla_s = node.mean_s, node.contended, node.sla_s
     turns = events.counts[TURN]
@@ -105,8 +101,8 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
         # Starts, when nothing else is left of this instant: free servers take requests from the head of the queue.
         if unsettled and next_s > now_s:
             unsettled = False
-            for pool in range(pools):
-                at_work, place, after = busy[pool], head[pool], tail[pool]
+            for pool in range(len(servers)):
+                at_work, place, after = pools[pool].busy, pools[pool].head, pools[pool].tail
                 if at_work == servers[pool] or place == after:
                     continue
                 if batch_items[pool] > 0:
@@ -120,9 +116,10 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                 while at_work < servers[pool] and place < after:
                     part = queue[pool, place]
                     query = part if each == 1 else part // each
-                    request = first[stage, part] + started[part]
-                    items = large_items[part] if started[part] < large[part] else small_items[part]
-                    u = uniform(key[part], request - first[stage, query * each])
+                    started = parts[part].started
+                    request = first[stage, part] + started
+                    items = parts[part].large_items if started < parts[part].large else parts[part].small_items
+                    u = uniform(parts[part].key, request - first[stage, query * each])
                     at_work += 1
                     plan = int(setting[query, PLAN])
                     service_s = request_s(latency[plan, pool], items, u)
@@ -130,18 +127,20 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                     base_s[stage, request], start_s[stage, request], end_s[stage, request] = service_s, now_s, ends_s
                     number = part * PLACES
                     if predicts:
-                        expected = mean_work_s(plan, pool, items, at_work, mean_s, slowdown, overhead_s)
+                        extra_s = overhead_s[stage]
+                        expected = mean_work_s(plan, pool, items, at_work, mean_s, slowdown, extra_s)
                         number += take(pool, servers[pool], at_work, now_s, expected, server, started_s, expected_s)
-                        waiting[pool] -= 1
-                        waiting_ns[pool] -= whole_ns(mean_work_s(plan, pool, items, 1, mean_s, slowdown, overhead_s), 1)
+                        pools[pool].waiting -= 1
+                        work_s = mean_work_s(plan, pool, items, 1, mean_s, slowdown, extra_s)
+                        pools[pool].waiting_ns -= whole_ns(work_s, 1)
                         if carries.size > 0:
                             carries[stage, request] = True
                     rise(times_s, numbers, due, ends_s, number)
                     due += 1
-                    started[part] += 1
-                    if started[part] == requests[part]:
+                    parts[part].started = started + 1
+                    if started + 1 == parts[part].requests:
                         place += 1
-                busy[pool], head[pool] = at_work, place
+                pools[pool].busy, pools[pool].head = at_work, place
                 if times_s[0] == now_s:  # a service too short for the clock to see
                     break
             continue
@@ -156,24 +155,24 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
             due -= 1
             drop_first(times_s, numbers, due)
             if event >= TIMERS:
-                events.timed[event - TIMERS] = False
+                pools[event - TIMERS].timed = False
                 continue
             if event < ENTRIES:
                 begin, number = event // PLACES, event % PLACES
-                stage = stage_of[begin]
+                stage = parts[begin].stage
                 if number != NO_SERVER:
                     pool = 2 * stage + (ACCELERATOR if offloaded[stage, begin] else CPU)
-                    busy[pool] -= 1
+                    pools[pool].busy -= 1
                     if predicts:
-                        release(pool, servers[pool], busy[pool], number, server, started_s, expected_s)
-                unfinished[begin] -= 1
-                if unfinished[begin] > 0:
+                        release(pool, servers[pool], pools[pool].busy, number, server, started_s, expected_s)
+                parts[begin].unfinished -= 1
+                if parts[begin].unfinished > 0:
                     continue
                 leave_s[stage, begin] = now_s
                 stage += 1
             else:
                 begin, enters = (event - ENTRIES) // PLACES, True
-                stage = stage_of[begin]
+                stage = parts[begin].stage
             end = begin + 1
         else:
             begin, end, stage = arrived * each, (arrived + 1) * each, 0
@@ -183,11 +182,11 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                 for visited in range(stages):
                     n = min(items_of[begin], entering[int(in_force.plan), visited])
                     if n > 0:
+                        rule = rule_of(entering, fewest, whole, servers, each, visited, in_force)
                         _, leaves_s = stage_forecast_s(
-                            now_s, visited, order, in_force, now_s, n, begin, sla_s, each, entering, fewest, whole,
-                            setting, servers, batch_items, contended, mean_s, slowdown, overhead_s, busy, started_s,
-                            expected_s, waiting_ns, queue, head, tail, requests, large, large_items, small_items,
-                            started, turn, size, slack_s,
+                            now_s, visited, order, rule, int(in_force.plan), now_s, n, begin, sla_s, each, setting,
+                            servers, batch_items, contended, mean_s, slowdown, overhead_s[visited], pools, started_s,
+                            expected_s, queue, parts,
                         )  # fmt: skip
                         predicted_s += transfer_s[visited] + leaves_s
                 if predicted_s > in_force.admit_ms * 1e-3:
@@ -202,7 +201,7 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                     to += 1
                 if to == stages:
                     continue
-                stage_of[part] = to
+                parts[part].stage = to
                 entry_s[to, part] = now_s + transfer_s[to]
                 if stage > 0 or transfer_s[to] > 0.0:  # else it arrives, after all entries of this instant
                     rise(times_s, numbers, due, entry_s[to, part], ENTRIES + part * PLACES)
@@ -215,34 +214,31 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
             n = min(items_of[query], rule.most_items)
             if rule.predicted:
                 away, _ = stage_forecast_s(
-                    now_s, to, order, in_force, arrival_s[query], n, part, sla_s, each, entering, fewest, whole,
-                    setting, servers, batch_items, contended, mean_s, slowdown, overhead_s, busy, started_s,
-                    expected_s, waiting_ns, queue, head, tail, requests, large, large_items, small_items,
-                    started, turn, size, slack_s,
+                    now_s, to, order, rule, int(in_force.plan), arrival_s[query], n, part, sla_s, each, setting,
+                    servers, batch_items, contended, mean_s, slowdown, overhead_s[to], pools, started_s,
+                    expected_s, queue, parts,
                 )  # fmt: skip
                 if away:
                     offloaded[to, part] = True
                     give_up(state, to, first[to, part] + 1, first[to, part + 1])
             away = offloaded[to, part]
             pool = 2 * to + (ACCELERATOR if away else CPU)
-            key[part] = key_of(noise_key[query], np.uint64(to), query_number[query])
-            parts = cut(rule, share(n, min(rule.most_parts, n), part - query * each), away)
-            requests[part], large[part] = parts.requests, parts.large
-            large_items[part], small_items[part] = parts.large_items, parts.small_items
-            started[part], unfinished[part] = 0, parts.requests
+            requests = cut(rule, share(n, min(rule.most_parts, n), part - query * each), away)
+            parts[part].key = key_of(noise_key[query], np.uint64(to), query_number[query])
+            parts[part].requests, parts[part].large = requests.requests, requests.large
+            parts[part].large_items, parts[part].small_items = requests.large_items, requests.small_items
+            parts[part].started, parts[part].unfinished = 0, requests.requests
             if predicts:
-                turn[part], turns = turns, turns + 1
-                plan, size[part] = int(in_force.plan), n
-                slack_s[part] = begin_by_s(plan, pool, parts, arrival_s[query], sla_s, mean_s)
-                waiting[pool] += parts.requests
-                waiting_ns[pool] += left_ns(
-                    part, plan, pool, 1, requests, large, large_items, small_items, started,
-                    mean_s, slowdown, overhead_s,
-                )  # fmt: skip
-                join(queue, head, tail, pool, order, part, turn, size, slack_s)
+                plan, parts[part].turn, parts[part].size = int(in_force.plan), turns, n
+                turns += 1
+                parts[part].slack_s = begin_by_s(plan, pool, requests, arrival_s[query], sla_s, mean_s)
+                pools[pool].waiting += requests.requests
+                work_ns = left_ns(parts, part, plan, pool, 1, mean_s, slowdown, overhead_s[to])
+                pools[pool].waiting_ns += work_ns
+                join(pools, queue, pool, order, parts, part)
             else:
-                queue[pool, tail[pool]] = part
-                tail[pool] += 1
+                queue[pool, pools[pool].tail] = part
+                pools[pool].tail += 1
     events.counts[ARRIVED], events.counts[DUE], events.counts[TURN] = arrived, due, turns
 
 
@@ -254,24 +250,18 @@ def forget_events(node: NodeArrays, state: NodeState, events: EventState, keep: 
     for at in range(events.counts[DUE]):  # the order of the sub-batches stays, so the heap is one still
         events.event[at] = renumbered(events.event[at], place, each)
     for pool in range(len(node.servers)):
-        waiting = events.tail[pool] - events.head[pool]
+        begin, waiting = events.pools[pool].head, events.pools[pool].tail - events.pools[pool].head
         for at in range(waiting):
-            part = events.queue[pool, events.head[pool] + at]
+            part = events.queue[pool, begin + at]
             events.queue[pool, at] = place[part // each] * each + part % each
-        events.head[pool], events.tail[pool] = 0, waiting
+        events.pools[pool].head, events.pools[pool].tail = 0, waiting
     for query in range(held):
         if not keep[query]:
             events.counts[ARRIVED] -= 1
             continue
         events.noise_key[place[query]] = events.noise_key[query]
         for position in range(each):
-            part, at = query * each + position, place[query] * each + position
-            events.stage[at], events.key[at] = events.stage[part], events.key[part]
-            events.requests[at], events.large[at] = events.requests[part], events.large[part]
-            events.large_items[at], events.small_items[at] = events.large_items[part], events.small_items[part]
-            events.started[at], events.unfinished[at] = events.started[part], events.unfinished[part]
-            events.turn[at], events.size[at] = events.turn[part], events.size[part]
-            events.slack_s[at] = events.slack_s[part]
+            events.parts[place[query] * each + position] = events.parts[query * each + position]
     forget(node, state, keep)
 
 
@@ -306,21 +296,20 @@ def watch(
 ) -> None:
     """Write into a window what waits at its end, and the predicted latency of a query of median size."""
     for pool in range(len(node.servers)):
-        window[AT.waiting_accelerator if pool % 2 == ACCELERATOR else AT.waiting_cpu] += events.waiting[pool]
-    if node.sub_batches == 1:
-        window[AT.predicted_s] = 0.0
-        for stage in range(len(node.overhead_s)):
-            items = min(node.median_items, node.entering[int(setting.plan), stage])
-            if items > 0:
-                _, leaves_s = stage_forecast_s(
-                    end_s, stage, int(setting.order), setting, end_s, items, _LAST, node.sla_s, node.sub_batches,
-                    node.entering, node.fewest, node.whole, state.setting, node.servers, node.batch_items,
-                    node.contended, node.mean_s, node.slowdown, node.overhead_s, events.busy, events.started_s,
-                    events.expected_s, events.waiting_ns, events.queue, events.head, events.tail, events.requests,
-                    events.large, events.large_items, events.small_items, events.started, events.turn, events.size,
-                    events.slack_s,
-                )  # fmt: skip
-                window[AT.predicted_s] += node.transfer_s[stage] + leaves_s
+        waiting = events.pools[pool].waiting
+        window[AT.waiting_accelerator if pool % 2 == ACCELERATOR else AT.waiting_cpu] += waiting
+    if node.sub_batches > 1:
+        return
+    plan, order = int(setting.plan), int(setting.order)
+    for stage in range(len(node.overhead_s)):
+        items = min(node.median_items, node.entering[plan, stage])
+        if items > 0:
+            _, leaves_s = stage_forecast_s(
+                end_s, stage, order, rule_at(node, stage, setting), plan, end_s, items, _LAST, node.sla_s, 1,
+                state.setting, node.servers, node.batch_items, node.contended, node.mean_s, node.slowdown,
+                node.overhead_s[stage], events.pools, events.started_s, events.expected_s, events.queue, events.parts,
+            )  # fmt: skip
+            window[AT.predicted_s] += node.transfer_s[stage] + leaves_s
 
 
 @compiled

@@ -18,6 +18,36 @@ ARRIVED, DUE, TURN, SORTED = 0, 1, 2, 3
 times a sub-batch has joined a queue, and the order that the queues are in."""
 
 
+POOL = np.dtype(
+    [
+        ("busy", np.int64),  # servers
+        ("head", np.int64),  # of the queue: the first that waits
+        ("tail", np.int64),  # of the queue: after the last that waits
+        ("waiting", np.int64),  # requests in the queue
+        ("waiting_ns", np.int64),  # their mean work without slow-down, in whole nanoseconds
+        ("timed", np.bool_),  # whether a timer is set
+    ]
+)
+"""What is remembered of a pool."""
+
+PART = np.dtype(
+    [
+        ("stage", np.int64),  # where it is; the rest is about this stage
+        ("key", np.uint64),  # noise of the query there
+        ("requests", np.int64),  # all that it has; see `splitting.Cut`, as for the next three
+        ("large", np.int64),
+        ("large_items", np.int64),
+        ("small_items", np.int64),
+        ("started", np.int64),  # requests
+        ("unfinished", np.int64),  # requests
+        ("turn", np.int64),  # its place among all that joined a queue
+        ("size", np.int64),  # items of the whole query there
+        ("slack_s", np.float64),  # when its first request should begin to end in time
+    ]
+)
+"""What is remembered of a sub-batch."""
+
+
 class EventState(NamedTuple):
     """What the event kernel remembers from one call to the next, for the queries that a `NodeState` holds.
 
@@ -29,34 +59,13 @@ class EventState(NamedTuple):
     counts: Ints  # (4,)
     due_s: Floats  # (events,) a binary heap by time, then by `event`
     event: Ints  # (events,) see `event_heap`
-    busy: Ints  # (pools,) servers
+    pools: NDArray[Any]  # (pools,) of `POOL`
     server: Ints  # (pools, servers) their numbers, in the order of `event_servers`, as are the next two
     started_s: Floats  # (pools, servers) when the request in service began; 0 of an idle server
     expected_s: Floats  # (pools, servers) the mean service that was to be expected then; 0 of an idle server
-    timed: NDArray[np.bool_]  # (pools,) whether a timer is set
-    head: Ints  # (pools,) of the queue: the first that waits
-    tail: Ints  # (pools,) of the queue: after the last that waits
     queue: Ints  # (pools, sub-batches) with requests that have not started, by the order of service
-    waiting: Ints  # (pools,) requests in the queue
-    waiting_ns: Ints  # (pools,) their mean work without slow-down, in whole nanoseconds
     noise_key: Keys  # (queries,) of the traffic that they are of
-    stage: Ints  # (sub-batches,) where it is; the others are about this stage
-    key: Keys  # (sub-batches,) noise of the query there
-    requests: Ints  # (sub-batches,) all that it has; see `splitting.Cut`, as for the next three
-    large: Ints  # (sub-batches,)
-    large_items: Ints  # (sub-batches,)
-    small_items: Ints  # (sub-batches,)
-    started: Ints  # (sub-batches,) requests
-    unfinished: Ints  # (sub-batches,) requests
-    turn: Ints  # (sub-batches,) its place among all that joined a queue
-    size: Ints  # (sub-batches,) items of the whole query there
-    slack_s: Floats  # (sub-batches,) when its first request should begin to end in time
-
-
-_OF_SUB_BATCHES = (
-    *("stage", "key", "requests", "large", "large_items", "small_items", "started", "unfinished", "turn", "size"),
-    "slack_s",
-)
+    parts: NDArray[Any]  # (sub-batches,) of `PART`
 
 
 def empty_events(node: NodeArrays, queries: int, nodes: tuple[int, ...] = ()) -> EventState:
@@ -65,33 +74,25 @@ def empty_events(node: NodeArrays, queries: int, nodes: tuple[int, ...] = ()) ->
     parts = queries * each
     # Every sub-batch on its way or in a batch, every server busy, every timer set.
     events = parts + int(np.max(node.servers.sum(axis=-1))) + pools
-    dtypes: dict[str, Any] = {"key": np.uint64, "slack_s": np.float64}
-    of_sub_batches: Any = {name: np.empty((*nodes, parts), dtypes.get(name, np.int64)) for name in _OF_SUB_BATCHES}
     return EventState(
         counts=np.zeros((*nodes, 4), dtype=np.int64),
         due_s=np.empty((*nodes, events)),
         event=np.empty((*nodes, events), dtype=np.int64),
-        busy=np.zeros((*nodes, pools), dtype=np.int64),
+        pools=np.zeros((*nodes, pools), dtype=POOL),
         server=np.broadcast_to(np.arange(most), (*nodes, pools, most)).copy(),
         started_s=np.zeros((*nodes, pools, most)),
         expected_s=np.zeros((*nodes, pools, most)),
-        timed=np.zeros((*nodes, pools), dtype=np.bool_),
-        head=np.zeros((*nodes, pools), dtype=np.int64),
-        tail=np.zeros((*nodes, pools), dtype=np.int64),
         queue=np.empty((*nodes, pools, parts), dtype=np.int64),
-        waiting=np.zeros((*nodes, pools), dtype=np.int64),
-        waiting_ns=np.zeros((*nodes, pools), dtype=np.int64),
         noise_key=np.empty((*nodes, queries), dtype=np.uint64),
-        **of_sub_batches,
+        parts=np.empty((*nodes, parts), dtype=PART),
     )
 
 
 def make_idle(events: EventState) -> None:
     """Let nodes be idle, with no queries."""
-    for array in (events.counts, events.busy, events.started_s, events.expected_s, events.timed):
+    for array in (events.counts, events.started_s, events.expected_s):
         array[:] = 0
-    for array in (events.head, events.tail, events.waiting, events.waiting_ns):
-        array[:] = 0
+    events.pools[:] = np.zeros((), dtype=POOL)
     events.server[:] = np.arange(events.server.shape[-1])
 
 
@@ -120,15 +121,14 @@ def events_tail(node: NodeArrays, state: NodeState, events: EventState, query: i
     copy.due_s[:due] = events.due_s[:due]
     for at in range(due):
         copy.event[at] = renumbered(events.event[at], place, node.sub_batches)
-    for name in ("busy", "server", "started_s", "expected_s", "timed", "waiting", "waiting_ns"):
+    for name in ("pools", "server", "started_s", "expected_s"):
         getattr(copy, name)[:] = getattr(events, name)
-    for pool, (head, tail) in enumerate(zip(events.head, events.tail, strict=True)):
+    for pool, (head, tail) in enumerate(zip(events.pools["head"], events.pools["tail"], strict=True)):
         copy.queue[pool, : tail - head] = events.queue[pool, head:tail] - begins
-        copy.tail[pool] = tail - head
+        copy.pools["head"][pool], copy.pools["tail"][pool] = 0, tail - head
     copy.noise_key[: held - query] = events.noise_key[query:held]
-    for name in _OF_SUB_BATCHES:
-        part = getattr(events, name)[begins : held * node.sub_batches]
-        getattr(copy, name)[: len(part)] = part
+    parts = events.parts[begins : held * node.sub_batches]
+    copy.parts[: len(parts)] = parts
     return copy
 
 
@@ -139,26 +139,11 @@ def events_at(states: EventState, position: int) -> EventState:
         states.counts[position],
         states.due_s[position],
         states.event[position],
-        states.busy[position],
+        states.pools[position],
         states.server[position],
         states.started_s[position],
         states.expected_s[position],
-        states.timed[position],
-        states.head[position],
-        states.tail[position],
         states.queue[position],
-        states.waiting[position],
-        states.waiting_ns[position],
         states.noise_key[position],
-        states.stage[position],
-        states.key[position],
-        states.requests[position],
-        states.large[position],
-        states.large_items[position],
-        states.small_items[position],
-        states.started[position],
-        states.unfinished[position],
-        states.turn[position],
-        states.size[position],
-        states.slack_s[position],
+        states.parts[position],
     )
