@@ -12,7 +12,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.analysis.capacity import TUNING_QUERIES
-from deeprec_env.cli.compare import QualityFloor, Traffic, Windows, choices_of, show_comparison
+from deeprec_env.cli.compare import QualityFloor, Traffic, Trust, Windows, choices_of, show_comparison
 from deeprec_env.cli.options import Engine, Json, Seed
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.environments import find_spec
@@ -37,6 +37,7 @@ def evaluate_agent(
     seeds: Annotated[int, typer.Option(help="Test days or episodes: seeds SEED .. SEED + SEEDS - 1.")] = 5,
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     engine: Engine = "compiled",
+    trust: Trust = False,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
@@ -60,6 +61,7 @@ def evaluate_agent(
         options=TuneOptions(queries=queries, engine=engine),
         choices=choices_of(traffic=traffic, windows=windows, quality_floor=quality_floor),
         json=json,
+        trust=trust,
     )
 
 

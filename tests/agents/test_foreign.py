@@ -1,0 +1,539 @@
+"""Agents from anywhere: zips of Stable-Baselines3 and sb3-contrib, RL Zoo's folders, and objects with `predict`."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip("stable_baselines3")
+pytest.importorskip("sb3_contrib")
+
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
+
+from deeprec_env import InputError, evaluate, load_scenario
+from deeprec_env.agents.algorithms import LOADABLE, saved_algorithms
+from deeprec_env.agents.foreign import find_normalisation, find_zip, load_foreign
+from deeprec_env.agents.storage import saved_data
+from deeprec_env.agents.training import train
+from deeprec_env.envs import CapacityEnv, PipelineEnv, ServingEnv
+from deeprec_env.envs.wrappers import BoxActions, DiscreteActions
+from deeprec_env.policies.base import FixedPolicy, fixed
+from deeprec_env.policies.evaluation.episodes import run_episode
+from deeprec_env.scenario.setting import Setting
+from tests.agents.test_algorithms import small
+from tests.conftest import day_scenario, plans_day
+from tests.test_cli import call, payload
+
+SCENARIO = load_scenario(day_scenario())
+FEW = ("--seeds", 1, "--queries", 1100)
+
+
+def environments(wrapper: Callable[[Any], Any] = lambda env: env, stack: int = 1, normalise: bool = False) -> VecEnv:
+    """Two of them as a user of Stable-Baselines3 makes them."""
+    several: VecEnv = DummyVecEnv([lambda: wrapper(ServingEnv(day_scenario()))] * 2)
+    if normalise:
+        several = VecNormalize(several)
+    return VecFrameStack(several, stack) if stack > 1 else several
+
+
+NET = {"net_arch": [8]}
+
+
+def trained(kind: type[BaseAlgorithm], several: VecEnv, policy: Any = "MlpPolicy", **changes: Any) -> BaseAlgorithm:
+    """A model after a few steps."""
+    off_policy = {"buffer_size": 100, "learning_starts": 4, "batch_size": 4}
+    on_policy = {"n_steps": 8} if kind is A2C else {"n_steps": 8, "batch_size": 8}
+    sizes = off_policy if kind in (DQN, QRDQN, SAC, TD3, DDPG, TQC) else on_policy
+    model = kind(policy, several, policy_kwargs=dict(NET), seed=0, device="cpu", **sizes | changes)
+    return model.learn(32)
+
+
+def saved(folder: Path, kind: type[BaseAlgorithm], several: VecEnv, **changes: Any) -> Path:
+    """Such a model's file, saved by hand."""
+    path = folder / f"{kind.__name__.lower()}.zip"
+    trained(kind, several, **changes).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ppo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("saved"), PPO, environments())
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    path = tmp_path / "node.yaml"
+    path.write_text(yaml.safe_dump(day_scenario()), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def rl_zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What RL Zoo leaves behind, with models of other lengths, by Stable-Baselines3's own means."""
+    folder = tmp_path_factory.mktemp("logs") / "ppo" / "DeepRec-Serving-v1_1"
+    inside = folder / "DeepRec-Serving-v1"
+    inside.mkdir(parents=True)
+    several = environments(normalise=True)
+    watched = VecNormalize(VecMonitor(environments()))
+    watcher = EvalCallback(watched, best_model_save_path=str(folder), eval_freq=8, n_eval_episodes=1, verbose=0)
+    model = PPO("MlpPolicy", several, n_steps=8, batch_size=8, policy_kwargs=dict(NET), seed=1, device="cpu")
+    model.learn(16, callback=watcher)
+    model.save(folder / "DeepRec-Serving-v1.zip")
+    assert isinstance(several, VecNormalize)
+    several.save(str(inside / "vecnormalize.pkl"))
+    (inside / "config.yml").write_text("- - normalize\n  - true\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrapper", "policy"),
+    [
+        (PPO, None, "MlpPolicy"),
+        (A2C, None, "MlpPolicy"),
+        (TRPO, None, "MlpPolicy"),
+        (MaskablePPO, None, "MlpPolicy"),
+        (RecurrentPPO, None, "MlpLstmPolicy"),
+        (DQN, DiscreteActions, "MlpPolicy"),
+        (QRDQN, DiscreteActions, "MlpPolicy"),
+        (SAC, BoxActions, "MlpPolicy"),
+        (TD3, BoxActions, "MlpPolicy"),
+        (DDPG, BoxActions, "MlpPolicy"),
+        (TQC, BoxActions, "MlpPolicy"),
+        (CrossQ, BoxActions, "MlpPolicy"),
+        (ARS, BoxActions, "MlpPolicy"),
+    ],
+)
+def test_a_saved_model_acts_as_it_did(kind: type[BaseAlgorithm], wrapper: Any, policy: str, tmp_path: Path) -> None:
+    several = environments(wrapper or (lambda env: env))
+    if kind in (MaskablePPO, ARS, CrossQ):  # as they begin: the first wants masks to learn, the others time
+        model = kind(policy, several, policy_kwargs=dict(NET), seed=0, device="cpu")
+    else:
+        model = trained(kind, several, policy)
+    model.save(tmp_path / "mine.zip")
+    found = saved_algorithms(saved_data(tmp_path / "mine.zip"))
+    assert kind in [LOADABLE[name] for name in found]
+    assert len(found) == (2 if kind in (TD3, DDPG) else 1)
+
+    prepared = load_foreign(str(tmp_path / "mine.zip"), SCENARIO, trust=True)
+    assert prepared.tuning_queries is None
+    env: Any = ServingEnv(day_scenario())
+    theirs = env if wrapper is None else wrapper(env)
+    actions = run_episode(env, prepared.policy, 3, "test").actions
+    seen, _ = theirs.reset(seed=3, options={"split": "test"})
+    state = None
+    for window, action in enumerate(actions):
+        expected, state = model.predict(seen, state, np.array([window == 0]), deterministic=True)
+        assert np.array_equal(action, expected if wrapper is None else theirs.action(expected))
+        seen, *_ = theirs.step(expected)
+
+
+@pytest.mark.parametrize("outside", [True, False], ids=["stack of normalised", "normalised stack"])
+def test_frames_and_normalisation_are_those_of_the_training(outside: bool, tmp_path: Path) -> None:
+    if outside:
+        several: VecEnv = environments(stack=3, normalise=True)
+        normalise: Any = several.venv  # type: ignore[attr-defined]
+    else:
+        several = normalise = VecNormalize(environments(stack=3), clip_obs=2.0)
+    model = trained(A2C, several)
+    model.save(tmp_path / "best_model.zip")
+    normalise.save(str(tmp_path / "vecnormalize.pkl"))
+    policy = load_foreign(str(tmp_path), SCENARIO, trust=True).policy
+
+    normalise.training = False
+    one = DummyVecEnv([lambda: ServingEnv(day_scenario())])
+    again = VecNormalize.load(str(tmp_path / "vecnormalize.pkl"), one if outside else VecFrameStack(one, 3))
+    again.training = False
+    watched: VecEnv = VecFrameStack(again, 3) if outside else again
+    watched.seed(5)
+    seen, state = watched.reset(), None
+    single = ServingEnv(day_scenario())
+    raw, _ = single.reset(seed=5)
+    over = False
+    for window in range(12):
+        expected, _ = model.predict(seen, deterministic=True)
+        action, state = policy.predict(raw, state, np.array([window == 0]))
+        assert np.array_equal(action, expected[0])
+        seen, *_ = watched.step(expected)
+        raw, _, _, over, _ = single.step(action)
+    assert over
+    several_seen = np.stack([raw, raw])
+    many, states = policy.predict(several_seen, None, np.array([True, True]))
+    many, _ = policy.predict(several_seen, states, np.array([True, False]))
+    first, then = policy.predict(raw, None, np.array([True]))
+    assert np.array_equal(many[0], first)
+    assert np.array_equal(many[1], policy.predict(raw, then, np.array([False]))[0])
+    # In memory too: what it was trained under is known.
+    handed = evaluate(SCENARIO, {"a": model, "b": str(tmp_path)}, seeds=1, queries=1100, trust=True)
+    assert handed.policies["a"].actions == handed.policies["b"].actions
+
+
+def test_one_evaluation_of_zips_folders_and_functions(
+    ppo: Path,
+    rl_zoo: Path,
+    node: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_policies_here.py").write_text(FUNCTIONS.replace("PATH", str(ppo)), encoding="utf-8")
+    own = tmp_path / "own"
+    train(small("ppo", tmp_path), own)
+    functions = [f"my_policies_here:{name}" for name in ("make", "model")]
+    last = rl_zoo / "DeepRec-Serving-v1.zip"
+    names = [*map(str, (ppo, rl_zoo, last, own)), f"ppo:{ppo}", *functions, "static"]
+    result = payload(capsys, "evaluate", node, "--policies", ",".join(names), *FEW, "--trust")
+    assert list(result["policies"]) == names
+    of = {name: result["actions"][name]["episodes"] for name in names}
+    assert of[str(ppo)] == of[f"ppo:{ppo}"] == of[functions[1]]
+    assert of[functions[0]] == of["static"] | {"0": [[[2, 12], 12]]}
+    costs = {name: entry["tuning_queries"] for name, entry in result["policies"].items()}
+    assert [name for name, cost in costs.items() if cost is not None] == [str(own), "static"]
+    assert all(entry["capacity_qps"] is not None for entry in result["policies"].values())
+
+    from_python = evaluate(str(node), names, seeds=1, queries=1100, trust=True).to_json()
+    assert from_python | {"question": 0} == json.loads(json.dumps(result)) | {"question": 0}
+    assert from_python["question"]["arguments"] == result["question"]["arguments"]
+
+    (tmp_path / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    status, _, err = call(capsys, "rerun", "result.json")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "if you trust where it comes from: --trust" in err
+    assert call(capsys, "rerun", "result.json", "--trust") == (0, "same\n", "")
+    result["question"]["arguments"]["trust"] = True
+    (tmp_path / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    assert "question.arguments.trust: got True; must be left out" in call(capsys, "rerun", "result.json")[2]
+
+    table = call(capsys, "evaluate", node, "--policies", f"{own},{rl_zoo}", *FEW, "--trust")[1]
+    assert table.count(str(rl_zoo)) > 0
+
+
+FUNCTIONS = """
+import numpy as np
+class Always:
+    def predict(self, observation, state=None, episode_start=None, deterministic=True):
+        return np.array([2, 12]), state
+def make(scenario, options, progress):
+    return Always()
+def model(scenario, options, progress):
+    from stable_baselines3 import PPO
+    return PPO.load("PATH", device="cpu")
+def learner(scenario, options, progress):
+    return Always
+class OnlyObservation:
+    def predict(self, observation): return np.array([2, 12])
+def narrow(scenario, options, progress):
+    return OnlyObservation()
+"""
+
+
+def test_rl_zoo_folders_have_their_best_model_and_its_normalisation(rl_zoo: Path, tmp_path: Path) -> None:
+    inside = rl_zoo / "DeepRec-Serving-v1" / "vecnormalize.pkl"
+    assert find_zip("it", rl_zoo) == rl_zoo / "best_model.zip"
+    for name in ("best_model.zip", "DeepRec-Serving-v1.zip"):
+        assert find_normalisation("it", rl_zoo / name) == inside
+    loaded = [load_foreign(str(rl_zoo / name), SCENARIO, trust=True).policy for name in ("best_model.zip", ".")]
+    last = PPO.load(rl_zoo / "DeepRec-Serving-v1.zip", device="cpu")
+    normalise = pickle.loads(inside.read_bytes())
+    raw = np.linspace(-1, 10, 14, dtype=np.float32)
+    best, of_folder = (policy.predict(raw)[0].tolist() for policy in loaded)
+    assert best == of_folder
+    of_last = load_foreign(str(rl_zoo / "DeepRec-Serving-v1.zip"), SCENARIO, trust=True).policy
+    for row in np.random.default_rng(0).uniform(-1, 10, (50, 14)).astype(np.float32):
+        assert (
+            of_last.predict(row)[0].tolist()
+            == last.predict(normalise.normalize_obs(row), deterministic=True)[0].tolist()
+        )
+
+    copied = tmp_path / "copied"
+    shutil.copytree(rl_zoo, copied)
+    (copied / "best_model.zip").unlink()
+    (copied / "rl_model_16_steps.zip").write_bytes(b"")
+    assert find_zip("it", copied).name == "DeepRec-Serving-v1.zip"
+    (copied / "rl_model_vecnormalize_16_steps.pkl").write_bytes(b"")
+    found = find_normalisation("it", copied / "rl_model_16_steps.zip")
+    assert found is not None
+    assert found.name == "rl_model_vecnormalize_16_steps.pkl"
+    (copied / "other").mkdir()
+    shutil.copy(inside, copied / "other")
+    with pytest.raises(InputError, match="has several normalisations"):
+        find_normalisation("it", copied / "best_model.zip")
+    shutil.rmtree(copied / "DeepRec-Serving-v1")
+    with pytest.raises(InputError, match=r"holds several models; name one of DeepRec-Serving-v1.zip, rl_model"):
+        find_zip("it", copied)
+
+
+class OwnPolicy(ActorCriticPolicy):
+    """A class that no algorithm is known by."""
+
+
+def other_file(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def without_normalisation(folder: Path, ppo: Path) -> Path:
+    several = environments(normalise=True)
+    model = trained(A2C, several)
+    model._last_obs = np.full((2, 14), -3.0, np.float32)
+    model.save(folder / "bare.zip")
+    return folder / "bare.zip"
+
+
+def with_pickle(content: Any) -> Callable[[Path, Path], Path]:
+    def made(folder: Path, ppo: Path) -> Path:
+        shutil.copy(ppo, folder / "best_model.zip")
+        (folder / "vecnormalize.pkl").write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
+        return folder / "best_model.zip"
+
+    return made
+
+
+def of_other_observations(folder: Path, ppo: Path) -> Path:
+    several = DummyVecEnv([lambda: CapacityEnv(day_scenario())])
+    return saved(folder, A2C, several)
+
+
+def under_other_normalisation(folder: Path, ppo: Path) -> Path:
+    several = VecNormalize(DummyVecEnv([lambda: CapacityEnv(day_scenario())]))
+    shutil.copy(ppo, folder / "best_model.zip")
+    several.save(str(folder / "vecnormalize.pkl"))
+    return folder
+
+
+def of_other_ladders(folder: Path, ppo: Path) -> Path:
+    other = day_scenario(control={"interval_s": 0.1, "batch_sizes": [8, 32]})
+    return saved(folder, A2C, DummyVecEnv([lambda: ServingEnv(other)]))
+
+
+def of_own_policy(folder: Path, ppo: Path) -> Path:
+    several = environments()
+    A2C(OwnPolicy, several, device="cpu").save(folder / "own.zip")
+    return folder / "own.zip"
+
+
+def zipped(folder: Path, ppo: Path) -> Path:
+    with zipfile.ZipFile(folder / "notes.zip", "w") as archive:
+        archive.writestr("notes.txt", "nothing")
+    return folder / "notes.zip"
+
+
+def flipped(folder: Path, ppo: Path) -> Path:
+    """A zip whose weights are damaged, while its directory is whole."""
+    content = bytearray(ppo.read_bytes())
+    with zipfile.ZipFile(ppo) as archive:
+        at = archive.getinfo("policy.pth").header_offset + 200
+    content[at : at + 50] = bytes(50)
+    return other_file(folder, "flipped.zip", bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda folder, ppo: other_file(folder, "cut.zip", ppo.read_bytes()[:3000]),
+            "must be a model saved by Stable-",
+        ),
+        (lambda folder, ppo: other_file(folder, "empty.zip", b""), "must be a model saved by Stable-Baselines3"),
+        (lambda folder, ppo: other_file(folder, "agent.pt", b"weights"), "must be a model saved by Stable-Baselines3"),
+        (zipped, "must be a model saved by Stable-Baselines3"),
+        (flipped, "must be a model saved by Stable-Baselines3"),
+        (of_other_ladders, "must choose from MultiDiscrete([13 13]) or Discrete(169) or Box(-1.0, 1.0, (2,), float32)"),
+        (of_other_observations, "must observe Box(-1.0, 10.0, (14,), float32), or several of it as VecFrameStack"),
+        (under_other_normalisation, "its normalisation must be of observations (14,), not (13,)"),
+        (without_normalisation, "it needs its VecNormalize (vecnormalize.pkl beside the model)"),
+        (with_pickle(b""), "vecnormalize.pkl'; must be a pickled VecNormalize"),
+        (with_pickle(b"no pickle"), "vecnormalize.pkl'; must be a pickled VecNormalize"),
+        (with_pickle([1, 2]), "vecnormalize.pkl'; must be a pickled VecNormalize, not list"),
+        (of_own_policy, "does not say its algorithm (its policy's class is of tests.agents.test_foreign); write ALGO:"),
+        (lambda folder, ppo: f"a2c:{ppo}", "holds a model of ppo, not a2c"),
+        (lambda folder, ppo: f"alchemy:{ppo}", "must begin with one of ppo, ppo_lstm, a2c"),
+        (lambda folder, ppo: folder / "nosuch.zip", "must be one of static, "),
+        (lambda folder, ppo: f"ppo:{folder / 'nosuch.zip'}", "must be a model saved by Stable-Baselines3 ("),
+        (lambda folder, ppo: folder, "must be a policy's name, a training's folder or its *_model.zip"),
+    ],
+)
+def test_what_can_not_be_evaluated_is_one_line_before_anything_runs(
+    make: Callable[[Path, Path], Path | str],
+    message: str,
+    ppo: Path,
+    node: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    policy = make(folder, ppo)
+    status, out, err = call(capsys, "evaluate", node, "--policies", f"random,static,{policy}", *FEW, "--trust")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    told: list[Any] = []
+    with pytest.raises(InputError):
+        evaluate(str(node), ["random", "static", str(policy)], trust=True, progress=told.append)
+    assert told == []
+
+
+def test_the_algorithm_can_be_said(ppo: Path, tmp_path: Path) -> None:
+    path = of_own_policy(tmp_path, ppo)
+    found = load_foreign(f"a2c:{path}", SCENARIO, trust=True)
+    assert found.policy.predict(np.zeros(14, np.float32))[0].shape == (2,)
+
+
+def test_nothing_is_unpickled_without_trust(ppo: Path, node: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    shutil.copy(ppo, folder / "best_model.zip")
+    (folder / "vecnormalize.pkl").write_bytes(pickle.dumps(Trap(str(tmp_path / "sprung"))))
+    for path in (folder, folder / "best_model.zip"):
+        for policy in (path, str(path)):
+            with pytest.raises(InputError, match=r"holds pickles .*vecnormalize.pkl\), which can run any code"):
+                evaluate(str(node), [policy], seeds=1)
+    assert not (tmp_path / "sprung").exists()
+    with pytest.raises(InputError, match="must be a pickled VecNormalize"):
+        evaluate(str(node), [folder], seeds=1, trust=True)
+    assert (tmp_path / "sprung").exists()  # the trap works
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path(self.path),)
+
+
+class Constant:
+    """A policy that is nobody's class."""
+
+    def __init__(self, *action: int) -> None:
+        self.action = np.array(action)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
+    ) -> tuple[Any, Any]:
+        return self.action, state
+
+
+class Alone(Constant):
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
+    ) -> Any:
+        return self.action
+
+
+class Narrow:
+    def predict(self, observation: Any) -> Any:
+        return np.array([0, 0])
+
+
+def test_objects_are_compared_with_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = trained(DQN, environments(DiscreteActions))
+    tuned = fixed(load_scenario(day_scenario()), Setting(77, 200), tuning_queries=12)
+    given = [model, Constant(2, 12), FixedPolicy(2, 12), tuned, Constant(0, 0), "static", "random"]
+    found = evaluate(SCENARIO, given, seeds=2, queries=1100, seed=4)
+    assert list(found.policies) == ["DQN", "Constant", "FixedPolicy", "FixedPolicy-2", "Constant-2", "static", "random"]
+    constant, same, its_own = (found.policies[name] for name in ("Constant", "FixedPolicy", "FixedPolicy-2"))
+    assert constant.by_episode() == same.by_episode()
+    assert (constant.prepared.tuning_queries, its_own.prepared.tuning_queries) == (None, 12)
+    assert found.to_json()["actions"]["FixedPolicy-2"]["setting"] == [77, 200, 0]
+    assert constant.capacities_qps is not None
+    assert len(constant.capacities_qps) == 2
+    assert found.seeds == (4, 5)
+    named = evaluate(SCENARIO, {"mine": Constant(2, 12)}, seeds=2, queries=1100, seed=4)
+    assert named.policies["mine"].by_episode() == constant.by_episode()
+
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(found.to_json()), encoding="utf-8")
+    status, out, err = call(capsys, "rerun", path)
+    assert (status, out) == (0, "same\n")
+    assert err.splitlines()[0] == "DQN is not here: what it did is done again, and its capacity is not measured"
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        ("static,random", "policies: got 'static,random'; must be a list of names, paths and objects"),
+        ([3], "policies: got 'int'; must be a policy's name, a path, or an object with predict"),
+        ([Constant], "policies: got 'type'; must be a policy's name"),
+        ([Narrow()], "its predict must take (observation, state, episode_start, deterministic)"),
+        ([Alone(2, 12)], "predict must return (action, state), not array"),
+        ([Constant(2, 99)], "action: got"),
+        ([], "policies: got ''; must name at least one"),
+        ({1: "static"}, "policies: got 1; must be a name"),
+        (["static", "static"], "must name each policy once"),
+        (7, "policies: got 7; must be a list"),
+    ],
+)
+def test_objects_that_are_no_policies_are_refused(policies: Any, message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        evaluate(SCENARIO, policies, seeds=1, queries=1100)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("learner", "or an object with predict, not type"),
+        ("narrow", "its predict must take (observation, state, episode_start, deterministic)"),
+    ],
+)
+def test_functions_that_make_no_policy_are_refused(
+    name: str,
+    message: str,
+    node: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_other_policies.py").write_text(FUNCTIONS, encoding="utf-8")
+    status, out, err = call(capsys, "evaluate", node, "--policies", f"my_other_policies:{name}", *FEW)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("env", "make", "scenario", "more"),
+    [
+        ("capacity", CapacityEnv, day_scenario(), {"windows": 20}),
+        ("pipeline", PipelineEnv, plans_day(), {}),
+    ],
+)
+def test_other_environments_take_them_too(
+    env: str, make: Any, scenario: Any, more: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = trained(PPO, DummyVecEnv([lambda: make(scenario)]))
+    path = tmp_path / "saved.zip"
+    model.save(path)
+    found = evaluate(
+        scenario, {"saved": path, "model": model, "random": "random"}, env=env, seeds=2, trust=True, **more
+    )
+    assert found.policies["saved"].by_episode() == found.policies["model"].by_episode()
+    assert found.policies["saved"].by_episode() != found.policies["random"].by_episode()
+    assert found.spec.name == env
+    assert found.rows()
+    file = tmp_path / "scenario.yaml"
+    file.write_text(yaml.safe_dump(scenario), encoding="utf-8")
+    windows = [f"--{name}={value}" for name, value in more.items()]
+    printed = payload(capsys, "evaluate", file, "--env", env, "--policies", path, "--seeds", 2, "--trust", *windows)
+    assert printed["episodes"][str(path)] == found.to_json()["episodes"]["saved"]
+    wrong = ("evaluate", file, "--env", "serving", "--policies", path, "--seeds", 1, "--trust")
+    status, _, err = call(capsys, *wrong)
+    assert (status, err.count("\n")) == (2, 1)
