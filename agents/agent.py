@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from deeprec_env.agents.foreign import is_foreign, load_foreign
+from deeprec_env.agents.foreign import NO_AGENT, is_foreign, load_foreign
 from deeprec_env.agents.hyperparams import loaded_wrapper
 from deeprec_env.agents.normalisation import load_normalisation, normalisation_path
 from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_state
@@ -27,7 +27,7 @@ def find_agent(path: str) -> tuple[Path, str]:
     if folder.suffix == ".zip":
         folder, stem = folder.parent, folder.name.removesuffix("_model.zip")
     if not (folder / f"{stem}_model.zip").is_file():
-        raise InputError("policy", path, "must be a policy's name, a training's folder or its *_model.zip")
+        raise InputError("policy", path, NO_AGENT)
     return folder, stem
 
 

@@ -28,6 +28,8 @@ BEST = "best_model.zip"
 
 NORMALISATION = "vecnormalize.pkl"
 
+NO_AGENT = "must be a policy's name, a training's folder or its *_model.zip, or Stable-Baselines3's zip or its folder"
+
 _OF_TRAINING: dict[str, Any] = {
     "learning_rate": 0.0,
     "lr_schedule": None,
@@ -92,7 +94,7 @@ def find_zip(name: str, path: Path) -> Path:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise InputError("policy", name, "must be a policy's name, a training's folder or its *_model.zip")
+        raise InputError("policy", name, NO_AGENT)
     raise InputError("policy", name, f"holds several models; name one of {', '.join(each.name for each in found)}")
 
 

@@ -36,9 +36,11 @@ from deeprec_env.policies.evaluation.episodes import run_episode
 from deeprec_env.scenario.setting import Setting
 from tests.agents.test_algorithms import small
 from tests.conftest import day_scenario, plans_day
+from tests.docs import blocks
 from tests.test_cli import call, payload
 
 SCENARIO = load_scenario(day_scenario())
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "agents.md"
 FEW = ("--seeds", 1, "--queries", 1100)
 
 
@@ -392,6 +394,19 @@ def test_the_algorithm_can_be_said(ppo: Path, tmp_path: Path) -> None:
     path = of_own_policy(tmp_path, ppo)
     found = load_foreign(f"a2c:{path}", SCENARIO, trust=True)
     assert found.policy.predict(np.zeros(14, np.float32))[0].shape == (2,)
+
+
+def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module: dict[str, Any] = {}
+    exec(next(block for block in blocks(PAGE, "python") if "evaluate(" in block), module)
+    results = module["found"].policies
+    assert list(results) == ["static", "mine", "dqn", "saved"]
+    assert results["dqn"].actions == results["saved"].actions
+    setting = load_scenario("wnd").setting.replace(batch_size=48, threshold=384)
+    prepared = fixed(load_scenario("wnd"), setting)
+    fixed_one = evaluate("wnd", [prepared], seeds=2, queries=2000)
+    assert fixed_one.policies["FixedPolicy"].by_episode() == results["mine"].by_episode()  # as its comment says
 
 
 def test_nothing_is_unpickled_without_trust(ppo: Path, node: Path, tmp_path: Path) -> None:
