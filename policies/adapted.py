@@ -131,15 +131,14 @@ def _mapping(field: str, name: str, space: Any, task: Task) -> ActionMap | None:
 def _frames(field: str, name: str, space: Any, task: Task) -> int:
     """How many observations a model sees at once."""
     wanted = task.observation_space
-    allowed = f"must observe {wanted}, or several of it as VecFrameStack has them, not {space}"
-    if not isinstance(space, gym.spaces.Box) or not isinstance(wanted, gym.spaces.Box):
-        if space == wanted:
+    if space == wanted:
+        return 1
+    if isinstance(space, gym.spaces.Box) and isinstance(wanted, gym.spaces.Box) and space.dtype == wanted.dtype:
+        if space.shape == wanted.shape:
             return 1
-        raise InputError(field, name, allowed)
-    width = wanted.shape[-1]
-    if len(space.shape) != 1 or space.shape[0] == 0 or space.shape[0] % width or space.dtype != wanted.dtype:
-        raise InputError(field, name, allowed)
-    return space.shape[0] // width
+        if len(space.shape) == len(wanted.shape) == 1 and space.shape[0] and space.shape[0] % wanted.shape[0] == 0:
+            return space.shape[0] // wanted.shape[0]
+    raise InputError(field, name, f"must observe {wanted}, or several of it as VecFrameStack has them, not {space}")
 
 
 def _check_seen(field: str, name: str, model: Model, task: Task, frames: int) -> None:

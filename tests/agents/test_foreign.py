@@ -35,6 +35,7 @@ from deeprec_env.policies.base import FixedPolicy, fixed
 from deeprec_env.policies.evaluation.episodes import run_episode
 from deeprec_env.scenario.setting import Setting
 from tests.agents.test_algorithms import small
+from tests.agents.test_evaluate import call as call_agents
 from tests.conftest import day_scenario, plans_day
 from tests.docs import blocks
 from tests.test_cli import call, payload
@@ -388,6 +389,26 @@ def test_what_can_not_be_evaluated_is_one_line_before_anything_runs(
     with pytest.raises(InputError):
         evaluate(str(node), ["random", "static", str(policy)], trust=True, progress=told.append)
     assert told == []
+
+
+def test_a_foreign_agent_is_compared_with_the_baselines_on_a_scenario_that_is_given(
+    ppo: Path, node: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--baselines", "random", *FEW, "--json", "--trust")
+    status, out, err = call_agents(capsys, ppo, "--scenario", node, *few)
+    assert (status, err) == (0, "")
+    assert list(json.loads(out)["policies"]) == ["random", str(ppo)]
+    status, out, err = call_agents(capsys, ppo, *few)
+    assert (status, out) == (2, "")
+    assert err == "error: scenario: got None; must be given: the agent has no config.json that holds one\n"
+
+
+def test_rerun_takes_trust_where_agents_are_read(
+    node: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "result.json").write_text(call(capsys, "simulate", node, "--queries", 1100, "--json")[1], "utf-8")
+    status, _, err = call(capsys, "rerun", tmp_path / "result.json", "--trust")
+    assert (status, err) == (2, "error: trust: got True; must be left out: simulate reads no agents\n")
 
 
 def test_the_algorithm_can_be_said(ppo: Path, tmp_path: Path) -> None:
