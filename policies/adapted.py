@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deeprec_env.envs.task import Task
 from deeprec_env.envs.wrappers import ActionMap, Fractions, Numbers
 from deeprec_env.errors import InputError
+from deeprec_env.policies.base import action_and_state
 
 _WHOLE = (gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 
@@ -74,7 +75,8 @@ class TrainedAgent:
             stack = seen = self._stacked(seen, stack, episode_start)
         if self._normalise_stacked:
             seen = self._normalised(seen)
-        action, state = self._model.predict(seen, state, episode_start, deterministic=deterministic)
+        answer = self._model.predict(seen, state, episode_start, deterministic=deterministic)
+        action, state = action_and_state(self._model, answer)
         after = (stack, state) if self._frames > 1 else state
         if self._mapping is not None:
             return self._mapping.indices(action), after

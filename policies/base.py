@@ -59,7 +59,11 @@ class TunedPolicy:
 
 def act(policy: Policy, observation: NDArray[np.float32], state: Any, start: bool) -> tuple[Any, Any]:
     """The action of a policy for one observation, and its next state; `InputError` where it returns no such pair."""
-    answer = policy.predict(observation, state, np.array([start]), deterministic=True)
+    return action_and_state(policy, policy.predict(observation, state, np.array([start]), deterministic=True))
+
+
+def action_and_state(policy: Any, answer: Any) -> tuple[Any, Any]:
+    """What a policy's `predict` has returned; `InputError` unless that is a pair."""
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise InputError("policy", type(policy).__name__, f"predict must return (action, state), not {shown(answer)}")
     return answer

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,67 +19,21 @@ from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import EvalCallback
-from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
 
-from deeprec_env import InputError, evaluate, load_scenario
+from deeprec_env import InputError, evaluate
 from deeprec_env.agents.algorithms import LOADABLE, saved_algorithms
 from deeprec_env.agents.foreign import find_normalisation, find_zip, load_foreign
 from deeprec_env.agents.storage import saved_data
 from deeprec_env.agents.training import train
 from deeprec_env.envs import CapacityEnv, PipelineEnv, ServingEnv
 from deeprec_env.envs.wrappers import BoxActions, DiscreteActions
-from deeprec_env.policies.base import FixedPolicy, fixed
 from deeprec_env.policies.evaluation.episodes import run_episode
-from deeprec_env.scenario.setting import Setting
+from tests.agents.models import FEW, FUNCTIONS, NET, SCENARIO, environments, trained
 from tests.agents.test_algorithms import small
 from tests.agents.test_evaluate import call as call_agents
 from tests.conftest import day_scenario, plans_day
-from tests.docs import blocks
 from tests.test_cli import call, payload
-
-SCENARIO = load_scenario(day_scenario())
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "agents.md"
-FEW = ("--seeds", 1, "--queries", 1100)
-
-
-def environments(wrapper: Callable[[Any], Any] = lambda env: env, stack: int = 1, normalise: bool = False) -> VecEnv:
-    """Two of them as a user of Stable-Baselines3 makes them."""
-    several: VecEnv = DummyVecEnv([lambda: wrapper(ServingEnv(day_scenario()))] * 2)
-    if normalise:
-        several = VecNormalize(several)
-    return VecFrameStack(several, stack) if stack > 1 else several
-
-
-NET = {"net_arch": [8]}
-
-
-def trained(kind: type[BaseAlgorithm], several: VecEnv, policy: Any = "MlpPolicy", **changes: Any) -> BaseAlgorithm:
-    """A model after a few steps."""
-    off_policy = {"buffer_size": 100, "learning_starts": 4, "batch_size": 4}
-    on_policy = {"n_steps": 8} if kind is A2C else {"n_steps": 8, "batch_size": 8}
-    sizes = off_policy if kind in (DQN, QRDQN, SAC, TD3, DDPG, TQC) else on_policy
-    model = kind(policy, several, policy_kwargs=dict(NET), seed=0, device="cpu", **sizes | changes)
-    return model.learn(32)
-
-
-def saved(folder: Path, kind: type[BaseAlgorithm], several: VecEnv, **changes: Any) -> Path:
-    """Such a model's file, saved by hand."""
-    path = folder / f"{kind.__name__.lower()}.zip"
-    trained(kind, several, **changes).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def ppo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("saved"), PPO, environments())
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Path:
-    path = tmp_path / "node.yaml"
-    path.write_text(yaml.safe_dump(day_scenario()), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -225,25 +177,6 @@ def test_one_evaluation_of_zips_folders_and_functions(
     assert table.count(str(rl_zoo)) > 0
 
 
-FUNCTIONS = """
-import numpy as np
-class Always:
-    def predict(self, observation, state=None, episode_start=None, deterministic=True):
-        return np.array([2, 12]), state
-def make(scenario, options, progress):
-    return Always()
-def model(scenario, options, progress):
-    from stable_baselines3 import PPO
-    return PPO.load("PATH", device="cpu")
-def learner(scenario, options, progress):
-    return Always
-class OnlyObservation:
-    def predict(self, observation): return np.array([2, 12])
-def narrow(scenario, options, progress):
-    return OnlyObservation()
-"""
-
-
 def test_rl_zoo_folders_have_their_best_model_and_its_normalisation(rl_zoo: Path, tmp_path: Path) -> None:
     inside = rl_zoo / "DeepRec-Serving-v1" / "vecnormalize.pkl"
     assert find_zip("it", rl_zoo) == rl_zoo / "best_model.zip"
@@ -280,117 +213,6 @@ def test_rl_zoo_folders_have_their_best_model_and_its_normalisation(rl_zoo: Path
         find_zip("it", copied)
 
 
-class OwnPolicy(ActorCriticPolicy):
-    """A class that no algorithm is known by."""
-
-
-def other_file(folder: Path, name: str, content: bytes) -> Path:
-    path = folder / name
-    path.write_bytes(content)
-    return path
-
-
-def without_normalisation(folder: Path, ppo: Path) -> Path:
-    several = environments(normalise=True)
-    model = trained(A2C, several)
-    model._last_obs = np.full((2, 14), -3.0, np.float32)
-    model.save(folder / "bare.zip")
-    return folder / "bare.zip"
-
-
-def with_pickle(content: Any) -> Callable[[Path, Path], Path]:
-    def made(folder: Path, ppo: Path) -> Path:
-        shutil.copy(ppo, folder / "best_model.zip")
-        (folder / "vecnormalize.pkl").write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
-        return folder / "best_model.zip"
-
-    return made
-
-
-def of_other_observations(folder: Path, ppo: Path) -> Path:
-    several = DummyVecEnv([lambda: CapacityEnv(day_scenario())])
-    return saved(folder, A2C, several)
-
-
-def under_other_normalisation(folder: Path, ppo: Path) -> Path:
-    several = VecNormalize(DummyVecEnv([lambda: CapacityEnv(day_scenario())]))
-    shutil.copy(ppo, folder / "best_model.zip")
-    several.save(str(folder / "vecnormalize.pkl"))
-    return folder
-
-
-def of_other_ladders(folder: Path, ppo: Path) -> Path:
-    other = day_scenario(control={"interval_s": 0.1, "batch_sizes": [8, 32]})
-    return saved(folder, A2C, DummyVecEnv([lambda: ServingEnv(other)]))
-
-
-def of_own_policy(folder: Path, ppo: Path) -> Path:
-    several = environments()
-    A2C(OwnPolicy, several, device="cpu").save(folder / "own.zip")
-    return folder / "own.zip"
-
-
-def zipped(folder: Path, ppo: Path) -> Path:
-    with zipfile.ZipFile(folder / "notes.zip", "w") as archive:
-        archive.writestr("notes.txt", "nothing")
-    return folder / "notes.zip"
-
-
-def flipped(folder: Path, ppo: Path) -> Path:
-    """A zip whose weights are damaged, while its directory is whole."""
-    content = bytearray(ppo.read_bytes())
-    with zipfile.ZipFile(ppo) as archive:
-        at = archive.getinfo("policy.pth").header_offset + 200
-    content[at : at + 50] = bytes(50)
-    return other_file(folder, "flipped.zip", bytes(content))
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            lambda folder, ppo: other_file(folder, "cut.zip", ppo.read_bytes()[:3000]),
-            "must be a model saved by Stable-",
-        ),
-        (lambda folder, ppo: other_file(folder, "empty.zip", b""), "must be a model saved by Stable-Baselines3"),
-        (lambda folder, ppo: other_file(folder, "agent.pt", b"weights"), "must be a model saved by Stable-Baselines3"),
-        (zipped, "must be a model saved by Stable-Baselines3"),
-        (flipped, "must be a model saved by Stable-Baselines3"),
-        (of_other_ladders, "must choose from MultiDiscrete([13 13]) or Discrete(169) or Box(-1.0, 1.0, (2,), float32)"),
-        (of_other_observations, "must observe Box(-1.0, 10.0, (14,), float32), or several of it as VecFrameStack"),
-        (under_other_normalisation, "its normalisation must be of observations (14,), not (13,)"),
-        (without_normalisation, "it needs its VecNormalize (vecnormalize.pkl beside the model)"),
-        (with_pickle(b""), "vecnormalize.pkl'; must be a pickled VecNormalize"),
-        (with_pickle(b"no pickle"), "vecnormalize.pkl'; must be a pickled VecNormalize"),
-        (with_pickle([1, 2]), "vecnormalize.pkl'; must be a pickled VecNormalize, not list"),
-        (of_own_policy, "does not say its algorithm (its policy's class is of tests.agents.test_foreign); write ALGO:"),
-        (lambda folder, ppo: f"a2c:{ppo}", "holds a model of ppo, not a2c"),
-        (lambda folder, ppo: f"alchemy:{ppo}", "must begin with one of ppo, ppo_lstm, a2c"),
-        (lambda folder, ppo: folder / "nosuch.zip", "must be one of static, "),
-        (lambda folder, ppo: f"ppo:{folder / 'nosuch.zip'}", "must be a model saved by Stable-Baselines3 ("),
-        (lambda folder, ppo: folder, "must be a policy's name, a training's folder or its *_model.zip"),
-    ],
-)
-def test_what_can_not_be_evaluated_is_one_line_before_anything_runs(
-    make: Callable[[Path, Path], Path | str],
-    message: str,
-    ppo: Path,
-    node: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    folder = tmp_path / "agent"
-    folder.mkdir()
-    policy = make(folder, ppo)
-    status, out, err = call(capsys, "evaluate", node, "--policies", f"random,static,{policy}", *FEW, "--trust")
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert message in err
-    told: list[Any] = []
-    with pytest.raises(InputError):
-        evaluate(str(node), ["random", "static", str(policy)], trust=True, progress=told.append)
-    assert told == []
-
-
 def test_a_foreign_agent_is_compared_with_the_baselines_on_a_scenario_that_is_given(
     ppo: Path, node: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -409,140 +231,6 @@ def test_rerun_takes_trust_where_agents_are_read(
     (tmp_path / "result.json").write_text(call(capsys, "simulate", node, "--queries", 1100, "--json")[1], "utf-8")
     status, _, err = call(capsys, "rerun", tmp_path / "result.json", "--trust")
     assert (status, err) == (2, "error: trust: got True; must be left out: simulate reads no agents\n")
-
-
-def test_the_algorithm_can_be_said(ppo: Path, tmp_path: Path) -> None:
-    path = of_own_policy(tmp_path, ppo)
-    found = load_foreign(f"a2c:{path}", SCENARIO, trust=True)
-    assert found.policy.predict(np.zeros(14, np.float32))[0].shape == (2,)
-
-
-def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    module: dict[str, Any] = {}
-    exec(next(block for block in blocks(PAGE, "python") if "evaluate(" in block), module)
-    results = module["found"].policies
-    assert list(results) == ["static", "mine", "dqn", "saved"]
-    assert results["dqn"].actions == results["saved"].actions
-    setting = load_scenario("wnd").setting.replace(batch_size=48, threshold=384)
-    prepared = fixed(load_scenario("wnd"), setting)
-    fixed_one = evaluate("wnd", [prepared], seeds=2, queries=2000)
-    assert fixed_one.policies["FixedPolicy"].by_episode() == results["mine"].by_episode()  # as its comment says
-
-
-def test_nothing_is_unpickled_without_trust(ppo: Path, node: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "theirs"
-    folder.mkdir()
-    shutil.copy(ppo, folder / "best_model.zip")
-    (folder / "vecnormalize.pkl").write_bytes(pickle.dumps(Trap(str(tmp_path / "sprung"))))
-    for path in (folder, folder / "best_model.zip"):
-        for policy in (path, str(path)):
-            with pytest.raises(InputError, match=r"holds pickles .*vecnormalize.pkl\), which can run any code"):
-                evaluate(str(node), [policy], seeds=1)
-    assert not (tmp_path / "sprung").exists()
-    with pytest.raises(InputError, match="must be a pickled VecNormalize"):
-        evaluate(str(node), [folder], seeds=1, trust=True)
-    assert (tmp_path / "sprung").exists()  # the trap works
-
-
-class Trap:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (Path(self.path),)
-
-
-class Constant:
-    """A policy that is nobody's class."""
-
-    def __init__(self, *action: int) -> None:
-        self.action = np.array(action)
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
-    ) -> tuple[Any, Any]:
-        return self.action, state
-
-
-class Alone(Constant):
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
-    ) -> Any:
-        return self.action
-
-
-class Narrow:
-    def predict(self, observation: Any) -> Any:
-        return np.array([0, 0])
-
-
-def test_objects_are_compared_with_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = trained(DQN, environments(DiscreteActions))
-    tuned = fixed(load_scenario(day_scenario()), Setting(77, 200), tuning_queries=12)
-    given = [model, Constant(2, 12), FixedPolicy(2, 12), tuned, Constant(0, 0), "static", "random"]
-    found = evaluate(SCENARIO, given, seeds=2, queries=1100, seed=4)
-    assert list(found.policies) == ["DQN", "Constant", "FixedPolicy", "FixedPolicy-2", "Constant-2", "static", "random"]
-    constant, same, its_own = (found.policies[name] for name in ("Constant", "FixedPolicy", "FixedPolicy-2"))
-    assert constant.by_episode() == same.by_episode()
-    assert (constant.prepared.tuning_queries, its_own.prepared.tuning_queries) == (None, 12)
-    assert found.to_json()["actions"]["FixedPolicy-2"]["setting"] == [77, 200, 0]
-    assert constant.capacities_qps is not None
-    assert len(constant.capacities_qps) == 2
-    assert found.seeds == (4, 5)
-    named = evaluate(SCENARIO, {"mine": Constant(2, 12)}, seeds=2, queries=1100, seed=4)
-    assert named.policies["mine"].by_episode() == constant.by_episode()
-
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps(found.to_json()), encoding="utf-8")
-    status, out, err = call(capsys, "rerun", path)
-    assert (status, out) == (0, "same\n")
-    assert err.splitlines()[0] == "DQN is not here: what it did is done again, and its capacity is not measured"
-
-
-@pytest.mark.parametrize(
-    ("policies", "message"),
-    [
-        ("static,random", "policies: got 'static,random'; must be a list of names, paths and objects"),
-        ([3], "policies: got 'int'; must be a policy's name, a path, or an object with predict"),
-        ([Constant], "policies: got 'type'; must be a policy's name"),
-        ([Narrow()], "its predict must take (observation, state, episode_start, deterministic)"),
-        ([Alone(2, 12)], "predict must return (action, state), not array"),
-        ([Constant(2, 99)], "action: got"),
-        ([], "policies: got ''; must name at least one"),
-        ({1: "static"}, "policies: got 1; must be a name"),
-        (["static", "static"], "must name each policy once"),
-        (7, "policies: got 7; must be a list"),
-    ],
-)
-def test_objects_that_are_no_policies_are_refused(policies: Any, message: str) -> None:
-    with pytest.raises(InputError) as raised:
-        evaluate(SCENARIO, policies, seeds=1, queries=1100)
-    assert message in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("learner", "or an object with predict, not type"),
-        ("narrow", "its predict must take (observation, state, episode_start, deterministic)"),
-    ],
-)
-def test_functions_that_make_no_policy_are_refused(
-    name: str,
-    message: str,
-    node: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_other_policies.py").write_text(FUNCTIONS, encoding="utf-8")
-    status, out, err = call(capsys, "evaluate", node, "--policies", f"my_other_policies:{name}", *FEW)
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert message in err
 
 
 @pytest.mark.parametrize(
