@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import gymnasium as gym
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 
+from deeprec_env.agents.foreign import NO_AGENT, is_foreign, load_foreign
 from deeprec_env.agents.hyperparams import loaded_wrapper
-from deeprec_env.agents.normalisation import NormalisesObservations, load_normalisation, normalisation_path
+from deeprec_env.agents.normalisation import load_normalisation, normalisation_path
 from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_state
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.environments import find_spec
-from deeprec_env.envs.wrappers import ActionMap
 from deeprec_env.errors import InputError
+from deeprec_env.policies.adapted import TrainedAgent as TrainedAgent
 from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.scenario.schema import Scenario
-
-
-class TrainedAgent:
-    """A Stable-Baselines3 model with its normalisation of observations and the mapping of its actions."""
-
-    def __init__(
-        self, model: BaseAlgorithm, normalise: NormalisesObservations | None, mapping: ActionMap | None
-    ) -> None:
-        self._model, self._normalise, self._mapping = model, normalise, mapping
-
-    def predict(
-        self,
-        observation: NDArray[np.float32],
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = True,
-    ) -> tuple[NDArray[np.int64], Any]:
-        """The model's action for a raw observation; `state` is what a recurrent one remembers."""
-        seen: Any = self._normalise.normalize_obs(observation) if self._normalise else observation
-        action, state = self._model.predict(seen, state, episode_start, deterministic)
-        if self._mapping is not None:
-            return self._mapping.indices(action), state
-        return (action if isinstance(self._model.action_space, gym.spaces.Box) else action.astype(np.int64)), state
 
 
 def find_agent(path: str) -> tuple[Path, str]:
@@ -54,16 +27,20 @@ def find_agent(path: str) -> tuple[Path, str]:
     if folder.suffix == ".zip":
         folder, stem = folder.parent, folder.name.removesuffix("_model.zip")
     if not (folder / f"{stem}_model.zip").is_file():
-        raise InputError("policy", path, "must be a policy's name, a training's folder or its *_model.zip")
+        raise InputError("policy", path, NO_AGENT)
     return folder, stem
 
 
-def load_agent(path: str, scenario: Scenario, environment: str = SERVING) -> TunedPolicy:
+def load_agent(path: str, scenario: Scenario, environment: str = SERVING, trust: bool = False) -> TunedPolicy:
     """The agent at a path (see `find_agent`), as a policy for the scenario in an environment (Gymnasium's name).
+
+    One that `deeprec train` has not left there is read if the caller trusts it (see `load_foreign`).
 
     Raises `InputError` if there is none, or if it was trained in another environment, or on other ladders (other
     choices) than the scenario's.
     """
+    if is_foreign(path):
+        return load_foreign(path, scenario, environment, trust=trust)
     folder, stem = find_agent(path)
     config = read_config(folder)
     trained = config.get("environment", SERVING)

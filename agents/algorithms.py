@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
-from sb3_contrib import QRDQN, RecurrentPPO
-from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from deeprec_env.errors import InputError
@@ -23,6 +23,19 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "sac": SAC,
     "td3": TD3,
 }
+
+LOADABLE: dict[str, type[BaseAlgorithm]] = ALGORITHMS | {
+    "ddpg": DDPG,
+    "ars": ARS,
+    "crossq": CrossQ,
+    "maskable_ppo": MaskablePPO,
+    "tqc": TQC,
+    "trpo": TRPO,
+}
+"""Those that can be evaluated, wherever they were trained."""
+
+_ONLY = {"ppo": "clip_range", "trpo": "cg_max_steps"}
+"""What a saved model of an algorithm holds, and those of others with the same policies (A2C) do not."""
 
 _OURS = ("self", "env", "seed", "verbose", "device", "tensorboard_log", "_init_setup_model")
 _OBJECTS = ("action_noise", "replay_buffer_class", "rollout_buffer_class")  # nothing that a file could hold
@@ -45,6 +58,21 @@ def algorithm(name: str, field: str = "algo") -> type[BaseAlgorithm]:
     if name not in ALGORITHMS:
         raise InputError(field, name, f"must be one of {', '.join(ALGORITHMS)}")
     return ALGORITHMS[name]
+
+
+def saved_algorithms(data: Mapping[str, Any]) -> list[str]:
+    """The algorithms (of `LOADABLE`) that a saved model can be of, by its `data`: the module of its policy's class.
+
+    None where that is a class of somebody else's.
+    """
+    module = data["policy_class"]["__module__"]
+    names = [
+        name
+        for name, kind in LOADABLE.items()
+        if module in {policy.__module__ for policy in kind.policy_aliases.values()}
+    ]
+    only = [name for name in names if _ONLY.get(name) in data]
+    return only or [name for name in names if name not in _ONLY]
 
 
 def arguments(algo: str) -> dict[str, set[Any]]:

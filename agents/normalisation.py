@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,6 @@ from deeprec_env.scenario.parts import Floats
 _FLAGS = ("norm_obs", "norm_reward")
 _NUMBERS = ("clip_obs", "clip_reward", "gamma", "epsilon")
 _STATISTICS = ("mean", "var", "count")
-
-
-class NormalisesObservations(Protocol):
-    """What of a `VecNormalize` an agent needs in order to act."""
-
-    def normalize_obs(self, obs: Any) -> Any:
-        """Observations as the model wants them."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from deeprec_env.agents.algorithms import ALGORITHMS, algorithm
+from deeprec_env.agents.algorithms import ALGORITHMS, algorithm, saved_algorithms
 from deeprec_env.agents.normalisation import normalisation_path, save_normalisation
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing, replacing_path
 
 CONFIG = "config.json"
 
-_DAMAGED = (
+DAMAGED = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError),
     *(EOFError, ImportError, IndexError, pickle.UnpicklingError, zipfile.BadZipFile),
 )
@@ -54,7 +54,7 @@ def load_model(folder: Path, stem: str, algo: str, venv: VecEnv | None = None, *
     """
     path = folder / f"{stem}_model.zip"
     try:
-        saved = _saved_algorithms(path)
+        saved = saved_algorithms(saved_data(path))
         if algo not in saved:
             raise InputError(
                 "model",
@@ -64,29 +64,22 @@ def load_model(folder: Path, stem: str, algo: str, venv: VecEnv | None = None, *
         model = ALGORITHMS[algo].load(path, env=venv, device="cpu", **arguments)
     except InputError:
         raise
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise InputError("model", str(path), f"must be a model saved by Stable-Baselines3 ({error})") from None
     if venv is not None and isinstance(model, OffPolicyAlgorithm):
         path = folder / f"{stem}_replay_buffer.pkl"
         try:
             with path.open("rb") as file:
                 model.load_replay_buffer(file)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise InputError("model", str(path), f"must be the replay buffer of the training ({error})") from None
     return model
 
 
-def _saved_algorithms(path: Path) -> list[str]:
-    """The algorithms that a model can be of, by the class of its policy; nothing of it is unpickled."""
+def saved_data(path: Path) -> dict[str, Any]:
+    """What a saved model says of itself, as JSON: nothing of it is unpickled. Raises one of `DAMAGED` for another."""
     with zipfile.ZipFile(path) as archive:
-        data = json.loads(archive.read("data"))
-    return [
-        name
-        for name, kind in ALGORITHMS.items()
-        if data["policy_class"]["__module__"] in {policy.__module__ for policy in kind.policy_aliases.values()}
-        # PPO and A2C have the same policies; only one clips.
-        and ("clip_range" in data) == name.startswith("ppo")
-    ]
+        return dict(json.loads(archive.read("data")))
 
 
 def read_state(folder: Path, stem: str) -> dict[str, Any]:

@@ -5,10 +5,11 @@ import deeprec_env.workload  # noqa: F401  (both register the kinds that scenari
 from deeprec_env.analysis import find_capacity
 from deeprec_env.envs import register_environments
 from deeprec_env.errors import InputError
+from deeprec_env.policies.evaluation.evaluate import evaluate
 from deeprec_env.scenario import Scenario, load_scenario
 from deeprec_env.simulation import simulate
 from deeprec_env.version import __version__
 
-__all__ = ["InputError", "Scenario", "__version__", "find_capacity", "load_scenario", "simulate"]
+__all__ = ["InputError", "Scenario", "__version__", "evaluate", "find_capacity", "load_scenario", "simulate"]
 
 register_environments()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.traffic_env import TrafficEnv
+from deeprec_env.errors import InputError, shown
 from deeprec_env.progress import Progress as Progress
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
@@ -39,7 +40,7 @@ class PrivilegedPolicy(Protocol):
 
 @dataclass(frozen=True)
 class TunedPolicy:
-    """A policy ready for evaluation on `scenario`, and what it cost to tune, in simulated queries.
+    """A policy ready for evaluation on `scenario`, and what it cost to tune, in simulated queries (None: not known).
 
     The scenario's ladders hold the policy's settings, also those off the original ladders. `setting` is that of a
     policy that never changes it.
@@ -47,8 +48,25 @@ class TunedPolicy:
 
     policy: Policy
     scenario: Scenario
-    tuning_queries: int
+    tuning_queries: int | None
     setting: Setting | None = None
+
+    @property
+    def tuning_in_words(self) -> str:
+        """What it cost to tune, for a table."""
+        return "-" if self.tuning_queries is None else f"{self.tuning_queries:,}"
+
+
+def act(policy: Policy, observation: NDArray[np.float32], state: Any, start: bool) -> tuple[Any, Any]:
+    """The action of a policy for one observation, and its next state; `InputError` where it returns no such pair."""
+    return action_and_state(policy, policy.predict(observation, state, np.array([start]), deterministic=True))
+
+
+def action_and_state(policy: Any, answer: Any) -> tuple[Any, Any]:
+    """What a policy's `predict` has returned; `InputError` unless that is a pair."""
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        raise InputError("policy", type(policy).__name__, f"predict must return (action, state), not {shown(answer)}")
+    return answer
 
 
 class FixedPolicy:

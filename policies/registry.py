@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import gymnasium as gym
 
 from deeprec_env.envs import SERVING
+from deeprec_env.envs.environments import find_spec
+from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import is_plugin, load_plugin, plugin_names, takes
 from deeprec_env.policies.adaptive.load_table import LoadTable, LoadTablePolicy, find_load_table
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import Policy, Progress, TunedPolicy, fixed
 from deeprec_env.policies.fixed.tune import METHODS, TuneOptions, find_setting
+from deeprec_env.policies.objects import is_policy, prepared_object
 from deeprec_env.policies.privileged.hindsight import Hindsight
 from deeprec_env.policies.privileged.rate_oracle import RateOracle
 from deeprec_env.scenario.schema import Scenario
@@ -40,6 +44,8 @@ BY_LOAD: dict[str, Callable[[LoadTable, int], Policy]] = {
 REFERENCES = ("rate-oracle", "hindsight")
 """Those of them that see ahead, as no server can."""
 
+_PREPARED = "deeprec_env.policies.base.TunedPolicy, or an object with predict"
+
 _OWN = (*METHODS, *BY_LOAD, "random")
 
 
@@ -63,7 +69,7 @@ def prepare(
         indices = gym.spaces.MultiDiscrete([len(scenario.control.batch_sizes), len(scenario.thresholds)])
         return TunedPolicy(RandomPolicy(indices, options.seed), scenario, 0)
     if is_users(name):
-        return prepared_by_user(name, scenario, options, progress)
+        return prepared_by_user(name, scenario, options, progress, find_spec(environment))
     return load_agent(name, scenario, environment, policy_names())
 
 
@@ -88,43 +94,60 @@ def is_users(name: str) -> bool:
     return is_plugin(PLUGINS, name)
 
 
-def users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], TunedPolicy]:
+def users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], Any]:
     """The function that another package's name, or `module:function`, stands for; `InputError` if it is none."""
-    allowed = "a function (scenario, options, progress) that returns a deeprec_env.policies.base.TunedPolicy"
+    allowed = f"a function (scenario, options, progress) that returns a {_PREPARED}"
     return load_plugin("policy", PLUGINS, name, takes(3), allowed)  # type: ignore[no-any-return]
 
 
-def prepared_by_user(name: str, scenario: Scenario, options: TuneOptions, progress: Progress) -> TunedPolicy:
-    """What another package's function makes; `InputError` if that is no policy, ready for evaluation."""
-    prepared = users_function(name)(scenario, options, progress)
-    if not isinstance(prepared, TunedPolicy):
-        raise InputError(
-            "policy", name, f"must return a deeprec_env.policies.base.TunedPolicy, not {type(prepared).__name__}"
-        )
-    return prepared
+def prepared_by_user(
+    name: str, scenario: Scenario, options: TuneOptions, progress: Progress, spec: EnvSpec
+) -> TunedPolicy:
+    """What another package's function makes; `InputError` if that is no policy of the environment."""
+    made = users_function(name)(scenario, options, progress)
+    if isinstance(made, TunedPolicy):
+        return made
+    if not is_policy(made):
+        raise InputError("policy", name, f"must return a {_PREPARED}, not {type(made).__name__}")
+    return prepared_object(name, made, scenario, spec.make_task(scenario))
 
 
 def is_agent(name: str) -> bool:
-    """Whether a trained agent may be there: `name` is a path, or LOADER:PATH."""
-    return Path(name).exists() or _loader_and_path(name)[0] != OWN_LOADER
+    """Whether a trained agent may be there: `name` is a path, LOADER:PATH or ALGO:PATH."""
+    return Path(name).exists() or _loader_and_path(name)[0] != OWN_LOADER or algorithm_and_path(name)[0] != ""
 
 
 def agent_path(name: str) -> str:
-    """Where an agent is, without the loader's name."""
-    return _loader_and_path(name)[1]
+    """Where an agent is, without the name of its loader or algorithm."""
+    loader, path = _loader_and_path(name)
+    return algorithm_and_path(path)[1] if loader == OWN_LOADER else path
 
 
-def load_agent(name: str, scenario: Scenario, environment: str, others: Sequence[str]) -> TunedPolicy:
+def algorithm_and_path(name: str) -> tuple[str, str]:
+    """What ALGO:PATH says, for agents that do not say their algorithm themselves; of a path alone "" and itself.
+
+    PATH ends with .zip or has a separator in it (a folder in the working one: `ppo:./run`), as no function's name does.
+    """
+    algo, colon, path = name.partition(":")
+    if colon and algo.isidentifier() and not Path(name).exists() and (path.endswith(".zip") or os.sep in path):
+        return algo, path
+    return "", name
+
+
+def load_agent(
+    name: str, scenario: Scenario, environment: str, others: Sequence[str], trust: bool = False
+) -> TunedPolicy:
     """The trained agent at a path, loaded by ours, or at LOADER:PATH, by the loader that a package declares.
 
-    Raises `InputError`, which names the `others` that `name` may be, where there is no loader, and where two packages
-    declare it.
+    `trust`: ours may unpickle files that `deeprec train` has not written. Raises `InputError`, which names the `others`
+    that `name` may be, where there is no loader, and where two packages declare it.
     """
     loader, path = _loader_and_path(name)
     if loader not in plugin_names(AGENT_LOADERS):
         raise InputError("policy", name, f"must be one of {', '.join(others)} (agents need the package installed)")
     allowed = "a function (path, scenario, environment) that returns a deeprec_env.policies.base.TunedPolicy"
-    loaded = load_plugin("policy", AGENT_LOADERS, loader, takes(3), allowed)(path, scenario, environment)
+    load = load_plugin("policy", AGENT_LOADERS, loader, takes(3), allowed)
+    loaded = load(path, scenario, environment, **({"trust": trust} if loader == OWN_LOADER else {}))
     if not isinstance(loaded, TunedPolicy):
         raise InputError(
             "policy", name, f"must be loaded as {TunedPolicy.__module__}.TunedPolicy, not {type(loaded).__name__}"

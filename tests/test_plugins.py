@@ -186,7 +186,7 @@ def test_a_broken_kind_is_one_line_that_names_it(
         ("missing-policy", "entry point 'no_such_module:prepare' of deeprec_env.policies in package broken-package"),
         ("number", "must be a function (scenario, options, progress)"),
         ("policy-class", "in package broken-package must be a function (scenario, options, progress)"),
-        ("unprepared", "must return a deeprec_env.policies.base.TunedPolicy, not int"),
+        ("unprepared", "must return a deeprec_env.policies.base.TunedPolicy, or an object with predict, not int"),
         ("no_such_module:prepare", "policy: got 'no_such_module:prepare'; can't be imported"),
     ],
 )

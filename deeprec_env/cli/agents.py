@@ -9,7 +9,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.analysis.capacity import TUNING_QUERIES
-from deeprec_env.cli.compare import QualityFloor, Traffic, Windows, choices_of, show_comparison
+from deeprec_env.cli.compare import QualityFloor, Traffic, Trust, Windows, choices_of, show_comparison
 from deeprec_env.cli.options import Engine, Json, Overrides, ScenarioArgument, Seed, print_result
 from deeprec_env.envs.environments import SPECS, environment_names, find_spec
 from deeprec_env.plugins import plugin_names
@@ -17,7 +17,8 @@ from deeprec_env.scenario.load import load_scenario
 
 _OTHERS = "".join(f", {name}" for name in plugin_names("deeprec_env.policies"))
 _POLICIES_HELP = (
-    f"Names (also hindsight, random{_OTHERS}), module:function, or paths of agents "
+    f"Names (also hindsight, random{_OTHERS}), module:function, or paths of agents, "
+    "also Stable-Baselines3's zips and RL Zoo's folders (with --trust) "
     "(default: all but hindsight, random; other environments than serving have their own)."
 )
 _ENV_HELP = f"{', '.join(environment_names())}, an id as Gymnasium has it, or module:name of an EnvSpec."
@@ -79,6 +80,7 @@ def evaluate(
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     engine: Engine = "compiled",
     set_: Overrides = None,
+    trust: Trust = False,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
@@ -95,4 +97,5 @@ def evaluate(
         options=TuneOptions(queries=queries, engine=engine),
         choices=choices_of(traffic=traffic, windows=windows, quality_floor=quality_floor),
         json=json,
+        trust=trust,
     )

@@ -25,6 +25,11 @@ QualityFloor = Annotated[
     typer.Option(help="pipeline: share of the best quality that best-fixed-iso keeps (default: 0.99)."),
 ]
 
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Unpickle agents that 'deeprec train' has not written: they may run any code."),
+]
+
 
 def choices_of(**given: Any) -> dict[str, Any]:
     """The choices that were made."""
@@ -43,6 +48,7 @@ def show_comparison(
     choices: dict[str, Any],
     json: bool,
     labels: Sequence[str] | None = None,
+    trust: bool = False,
 ) -> None:
     """Compare policies in an environment, telling the progress, and show what came of it; `name` is the scenario's."""
     from deeprec_env.policies.evaluation.comparison import compare, print_comparison
@@ -58,6 +64,7 @@ def show_comparison(
             options=options,
             choices=choices,
             progress=update,
+            trust=trust,
         )
     if json:
         print_result(compared.to_json(), json)

@@ -7,6 +7,7 @@ import json as json_format
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ import yaml
 
 from deeprec_env import console
 from deeprec_env.cli.agents import load_training
+from deeprec_env.cli.compare import Trust
 from deeprec_env.cli.figures import differences, figures, read_known
 from deeprec_env.cli.options import Json
 from deeprec_env.envs.environments import find_spec
@@ -30,6 +32,7 @@ SHOWN = 10
 def rerun(
     result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What a command printed with --json.")],
     output: Annotated[Path | None, typer.Option(help="Write the repeated result to this file.")] = None,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Repeat a result and compare its figures. Exit status 0: the same, 1: not."""
@@ -41,8 +44,13 @@ def rerun(
         raise InputError(f"{KEY}.command", question.command, f"must be one of {', '.join(RUNNERS)}")
     if question.unrepeatable:
         raise InputError("result", str(result), f"can't be had again from its {KEY}: {question.unrepeatable}")
+    run = RUNNERS[question.command]
+    if trust:
+        if run is not _evaluate:
+            raise InputError("trust", trust, f"must be left out: {question.command} reads no agents")
+        run = partial(_evaluate, trust=True)
     with console.progress(f"rerun {question.command}", None, quiet=json):
-        after = RUNNERS[question.command](replace(question, sources=""), before)
+        after = run(replace(question, sources=""), before)
     if output is not None:
         with replacing(output) as file:
             file.write(console.json_text(after | {KEY: {"line": before[KEY].get("line", ""), **after[KEY]}}) + "\n")
@@ -110,7 +118,7 @@ def _tune(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     return tune(question.about, str(question.arguments.get("method")), options).to_json()
 
 
-def _evaluate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+def _evaluate(question: Question, before: Mapping[str, Any], trust: bool = False) -> dict[str, Any]:
     from deeprec_env.policies.evaluation.comparison import compare, is_here
     from deeprec_env.policies.evaluation.evaluation import evaluation_of
     from deeprec_env.policies.fixed.tune import TuneOptions
@@ -118,6 +126,8 @@ def _evaluate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     arguments = dict(question.arguments)
     spec = find_spec(str(arguments.pop("environment", "")))
     tuning = _arguments(arguments.pop("options", {}), TuneOptions)
+    if "trust" in arguments:  # whoever runs this says so, and not the file
+        raise InputError(f"{KEY}.arguments.trust", arguments["trust"], "must be left out")
     arguments = _arguments(arguments, compare)
     evaluation, actions = evaluation_of(spec), before.get("actions", {})
     labels, policies = (arguments.get(name) for name in ("labels", "policies"))
@@ -129,7 +139,7 @@ def _evaluate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
         typer.echo(f"{label} is not here: what it did is done again, and its capacity is not measured", err=True)
     options = TuneOptions(engine=question.engine, **tuning)
     answer = compare(
-        spec, question.about, seed=question.seed, options=options, recorded=recorded, **arguments
+        spec, question.about, seed=question.seed, options=options, recorded=recorded, trust=trust, **arguments
     ).to_json()
     for label in recorded:
         known = before.get("policies", {}).get(label, {})

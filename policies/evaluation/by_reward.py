@@ -89,7 +89,7 @@ def by_reward(baselines: Mapping[str, Baseline]) -> Evaluation:
             "vs random": lambda result: (
                 result.difference("random", "reward").with_interval("+.4f") if "random" in result.others else "-"
             ),
-            "tuning queries": lambda result: f"{result.prepared.tuning_queries:,}",
+            "tuning queries": lambda result: result.prepared.tuning_in_words,
         },
         title=lambda compared: f", target {compared.scenario.sla_ms:g} ms, {compared.seeds_in_words}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from deeprec_env.policies.evaluation.evaluation import (
 )
 from deeprec_env.policies.evaluation.recorded import RecordedPolicy, recorded_policy, runs_of
 from deeprec_env.policies.fixed.tune import TuneOptions
+from deeprec_env.policies.objects import label, prepared_object
 from deeprec_env.policies.registry import (
     PLUGINS,
     agent_path,
+    algorithm_and_path,
     is_agent,
     is_users,
     load_agent,
@@ -53,7 +56,7 @@ _PREPARED, _MEASURED = 0.4, 0.6  # shares of the work for a policy, about: prepa
 def compare(
     spec: EnvSpec,
     scenario: Scenario,
-    policies: Sequence[str] | None = None,
+    policies: Sequence[Any] | None = None,
     *,
     labels: Sequence[str] | None = None,
     seed: int = 0,
@@ -62,16 +65,18 @@ def compare(
     choices: Choices | None = None,
     progress: Progress = lambda what: None,
     recorded: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> Comparison:
-    """Run policies (names, or paths of trained agents) on the test episodes of `seed` .. `seed + seeds - 1`.
+    """Run policies (names, paths of trained agents, or objects) on the test episodes of `seed` .. `seed + seeds - 1`.
 
-    Without `policies`, those that the environment's evaluation names; `labels` are what the results call them. The
-    scenario gets its day if it has none. Tuning uses validation traffic alone. `recorded`: what some policies did (see
-    `recording`), by label; they do it again, and have no capacity. Raises `InputError` for bad input.
+    Without `policies`, those that the environment's evaluation names; `labels` are what the results call them (default:
+    names and paths as given, objects by their class). The scenario gets its day if it has none. Tuning uses validation
+    traffic alone. `recorded`: what some policies did (see `recording`), by label; they do it again, and have no
+    capacity. `trust`: files that `deeprec train` has not written may be unpickled. Raises `InputError` for bad input.
     """
     evaluation = evaluation_of(spec)
     given = list(evaluation.compared or evaluation.baselines) if policies is None else list(policies)
-    names = list(labels or given)
+    names = list(labels or _labels(given))
     chosen = _checked(spec, evaluation, choices or {})
     whole("seeds", seeds, 1, MOST_EPISODES)
     whole("seed", seed, 0)
@@ -94,7 +99,7 @@ def compare(
         engine=options.engine,
         sources=(*RESULTS, "envs", "policies"),
         environment=findable_name(spec),
-        policies=[_in_full(evaluation, policy) for policy in given],
+        policies=[_in_full(evaluation, policy, name) for name, policy in zip(names, given, strict=True)],
         labels=names,
         seeds=seeds,
         choices=chosen,
@@ -102,9 +107,9 @@ def compare(
     )
     telling = progress
     tuning = evaluation.tuning(spec, scenario, options, chosen, lambda what: telling(what))
-    # Agents before all else: a damaged file is said before the others take their time.
+    # Agents before all else: a damaged file, or what does not fit, is said before the others take their time.
     agents = {
-        policy: _prepared(evaluation, policy, tuning)
+        name: _prepared(evaluation, policy, tuning, name, trust)
         for name, policy in zip(names, given, strict=True)
         if name not in replayed and _is_agent(evaluation, policy)
     }
@@ -117,7 +122,7 @@ def compare(
         if name in replayed:
             prepared = recorded_policy(name, replayed[name], scenario)
         else:
-            prepared = agents[policy] if policy in agents else _prepared(evaluation, policy, tuning)
+            prepared = agents[name] if name in agents else _prepared(evaluation, policy, tuning, name, trust)
         env = spec.make(prepared.scenario, engine=options.engine)
         env.windows = chosen.get(WINDOWS, env.windows)
         episodes, actions = [], {}
@@ -167,14 +172,39 @@ def _checked(spec: EnvSpec, evaluation: Evaluation, choices: Choices) -> dict[st
     return {**evaluation.choices, **choices}
 
 
-def _in_full(evaluation: Evaluation, name: str) -> str:
-    """A policy's name as it is; the path of an agent in full, so that it is found from any folder."""
-    own = name in evaluation.baselines or not Path(name).exists()
-    return name if own else str(Path(name).resolve())
+def _labels(given: Sequence[Any]) -> list[str]:
+    """Names and paths as they are; objects by their class, numbered where one comes again."""
+    found: list[str] = []
+    seen: Counter[str] = Counter()
+    for policy in given:
+        if isinstance(policy, str):
+            found.append(policy)
+            continue
+        name = label(policy)
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return found
 
 
-def _check_name(evaluation: Evaluation, name: str, engine: str) -> None:
+def _in_full(evaluation: Evaluation, policy: Any, name: str) -> str:
+    """A policy's name as it is; the path of an agent in full, so that it is found from any folder; of an object <NAME>.
+
+    <NAME> is found nowhere: what an object did can be repeated, the object can't be had again.
+    """
+    if not isinstance(policy, str):
+        return f"<{name}>"
+    if policy in evaluation.baselines:
+        return policy
+    algo, path = algorithm_and_path(policy)
+    if not Path(path).exists():
+        return policy
+    return f"{algo}:{Path(path).resolve()}" if algo else str(Path(path).resolve())
+
+
+def _check_name(evaluation: Evaluation, name: Any, engine: str) -> None:
     """Raise `InputError` unless a policy of that name can run on the engine, or there may be an agent at that path."""
+    if not isinstance(name, str):
+        return  # an object, which is looked at with the agents
     if name in evaluation.references:
         engine_kind(engine, FORK, asker=name)
     elif name in evaluation.baselines:
@@ -186,13 +216,17 @@ def _check_name(evaluation: Evaluation, name: str, engine: str) -> None:
         raise InputError("policy", name, f"must be one of {known}, or the path of a trained agent")
 
 
-def _is_agent(evaluation: Evaluation, name: str) -> bool:
-    return name not in evaluation.baselines and not is_users(name)
+def _is_agent(evaluation: Evaluation, policy: Any) -> bool:
+    return not isinstance(policy, str) or (policy not in evaluation.baselines and not is_users(policy))
 
 
-def _prepared(evaluation: Evaluation, name: str, tuning: Tuning) -> TunedPolicy:
-    if name in evaluation.baselines:
-        return evaluation.baselines[name](tuning)
-    if is_users(name):
-        return prepared_by_user(name, tuning.scenario, tuning.options, tuning.progress)
-    return load_agent(name, tuning.scenario, tuning.spec.id, baseline_names(evaluation))
+def _prepared(evaluation: Evaluation, policy: Any, tuning: Tuning, name: str, trust: bool) -> TunedPolicy:
+    """`name`: what the results call it."""
+    spec, scenario = tuning.spec, tuning.scenario
+    if not isinstance(policy, str):
+        return prepared_object(name, policy, scenario, spec.make_task(scenario))
+    if policy in evaluation.baselines:
+        return evaluation.baselines[policy](tuning)
+    if is_users(policy):
+        return prepared_by_user(policy, scenario, tuning.options, tuning.progress, spec)
+    return load_agent(policy, scenario, spec.id, baseline_names(evaluation), trust)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from deeprec_env.envs.node_env import NodeEnv
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.policies.base import Policy, PrivilegedPolicy
+from deeprec_env.policies.base import Policy, PrivilegedPolicy, act
 from deeprec_env.simulation.records import Records
 
 
@@ -41,7 +39,7 @@ def run_episode(env: NodeEnv, policy: Policy, seed: int, split: str) -> EpisodeR
     actions: list[Any] = []
     infos, state, over = [info], None, False
     while not over:
-        action, state = policy.predict(observation, state, np.array([not rewards]), deterministic=True)
+        action, state = act(policy, observation, state, start=not rewards)
         actions.append(action)
         observation, reward, terminated, truncated, info = env.step(action)
         rewards.append(reward)

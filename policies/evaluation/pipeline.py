@@ -92,7 +92,7 @@ PIPELINE = Evaluation(
         f"vs {BASE}": lambda result: (
             result.difference(BASE, "goodput").with_interval("+.4f") if BASE in result.others else "-"
         ),
-        "tuning queries": lambda result: f"{result.prepared.tuning_queries:,}",
+        "tuning queries": lambda result: result.prepared.tuning_in_words,
     },
     title=lambda compared: f", target {compared.scenario.sla_ms:g} ms, {compared.seeds_in_words}",
 )

@@ -43,7 +43,7 @@ def recorded_policy(name: str, recorded: Any, scenario: Scenario) -> TunedPolicy
             np.asarray(action) for runs in recorded["episodes"].values() for action, times in runs for _ in range(times)
         ]
         setting = None if recorded["setting"] is None else Setting(*recorded["setting"])
-        queries = int(recorded["tuning_queries"])
+        queries = None if recorded["tuning_queries"] is None else int(recorded["tuning_queries"])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(f"actions.{name}", "...", "must be what 'deeprec evaluate' recorded") from None
     extended = scenario.replace(control=scenario.control.model_dump() | control)

@@ -155,7 +155,7 @@ SERVING = Evaluation(
             "-" if result.name == "grid-capacity" else _in_words(capacity_ratio(result))
         ),
         "J/query": lambda result: result.estimate("joules_per_query").in_words(".4f"),
-        "tuning queries": lambda result: f"{result.prepared.tuning_queries:,}",
+        "tuning queries": lambda result: result.prepared.tuning_in_words,
         "vs grid-day": _versus_grid_day,
         "score": lambda result: _in_words(score(result), ".2f"),
     },

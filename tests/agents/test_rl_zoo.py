@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deeprec_env import InputError, evaluate
+
 pytest.importorskip("rl_zoo3", reason="RL Zoo is not installed: pip install rl_zoo3")
 
 
@@ -19,4 +21,11 @@ def test_rl_zoo_trains_with_the_shipped_file(algo: str, tmp_path: Path) -> None:
     command += ["--conf-file", str(shipped), "--gym-packages", "deeprec_env", "-n", "768", "--eval-freq", "-1"]
     command += ["-f", str(tmp_path), "--num-threads", "1", "--device", "cpu"]
     subprocess.run(command, check=True, capture_output=True)
-    assert (tmp_path / algo / "DeepRec-Serving-v1_1" / "DeepRec-Serving-v1.zip").is_file()
+    folder = tmp_path / algo / "DeepRec-Serving-v1_1"
+    assert (folder / "DeepRec-Serving-v1.zip").is_file()
+    with pytest.raises(
+        InputError, match="DeepRec-Serving-v1.zip and .*vecnormalize.pkl" if algo == "ppo" else "pickles"
+    ):
+        evaluate("dlrm-rmc1", [folder], seeds=1, queries=1100)
+    found = evaluate("dlrm-rmc1", {"zoo": folder}, seeds=1, queries=1100, trust=True)
+    assert found.policies["zoo"].capacity_qps is not None
