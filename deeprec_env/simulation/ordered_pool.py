@@ -61,7 +61,6 @@ class OrderedPool:
         if order != self.order:
             self.order = order
             self.waiting = sorted((entry.rank(order), part, entry) for _, part, entry in self.waiting)
-            self._defer()
 
     def complete(self, part: int, request: int) -> None:
         """A request of a sub-batch has ended."""
