@@ -156,7 +156,11 @@ class CompiledEngine:
         before_s = self._now_s
         self.advance(math.inf)
         self._drained = True
-        self._now_s = float(np.fmax.reduce(self._leave_s(), initial=before_s))  # fmax: not of those that were shed
+        left_s = self._leave_s()
+        ends_s = np.where(
+            np.isnan(left_s), self._state.arrival_s[: len(left_s)], left_s
+        )  # of those shed: their arrival
+        self._now_s = max(before_s, float(ends_s.max(initial=-math.inf)))
 
     def close(self) -> None:
         """There is nothing to release."""

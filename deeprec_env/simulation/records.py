@@ -118,8 +118,8 @@ class Records:
 
     @property
     def offloaded(self) -> NDArray[np.bool_]:
-        """Whether any stage sent the query to its accelerator."""
-        return np.asarray(np.any([stage.offloaded for stage in self.stages], axis=0))
+        """Whether any stage sent the query to its accelerator; none did one that was shed."""
+        return np.asarray(np.any([stage.offloaded for stage in self.stages], axis=0) & ~self.shed)
 
 
 def check_records_path(path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.intervals import BATCHES, mean_interval, quantile_interval
+from deeprec_env.simulation.intervals import BATCHES, batch_means, mean_interval, quantile_interval
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.window_meter import usage, usage_of
 
@@ -83,14 +83,13 @@ class Usage:
 def summarise_tail(records: Records, warmup: int) -> Tail:
     """Latencies of all queries admitted but the first `warmup`, however late they completed."""
     latency_s = records.latency_s[warmup:]
-    if records.shed.any():
-        latency_s = latency_s[~np.isnan(latency_s)]
-    if not latency_s.size:
+    admitted_s = latency_s[~records.shed[warmup:]]
+    if not admitted_s.size:
         unknown = math.nan, math.nan
         return Tail(math.nan, math.nan, math.nan, math.nan, unknown, unknown, unknown)
-    p50_s, p95_s, p99_s = np.percentile(latency_s, (50, 95, 99)).tolist()
+    p50_s, p95_s, p99_s = np.percentile(admitted_s, (50, 95, 99)).tolist()
     return Tail(
-        mean_s=float(latency_s.mean()),
+        mean_s=float(admitted_s.mean()),
         p50_s=p50_s,
         p95_s=p95_s,
         p99_s=p99_s,
@@ -106,9 +105,7 @@ def backlog_grows(records: Records, warmup: int) -> bool:
     Kendall's rank correlation of the means of 20 consecutive batches with their order, above 0.7. Of queries that were
     admitted; it does not grow where a batch has none.
     """
-    latency_s = records.latency_s[warmup:]
-    batches = (batch[~np.isnan(batch)] for batch in np.array_split(latency_s, BATCHES))
-    return means_grow(np.array([batch.mean() if batch.size else math.nan for batch in batches]))
+    return means_grow(batch_means(records.latency_s[warmup:]))
 
 
 def means_grow(means: Floats) -> bool:
