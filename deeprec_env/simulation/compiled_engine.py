@@ -49,7 +49,7 @@ class CompiledEngine:
         self._scenario, self._traffic = scenario, traffic
         self._noise_key = np.uint64(traffic.noise_key)
         self._largest = int(traffic.items.max(initial=0))
-        self._node = node_arrays(scenario)
+        self._node = node_arrays(scenario, self._largest)
         self._all_rows = all_rows(scenario)
         idle = empty_state(self._node, 0, 0)
         requests = requests_needed(self._node, idle, traffic.items, scenario.setting.numbers)
@@ -106,6 +106,7 @@ class CompiledEngine:
         largest = int(ahead.items.max(initial=0))
         if largest > self._largest:
             self._largest, self._warned = largest, set()
+            self._node = node_arrays(self._scenario, largest)
             self._set(self._setting)
 
     def advance(self, until_s: float) -> None:
@@ -155,7 +156,7 @@ class CompiledEngine:
         before_s = self._now_s
         self.advance(math.inf)
         self._drained = True
-        self._now_s = max(before_s, float(self._leave_s().max(initial=-math.inf)))
+        self._now_s = float(np.fmax.reduce(self._leave_s(), initial=before_s))  # fmax: not of those that were shed
 
     def close(self) -> None:
         """There is nothing to release."""
@@ -194,14 +195,9 @@ class CompiledEngine:
             if not self._drained:
                 begun = start_s < self._now_s
                 start_s, end_s = np.where(begun, start_s, math.inf), np.where(begun, end_s, math.inf)
-            stages.append(
-                StageRecords(
-                    state.offloaded[stage, queries.start * each : queries.stop * each : each],
-                    begins - begins[0],
-                    start_s,
-                    end_s,
-                )
-            )
+            offloaded = state.offloaded[stage, queries.start * each : queries.stop * each : each]
+            carries = state.carries[stage, requests] if state.carries.shape[-1] else None
+            stages.append(StageRecords.of_held(offloaded, begins - begins[0], start_s, end_s, carries))
         return Records(
             first,
             state.query[queries],
@@ -218,7 +214,7 @@ class CompiledEngine:
         return self._visible(completion_s(self._node, self._state, 0, self._state.counts[HELD]))
 
     def _visible(self, times_s: Floats) -> Floats:
-        return times_s if self._drained else np.where(times_s < self._now_s, times_s, math.inf)
+        return times_s if self._drained else np.where(times_s >= self._now_s, math.inf, times_s)
 
     def _admit_in_python(self, until_s: float) -> None:
         """Take in the queries that arrive before a time, where some latencies have to be asked in Python."""

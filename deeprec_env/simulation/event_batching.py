@@ -1,0 +1,72 @@
+"""Batches of the event kernel (rule 17): requests of several queries that an accelerator serves together."""
+
+from __future__ import annotations
+
+import math
+
+from deeprec_env.jit import compiled
+from deeprec_env.latency.service_times import request_s
+from deeprec_env.scenario.setting import PLAN
+from deeprec_env.simulation.arrays import NodeArrays, NodeState
+from deeprec_env.simulation.event_heap import NO_SERVER, PLACES, TIMERS, rise
+from deeprec_env.simulation.event_queue import mean_work_s
+from deeprec_env.simulation.event_state import DUE, EventState
+from deeprec_env.simulation.prediction import whole_ns
+from deeprec_env.workload.noise import uniform
+
+
+@compiled
+def start_batches(node: NodeArrays, state: NodeState, events: EventState, pool: int, now_s: float) -> None:
+    """Let the free servers of a pool look at its queue, one after another: each starts the longest prefix that fits.
+
+    It does so if the prefix is full, or if a request has waited for long enough; else a timer is set for the first that
+    will have.
+    """
+    queue, most, wait_s = events.queue[pool], node.batch_items[pool], node.max_wait_s[pool]
+    stage = pool // 2
+    while events.busy[pool] < node.servers[pool] and events.head[pool] < events.tail[pool]:
+        begin, after = events.head[pool], events.tail[pool]
+        end, total = begin + 1, events.small_items[queue[begin]]
+        while end < after and total + events.small_items[queue[end]] <= most:
+            total += events.small_items[queue[end]]
+            end += 1
+        if total < most and end == after:  # not full
+            ends_s = math.inf
+            for at in range(begin, after):
+                ends_s = min(ends_s, state.entry_s[stage, queue[at]] + wait_s)
+            if ends_s > now_s:
+                if not events.timed[pool]:
+                    rise(events.due_s, events.event, events.counts[DUE], ends_s, TIMERS + pool)
+                    events.counts[DUE] += 1
+                    events.timed[pool] = True
+                return
+        serve_batch(node, state, events, pool, begin, end, total, now_s)
+
+
+@compiled
+def serve_batch(
+    node: NodeArrays, state: NodeState, events: EventState, pool: int, begin: int, end: int, total: int, now_s: float
+) -> None:
+    """Start the requests `begin` to before `end` of a pool's queue, of `total` items, on a free server."""
+    stage, carrier = pool // 2, events.queue[pool, begin]
+    server = events.idle[pool, events.busy[pool]]
+    events.busy[pool] += 1
+    busy, plan = events.busy[pool], int(state.setting[carrier, PLAN])
+    service_s = request_s(node.latency[plan, pool], total, uniform(events.key[carrier], 0))
+    ends_s = now_s + (service_s * node.slowdown[pool, busy] + node.overhead_s[stage])
+    events.started_s[pool, server] = now_s
+    events.expected_s[pool, server] = mean_work_s(node, plan, pool, total, busy)
+    for at in range(begin, end):
+        query = events.queue[pool, at]
+        request, own_plan = state.first[stage, query], int(state.setting[query, PLAN])
+        state.base_s[stage, request] = service_s if at == begin else 0.0
+        state.start_s[stage, request], state.end_s[stage, request] = now_s, ends_s
+        state.carries[stage, request] = at == begin
+        events.started[query] += 1
+        events.waiting[pool] -= 1
+        items = events.small_items[query]
+        events.waiting_ns[pool] -= whole_ns(mean_work_s(node, own_plan, pool, items, 1), 1)
+        event = query * PLACES + (server if at == begin else NO_SERVER)
+        rise(events.due_s, events.event, events.counts[DUE], ends_s, event)
+        events.counts[DUE] += 1
+    events.head[pool] = end
