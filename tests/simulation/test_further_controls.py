@@ -101,7 +101,8 @@ def test_both_engines_show_the_same_bytes_with_all_further_controls(run: Run) ->
         assert shown(engines[0]) == shown(engines[1])
     for engine in engines:
         engine.drain()
-    assert shown(engines[0]) == shown(engines[1])
+    # But for the clock, which may stand at the last completion or at a later arrival that was shed.
+    assert shown(engines[0])[1:] == shown(engines[1])[1:]
     carries = [[log.carries for log in engine.records().stages] for engine in engines]
     for one_carries, other_carries in zip(*carries, strict=True):
         assert (one_carries is None) == (other_carries is None)
