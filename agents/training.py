@@ -260,8 +260,7 @@ def _vector_env(
 def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> VecEnv:
     if settings.engine == "compiled" and all_rows(scenario):
         return VecMonitor(NodeVecEnv(settings.spec.make_vector(count, scenario, reward=settings.reward)))
-    # The workers are forked from a server that has done the slow imports once.
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["deeprec_env.agents.training"])
+    workers()
     arguments = {
         "name": settings.env,
         "scenario": scenario.model_dump(mode="json"),
@@ -275,6 +274,13 @@ def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> Ve
         vec_env_cls=SubprocVecEnv,
         vec_env_kwargs={"start_method": "forkserver"},
     )
+
+
+def workers() -> multiprocessing.context.ForkServerContext:
+    """What makes processes: they are forked from a server that has done the slow imports once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["deeprec_env.agents.training"])
+    return context
 
 
 def _make_env(name: str, **arguments: Any) -> gym.Env[Any, Any]:
