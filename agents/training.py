@@ -123,7 +123,7 @@ def train(
     parameters = settings.parameters()
     config = _config(settings, scenario, parameters)
     state = _resumed_state(folder, config) if resume else _fresh_state(folder)
-    question = _question(settings, scenario, resumed=state["timesteps"] > 0)
+    question = question_of(settings, scenario, resumed=state["timesteps"] > 0)
     torch.set_num_threads(1)
     venv = _vector_env(settings, scenario, parameters, folder, resumed=state["timesteps"] > 0)
     try:
@@ -187,7 +187,8 @@ def _config(settings: TrainSettings, scenario: Scenario, parameters: Hyperparams
     }
 
 
-def _question(settings: TrainSettings, scenario: Scenario, *, resumed: bool) -> Question:
+def question_of(settings: TrainSettings, scenario: Scenario, *, resumed: bool) -> Question:
+    """What a training is asked."""
     return ask(
         "train",
         scenario,
