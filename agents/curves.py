@@ -74,6 +74,13 @@ class Curves:
         """The statistics of each figure at the last point."""
         return {name: self._at(name, -1) for name in self.figures}
 
+    @property
+    def best(self) -> dict[str, dict[str, Any]]:
+        """The same of each seed's own best point, by the objective: of the models that are kept as the best."""
+        points = np.argmin(self.figures[self.objective], axis=1)
+        chosen = {name: values[range(len(points)), points][:, None] for name, values in self.figures.items()}
+        return Curves(self.seeds, self.objective, (0,), chosen).final
+
     def to_json(self) -> dict[str, Any]:
         """All of it; `values` is (seeds, timesteps)."""
         points = range(len(self.timesteps))

@@ -8,6 +8,9 @@ from deeprec_env.agents.curves import CONFIDENCE, RETURN, Curves
 from deeprec_env.extras import check_installed
 from deeprec_env.files import replacing_path
 
+_DECADES = 100.0
+"""Ratio of the highest to the lowest value from which a figure is drawn by its logarithm."""
+
 
 def draw_curves(path: Path, curves: Curves, *, title: str) -> None:
     """Draw the objective and the return over the timesteps to a PNG file, whole or not at all."""
@@ -28,8 +31,11 @@ def draw_curves(path: Path, curves: Curves, *, title: str) -> None:
         if band.low is not None and band.high is not None:
             label = f"{100 * CONFIDENCE:g} % bootstrap interval"
             axes.fill_between(curves.timesteps, band.low, band.high, color="C0", alpha=0.25, linewidth=0, label=label)
-        axes.set(xlabel="timesteps of training", ylabel=name.replace("_", " "))
-        axes.set_title(f"{name.replace('_', ' ')}: {'higher' if name == RETURN else 'lower'} is better", fontsize=10)
+        drawn = curves.figures[name]
+        if drawn.min() > 0.0 and drawn.max() > _DECADES * drawn.min():
+            axes.set_yscale("log")
+        axes.set(xlabel="timesteps of training", ylabel=name)
+        axes.set_title(f"{name}: {'higher' if name == RETURN else 'lower'} is better", fontsize=10)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=11)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from deeprec_env.agents.curves import Curves, read_curves
+from deeprec_env.agents.curves import CONFIDENCE, Curves, read_curves
 from deeprec_env.agents.curves_picture import draw_curves
 from deeprec_env.agents.training import MOST_SEED, Trained, TrainSettings, train, workers
 from deeprec_env.agents.watch import Update
@@ -21,6 +21,7 @@ from deeprec_env.cores import usable_cores
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot
 from deeprec_env.files import make_folder
+from deeprec_env.policies.evaluation.paired import Estimate
 from deeprec_env.provenance import Question, asked
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
@@ -38,8 +39,18 @@ class TrainedSeeds:
     curves: Curves
     question: Question | None = field(default=None, compare=False, repr=False)
 
+    def in_words(self) -> str:
+        """The summary in a few lines."""
+        curves = self.curves
+        lines = [f"interquartile mean over {len(curves.seeds)} seeds, with its interval at {100 * CONFIDENCE:g} %"]
+        for name in curves.figures:
+            each = [Estimate(found[name]["iqm"], found[name]["iqm_ci"]) for found in (curves.final, curves.best)]
+            last, best = (estimate.with_interval(".4g") for estimate in each)
+            lines.append(f"{name}: {last} after {curves.timesteps[-1]:,} steps; best models {best}")
+        return "\n".join(lines)
+
     def to_json(self) -> dict[str, Any]:
-        """The summary that `deeprec train --seeds` prints: of all seeds at their last validation, and each one's."""
+        """The summary that `deeprec train --seeds` prints: of all at their last and best validations, and of each."""
         each = {
             str(seed): {"timesteps": run.timesteps, "queries": run.queries, "best": run.best}
             for seed, run in self.runs.items()
@@ -52,6 +63,7 @@ class TrainedSeeds:
             "objective": self.curves.objective,
             "timesteps": self.curves.timesteps[-1],
             "final": self.curves.final,
+            "best": self.curves.best,
             "seeds": each,
             **asked(self.question),
             "versions": versions(),

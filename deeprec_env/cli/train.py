@@ -64,6 +64,11 @@ def train(
     elif seeds is not None:
         folder = output or Path("runs/train") / name / algo
         answer = _several(settings, folder, name, seeds, resume=resume, quiet=json)
+        if not json:
+            typer.echo(answer.in_words())
+            told = {key: value for key, value in answer.to_json().items() if key not in ("final", "best", "seeds")}
+            print_result(told, json)
+            return
     else:
         folder = output or Path("runs/train") / f"{name}-{algo}-{seed}"
         kept = _kept(folder, folder / "last_state.json")

@@ -54,7 +54,11 @@ def test_seeds_side_by_side_are_what_each_is_alone(tmp_path: Path) -> None:
     low, high = last["iqm_ci"][-1]
     assert last["iqm"][-1] == pytest.approx(np.mean([each[-1] for each in last["values"]]))
     assert low <= last["iqm"][-1] <= high
-    assert trained.to_json()["final"]["objective_s"]["iqm"] == last["iqm"][-1]
+    answer = trained.to_json()
+    assert answer["final"]["objective_s"]["iqm"] == last["iqm"][-1]
+    bests = [run.best["objective_s"] for run in trained.runs.values()]
+    assert answer["best"]["objective_s"]["mean"] == pytest.approx(np.mean(bests))
+    assert "objective_s: " in trained.in_words()
     with (tmp_path / "ppo" / "learning_curve.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["figure"] == RETURN]
     assert [row["timesteps"] for row in rows] == ["48", "96"]
