@@ -82,6 +82,14 @@ def test_without_torch_one_line_names_the_extra(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"node.yaml", "agent"}
 
 
+def test_without_optuna_a_search_says_so_before_it_begins(folder: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    calls = [["deeprec_env", "train", "node.yaml", "--search", "--trials", "2", "--output", "out"]]
+    (found,) = run_without(["optuna"], calls, folder)
+    assert found == (2, "", "error: optuna is not installed: pip install 'deeprec-env[search]'\n")
+    assert not (folder / "out").exists()
+
+
 def test_without_matplotlib_tables_are_written_all_the_same(folder: Path) -> None:
     calls = [
         ["deeprec_env", "capacity", "node.yaml", "--sweep", "--queries", "1500", "--output", "map", "--json"],

@@ -148,20 +148,47 @@ def _evaluate(question: Question, before: Mapping[str, Any], trust: bool = False
 
 
 def _train(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
-    TrainSettings, train = load_training()
-    arguments = _arguments(question.arguments, TrainSettings)
-    spec = find_spec(str(arguments.get("env")))
+    training = load_training()
     with tempfile.TemporaryDirectory() as folder:
-        hyperparams = Path(folder) / "hyperparams.yml"
-        hyperparams.write_text(yaml.safe_dump({spec.hyperparams_key: arguments.get("hyperparams")}), encoding="utf-8")
-        settings = TrainSettings(
-            scenario=question.about,
-            seed=question.seed,
-            engine=question.engine,
-            **arguments | {"hyperparams": hyperparams},
-        )
-        answer: dict[str, Any] = train(settings, Path(folder) / "run").to_json()
+        settings = _train_settings(training, question.arguments, question, Path(folder))
+        answer: dict[str, Any] = training.train(settings, Path(folder) / "run").to_json()
         return answer
+
+
+def _train_seeds(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    training = load_training()
+    from deeprec_env.agents.seeds import train_seeds
+
+    arguments = dict(question.arguments)
+    seeds = arguments.pop("seeds", None)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = _train_settings(training, arguments, question, Path(folder))
+        return train_seeds(settings, seeds, Path(folder) / "run").to_json()
+
+
+def _train_search(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    training = load_training()
+    from deeprec_env.agents.search import Search
+
+    arguments = dict(question.arguments)
+    trials = arguments.pop("trials", None)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = _train_settings(training, arguments, question, Path(folder))
+        return Search(settings, Path(folder) / "run", trials).run().to_json()
+
+
+def _train_settings(training: Any, given: Mapping[str, Any], question: Question, folder: Path) -> Any:
+    """The settings of a training, with its hyperparameters in a file of `folder`."""
+    arguments = _arguments(given, training.TrainSettings)
+    spec = find_spec(str(arguments.get("env")))
+    hyperparams = folder / "hyperparams.yml"
+    hyperparams.write_text(yaml.safe_dump({spec.hyperparams_key: arguments.get("hyperparams")}), encoding="utf-8")
+    return training.TrainSettings(
+        scenario=question.about,
+        seed=question.seed,
+        engine=question.engine,
+        **arguments | {"hyperparams": hyperparams},
+    )
 
 
 def _pipeline_sweep(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,6 +236,8 @@ RUNNERS: dict[str, Callable[[Question, Mapping[str, Any]], dict[str, Any]]] = {
     "tune": _tune,
     "evaluate": _evaluate,
     "train": _train,
+    "train --seeds": _train_seeds,
+    "train --search": _train_search,
     "pipeline sweep": _pipeline_sweep,
     "pipeline sweep --sampler optuna": _pipeline_search,
     "pipeline schedule": _schedule,

@@ -149,6 +149,23 @@ def test_a_training_suffices_alone(capsys: pytest.CaptureFixture[str], scenario_
     assert (status, "best.objective_s: " in out) == (1, True)
 
 
+@pytest.mark.parametrize("options", [("--seeds", 2), ("--search", "--trials", 2)])
+def test_trainings_of_seeds_and_searches_suffice_alone(
+    capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path, options: tuple[object, ...]
+) -> None:
+    pytest.importorskip("stable_baselines3")
+    if "--search" in options:
+        pytest.importorskip("optuna")
+    hyperparams = tmp_path / "mine.yml"
+    hyperparams.write_text(HYPERPARAMS, encoding="utf-8")
+    run = tmp_path / "run"
+    train = ("train", scenario_file, *options, "--hyperparams", hyperparams, "--seed", 3, "--output", run)
+    result = written(capsys, tmp_path, *train)
+    hyperparams.unlink()
+    shutil.rmtree(run)
+    assert call(capsys, "rerun", result) == (0, "same\n", "")
+
+
 def test_a_resumed_training_is_not_repeated(
     capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path
 ) -> None:
