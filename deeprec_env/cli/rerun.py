@@ -75,12 +75,9 @@ def _tell(found: Mapping[str, tuple[Any, Any]], sources: Mapping[str, str]) -> N
 def _simulate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     from deeprec_env.simulation.simulate import simulate
 
-    arguments = _arguments(question.arguments, simulate)
-    with tempfile.TemporaryDirectory() as folder:
-        # Whether every query was kept decides whether percentiles are exact, of long runs.
-        arguments["records"] = Path(folder) / "records.csv" if arguments.get("records") else None
-        found = simulate(question.about, seed=question.seed, split=question.split, engine=question.engine, **arguments)
-    return found.to_json()
+    arguments = _arguments(question.arguments, simulate) | {"records": None}  # which the figures do not depend on
+    found = simulate(question.about, seed=question.seed, split=question.split, engine=question.engine, **arguments)
+    return replace(found, question=question).to_json()
 
 
 def _capacity(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
