@@ -12,7 +12,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.provenance import KEY, read_result
 from deeprec_env.simulation.header import SCHEMA_VERSION
 
-NOT_FIGURES = frozenset({KEY, "versions", "folder", "files", "csv", "png"})
+NOT_FIGURES = frozenset({KEY, "versions", "folder", "files", "csv", "png", "picture", "pictures"})
 """Keys of results that may differ where the answer is the same."""
 
 ABSENT = "absent"

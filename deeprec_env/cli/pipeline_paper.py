@@ -8,22 +8,26 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed
+from deeprec_env.cli.options import Json, Pictures, Seed
+from deeprec_env.pictures import picture_kinds
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 
 def figure(
     number: Annotated[str, typer.Argument(metavar="NUMBER", help="2, 3, 7, 8, 10a, 10c, 11, 12, 13 or 14.")],
     output: Annotated[Path, typer.Option(help="Folder for figureNUMBER.csv and .png.")] = Path("runs/figures"),
+    pictures: Pictures = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
     """Make one of the RecPipe paper's figures. Its data and its picture, what was published beside it."""
+    from deeprec_env.recpipe.figures.lines import FigureFiles
     from deeprec_env.recpipe.figures.registry import write_figure
 
+    kinds = picture_kinds(pictures)
     with console.progress(f"figure {number}", None, quiet=json):
-        rows = write_figure(number, output, seed)
-    files = [str(output / f"figure{number}.{suffix}") for suffix in ("csv", "png")]
+        rows = write_figure(number, output, seed, kinds)
+    files = [str(path) for path in FigureFiles.of(output, number, kinds).all]
     payload = {"schema_version": SCHEMA_VERSION, "figure": number, "rows": len(rows), "files": files}
     if json:
         console.print_json(payload | {"data": rows, "versions": versions()})

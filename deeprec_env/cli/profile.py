@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +11,12 @@ import typer
 from typer.core import TyperGroup
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed, whole_numbers
+from deeprec_env.cli.options import Json, Pictures, Seed, whole_numbers
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot
 from deeprec_env.files import check_writable, make_folder
 from deeprec_env.latency.table import QUANTILES, ProfileRow
+from deeprec_env.pictures import picture_kinds, picture_paths
 from deeprec_env.simulation.header import SCHEMA_VERSION
 
 
@@ -45,6 +47,7 @@ def measure(
     operators: Annotated[
         bool, typer.Option("--operators", help="Measure the share of time of every operator group: CSV and picture.")
     ] = False,
+    pictures: Pictures = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     batches: Annotated[str | None, typer.Option(help="Batch sizes, comma-separated.")] = None,
     threads: Annotated[str, typer.Option(help="torch threads; several, comma-separated, go into one file.")] = "1",
@@ -64,12 +67,23 @@ def measure(
 
     names = tuple(model_names()) if models == "all" else (models,)
     sizes = None if batches is None else whole_numbers("batches", batches)
+    if pictures is not None and not operators:
+        raise InputError("pictures", pictures, "needs --operators")
     if operators:
         for option, value, default in (("device", device, "cpu"), ("threads", threads, "1"), ("passes", passes, None),
                                        ("name", name, None)):  # fmt: skip
             if value != default:
                 raise InputError(option, value, "has no meaning with --operators: one CPU thread is profiled")
-        _operators(names, output or Path("runs/operators"), sizes, index_distribution, rows_scale, json, seed)
+        _operators(
+            names,
+            output or Path("runs/operators"),
+            picture_kinds(pictures),
+            sizes,
+            index_distribution,
+            rows_scale,
+            json,
+            seed,
+        )
         return
     from deeprec_env.profiling import BATCHES, Effort, ProfileSettings, profile_models
 
@@ -114,6 +128,7 @@ def _latencies(row: ProfileRow) -> dict[str, Any]:
 def _operators(
     names: tuple[str, ...],
     folder: Path,
+    kinds: Sequence[str],
     batches: tuple[int, ...] | None,
     index_distribution: str,
     rows_scale: float,
@@ -126,18 +141,18 @@ def _operators(
     draws = can_plot()
     settings = OperatorSettings(names, batches or BATCHES, index_distribution, rows_scale, seed)
     make_folder("output", folder)
-    table, picture = folder / "operators.csv", folder / "operators.png"
+    table, drawn = folder / "operators.csv", picture_paths(folder, "operators", kinds) if draws else []
     check_writable("output", table)
     with console.progress("operators", len(names) * len(settings.batches), quiet=json) as update:
         shares = operator_shares(settings, table, lambda model: update(model, 1))
     header = settings.header()
     if draws:
-        draw_shares(picture, shares, footnote=f"{header['cpu']}, torch {header['torch']}, one thread")
+        draw_shares(drawn, shares, footnote=f"{header['cpu']}, torch {header['torch']}, one thread")
     found: dict[str, dict[str, dict[str, float]]] = {}
     for share in shares:
         found.setdefault(share.model, {}).setdefault(str(share.batch), {})[share.operator] = share.share
     if json:
-        payload = {"csv": str(table), "picture": str(picture) if draws else None, "shares": found}
+        payload = {"csv": str(table), **_drawn(drawn), "shares": found}
         console.print_json({"schema_version": SCHEMA_VERSION, **payload})
         return
     rows = [
@@ -146,7 +161,7 @@ def _operators(
         for batch, of_group in of_batch.items()
     ]
     console.print_table("Share of self CPU time (%)", ("", *GROUPS), rows)
-    console.print_facts({"csv": str(table), "picture": str(picture) if draws else None})
+    console.print_facts({"csv": str(table), **_drawn(drawn)})
 
 
 @profile_commands.command()
@@ -154,6 +169,7 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A shipped profile's name, or a CSV file.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
     output: Annotated[Path, typer.Option(help="Folder for speed_up.csv and speed_up.png.")] = Path("runs/compare"),
+    pictures: Pictures = None,
     threads: Annotated[
         str | None, typer.Option(help="Threads of A and of B, as 1,2 (default: the fewest that each holds).")
     ] = None,
@@ -165,18 +181,18 @@ def compare(
     from deeprec_env.latency.comparison_picture import draw_comparison
     from deeprec_env.latency.profile import load_profile
 
-    draws = can_plot()
+    kinds, draws = picture_kinds(pictures), can_plot()
     counts: tuple[int | None, ...] = (None, None) if threads is None else whole_numbers("threads", threads)
     if len(counts) != 2:
         raise InputError("threads", threads, "must be two whole numbers: A's and B's")
     compared = compare(load_profile(a), load_profile(b), (counts[0], counts[1]))
     make_folder("output", output)
-    table, picture = output / "speed_up.csv", output / "speed_up.png"
+    table, drawn = output / "speed_up.csv", picture_paths(output, "speed_up", kinds) if draws else []
     check_writable("output", table)
     write_comparison(table, compared)
     labels = [name + (f", threads {count}" if count else "") for name, count in zip((a, b), counts, strict=True)]
     if draws:
-        draw_comparison(picture, compared, a=labels[0], b=labels[1])
+        draw_comparison(drawn, compared, a=labels[0], b=labels[1])
     if json:
         found = {
             entry.model: {
@@ -185,7 +201,7 @@ def compare(
             }
             for entry in compared
         }
-        files = {"csv": str(table), "picture": str(picture) if draws else None}
+        files = {"csv": str(table), **_drawn(drawn)}
         console.print_json({"schema_version": SCHEMA_VERSION, "a": a, "b": b, "models": found, **files})
         return
     batches = sorted({point.batch for entry in compared for point in entry.points})
@@ -196,4 +212,9 @@ def compare(
         rows.append([entry.model, *(speed_ups.get(batch, "-") for batch in batches), crossings])
     title = f"Speed-up of B ({labels[1]}) over A ({labels[0]}) by batch"
     console.print_table(title, ("model", *map(str, batches), "passes 1 at"), rows)
-    console.print_facts({"csv": str(table), "picture": str(picture) if draws else None})
+    console.print_facts({"csv": str(table), **_drawn(drawn)})
+
+
+def _drawn(paths: Sequence[Path]) -> dict[str, Any]:
+    """The part of a result's JSON that says where its picture is."""
+    return {"picture": str(paths[0]) if paths else None, "pictures": [str(path) for path in paths]}

@@ -94,7 +94,8 @@ def _sweep(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
 
     arguments = _arguments(question.arguments, Sweep)
     with tempfile.TemporaryDirectory() as folder:
-        sweep = Sweep(question.about, folder=Path(folder), seed=question.seed, engine=question.engine, **arguments)
+        kept = {"folder": Path(folder), "pictures": ()}
+        sweep = Sweep(question.about, seed=question.seed, engine=question.engine, **arguments | kept)
         sweep.run()
         return sweep.to_json()
 
