@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Pictures, Seed
+from deeprec_env.cli.options import Json, Pictures, Seed, with_line
 from deeprec_env.extras import can_plot
 from deeprec_env.files import replacing
 from deeprec_env.pictures import picture_kinds, picture_paths
@@ -37,7 +37,7 @@ def paper(
     files = {"csv": run.csv, "json": output / "paper.json"}
     drawn = picture_paths(output, "paper", kinds) if draws else []
     files |= {path.suffix[1:]: path for path in drawn}
-    payload = to_json(run.rows, found, files)
+    payload = with_line(to_json(run.rows, found, files, run.question))
     with replacing(files["json"]) as file:
         json_text.dump(payload, file, indent=2, allow_nan=False)
         file.write("\n")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Pictures, Seed, whole_numbers
+from deeprec_env.cli.options import Json, Pictures, Seed, print_result, whole_numbers
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot
 from deeprec_env.files import check_writable, make_folder
 from deeprec_env.latency.table import QUANTILES, ProfileRow
 from deeprec_env.pictures import picture_kinds, picture_paths
+from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.simulation.header import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from deeprec_env.latency.comparison import Comparison
 
 
 class _MeasureByDefault(TyperGroup):
@@ -103,10 +107,23 @@ def measure(
     kept = f"models that are done are kept in {output}; the same command goes on"
     with console.progress("profile", steps, quiet=json, kept=kept) as update:
         table = profile_models(settings, output, lambda model: update(model, 1))
+    question = _measured(
+        "profile",
+        seed,
+        models=names,
+        device=device,
+        batches=settings.batches,
+        threads=settings.threads,
+        passes=settings.effort.passes,
+        index_distribution=index_distribution,
+        rows_scale=rows_scale,
+        name=name,
+    )
     payload = {"schema_version": SCHEMA_VERSION, "output": str(output), "models": table.models(), **table.header}
+    payload |= asked(question)
     measured = [row for row in table.rows if row.model in {settings.name or model for model in names}]
     if json:
-        console.print_json(payload | {"latencies": [_latencies(row) for row in measured]})
+        print_result(payload | {"latencies": [_latencies(row) for row in measured]}, json)
         return
     columns = ("model, batch", "threads", "part", "mean ms", "p50 ms", "p95 ms", "p99 ms")
     rows = []
@@ -115,7 +132,14 @@ def measure(
         shown = [f"{figures[name]:.4g}" for name in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")]
         rows.append([f"{row.model}, {row.batch}", str(row.threads), row.part, *shown])
     console.print_table("latencies", columns, rows)
-    console.print_facts(payload)
+    print_result(payload, json)
+
+
+def _measured(command: str, seed: int, **options: Any) -> Question:
+    """The question of a command that measures this machine."""
+    covers = ("models", "profiling")
+    why = "it was measured, and times differ from run to run"
+    return ask(command, None, seed=seed, split="", engine="", sources=covers, unrepeatable=why, **options)
 
 
 def _latencies(row: ProfileRow) -> dict[str, Any]:
@@ -153,7 +177,15 @@ def _operators(
         found.setdefault(share.model, {}).setdefault(str(share.batch), {})[share.operator] = share.share
     if json:
         payload = {"csv": str(table), **_drawn(drawn), "shares": found}
-        console.print_json({"schema_version": SCHEMA_VERSION, **payload})
+        question = _measured(
+            "profile --operators",
+            seed,
+            models=names,
+            batches=settings.batches,
+            index_distribution=index_distribution,
+            rows_scale=rows_scale,
+        )
+        print_result({"schema_version": SCHEMA_VERSION, **payload, **asked(question)}, json)
         return
     rows = [
         [f"{model}, batch {batch}", *(f"{100 * of_group[group]:.1f}" for group in GROUPS)]
@@ -182,10 +214,8 @@ def compare(
     from deeprec_env.latency.profile import load_profile
 
     kinds, draws = picture_kinds(pictures), can_plot()
-    counts: tuple[int | None, ...] = (None, None) if threads is None else whole_numbers("threads", threads)
-    if len(counts) != 2:
-        raise InputError("threads", threads, "must be two whole numbers: A's and B's")
-    compared = compare(load_profile(a), load_profile(b), (counts[0], counts[1]))
+    counts = thread_counts(threads)
+    compared = compare(load_profile(a), load_profile(b), counts)
     make_folder("output", output)
     table, drawn = output / "speed_up.csv", picture_paths(output, "speed_up", kinds) if draws else []
     check_writable("output", table)
@@ -194,15 +224,7 @@ def compare(
     if draws:
         draw_comparison(drawn, compared, a=labels[0], b=labels[1])
     if json:
-        found = {
-            entry.model: {
-                "speed_up": {str(point.batch): point.speed_up for point in entry.points},
-                "crossover_batches": entry.crossovers(),
-            }
-            for entry in compared
-        }
-        files = {"csv": str(table), **_drawn(drawn)}
-        console.print_json({"schema_version": SCHEMA_VERSION, "a": a, "b": b, "models": found, **files})
+        print_result(comparison_json(a, b, threads, compared, {"csv": str(table), **_drawn(drawn)}), json)
         return
     batches = sorted({point.batch for entry in compared for point in entry.points})
     rows = []
@@ -213,6 +235,34 @@ def compare(
     title = f"Speed-up of B ({labels[1]}) over A ({labels[0]}) by batch"
     console.print_table(title, ("model", *map(str, batches), "passes 1 at"), rows)
     console.print_facts({"csv": str(table), **_drawn(drawn)})
+
+
+def thread_counts(threads: str | None) -> tuple[int | None, int | None]:
+    """A's and B's threads; None for the fewest that each holds."""
+    counts: tuple[int | None, ...] = (None, None) if threads is None else whole_numbers("threads", threads)
+    if len(counts) != 2:
+        raise InputError("threads", threads, "must be two whole numbers: A's and B's")
+    return counts[0], counts[1]
+
+
+def comparison_json(
+    a: str, b: str, threads: str | None, compared: Sequence[Comparison], files: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What `compare` answers."""
+    from deeprec_env.latency.profile import shipped_profiles
+
+    found = {
+        entry.model: {
+            "speed_up": {str(point.batch): point.speed_up for point in entry.points},
+            "crossover_batches": entry.crossovers(),
+        }
+        for entry in compared
+    }
+    own = {name: Path(name).resolve() for name in (a, b) if name not in shipped_profiles()}
+    named = {"a": str(own.get(a, a)), "b": str(own.get(b, b))}
+    paths = list(own.values())
+    question = ask("profile compare", None, seed=0, split="", engine="", paths=paths, threads=threads, **named)
+    return {"schema_version": SCHEMA_VERSION, "a": a, "b": b, "models": found, **files, **asked(question)}
 
 
 def _drawn(paths: Sequence[Path]) -> dict[str, Any]:

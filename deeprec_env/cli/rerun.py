@@ -17,6 +17,7 @@ from deeprec_env import console
 from deeprec_env.cli.agents import load_training
 from deeprec_env.cli.figures import differences, figures, read_known
 from deeprec_env.cli.options import Json
+from deeprec_env.cli.rerun_tables import TABLES
 from deeprec_env.envs.environments import find_spec
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
@@ -37,10 +38,10 @@ def rerun(
     if output is not None:
         check_writable("output", output)
     question = Question.of_json(before[KEY])
-    if question.command not in RUNNERS:
-        raise InputError(f"{KEY}.command", question.command, f"must be one of {', '.join(RUNNERS)}")
     if question.unrepeatable:
         raise InputError("result", str(result), f"can't be had again from its {KEY}: {question.unrepeatable}")
+    if question.command not in RUNNERS:
+        raise InputError(f"{KEY}.command", question.command, f"must be one of {', '.join(RUNNERS)}")
     with console.progress(f"rerun {question.command}", None, quiet=json):
         after = RUNNERS[question.command](replace(question, sources=""), before)
     if output is not None:
@@ -200,5 +201,6 @@ RUNNERS: dict[str, Callable[[Question, Mapping[str, Any]], dict[str, Any]]] = {
     "pipeline sweep": _pipeline_sweep,
     "pipeline sweep --sampler optuna": _pipeline_search,
     "pipeline schedule": _schedule,
+    **TABLES,
 }
 """By command: asks a question again, given the answer that it had."""
