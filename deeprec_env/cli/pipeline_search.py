@@ -22,7 +22,7 @@ Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file: gri
 Queries = Annotated[int | None, typer.Option(help="Queries of a cell, a pipeline at a rate (default: the file's).")]
 Workers = Annotated[int | None, typer.Option(help="Threads (default: one a core).")]
 
-GRID = "grid"
+GRID, OPTUNA = "grid", "optuna"
 TRIALS = 200
 
 
@@ -56,12 +56,14 @@ def sweep(
     if floor is not None and not 0.0 <= floor <= 1.0:
         raise InputError("floor", floor, "must be between 0 and 1")
     folder = output or Path("runs/sweep") / config.stem
-    kinds, draws = picture_kinds(pictures), can_plot()
-    if parquet:
-        check_installed("pyarrow")
+    kinds = picture_kinds(pictures)
+    for module, wanted in (("pyarrow", parquet), ("optuna", sampler == OPTUNA)):
+        if wanted:
+            check_installed(module)
+    draws = can_plot()
     payload: dict[str, Any]
     kept = f"cells that are done are kept in {folder / 'cells.csv'}; the same command goes on"
-    if sampler == "optuna":
+    if sampler == OPTUNA:
         from deeprec_env.recpipe.design_space.search import search
 
         tried = TRIALS if trials is None else trials
@@ -84,7 +86,7 @@ def sweep(
             cells = run(space, folder, seed=seed, workers=workers, progress=update)
         payload, question = report(space, cells), _question("pipeline sweep", space_config, seed)
     else:
-        raise InputError("sampler", sampler, f"must be one of {GRID}, optuna")
+        raise InputError("sampler", sampler, f"must be one of {GRID}, {OPTUNA}")
     paths = [folder / "cells.csv"]
     if parquet:
         paths.append(write_parquet(cells, folder / "cells.parquet"))

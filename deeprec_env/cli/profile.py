@@ -89,7 +89,8 @@ def measure(
             seed,
         )
         return
-    from deeprec_env.profiling import BATCHES, Effort, ProfileSettings, profile_models
+    from deeprec_env.profiling.measure import Effort
+    from deeprec_env.profiling.profile import BATCHES, ProfileSettings, profile_models
 
     settings = ProfileSettings(
         models=names,
