@@ -8,15 +8,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from deeprec_env import InputError
+from deeprec_env import InputError, load_scenario
 from deeprec_env.analysis.heatmap import Spot, write_heatmap
+from deeprec_env.envs.environments import SERVING
 from deeprec_env.pictures import KINDS, picture, picture_kinds, picture_paths, plain_numbers, target_line
+from deeprec_env.policies.evaluation.comparison import compare
+from deeprec_env.policies.evaluation.plots import write_plots
+from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.recpipe.design_space.cells import Cell
 from deeprec_env.recpipe.design_space.pictures import Asked, write_pictures
+from tests.conftest import day_scenario
 
 Figure = pytest.importorskip("matplotlib.figure").Figure
+Axes = pytest.importorskip("matplotlib.axes").Axes
 Text = pytest.importorskip("matplotlib.text").Text
 
 BEGINS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
@@ -111,3 +118,22 @@ def test_a_sweeps_pictures_mark_the_floor_the_target_and_what_is_cut_off(
     assert target in over_rate
     assert "Lowest p95 by mapping with NDCG@64 of at least 0.92" in over_rate
     assert "200 queries/s: 0 of 2 pipelines\ncut off: 1 that can't keep up, 1 beyond 8 x target" in quality
+
+
+def test_a_comparisons_plots_have_bands_over_its_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bands: list[Any] = []
+    fill = Axes.fill_between
+
+    def remember(axes: Any, x: Any, low: Any, high: Any, **options: Any) -> Any:
+        bands.append((low, high))
+        return fill(axes, x, low, high, **options)
+
+    monkeypatch.setattr(Axes, "fill_between", remember)
+    scenario = load_scenario(day_scenario())
+    compared = compare(SERVING, scenario, ["static"], seeds=3, options=TuneOptions(queries=1500))
+    names = write_plots(compared, tmp_path, queries=1500, name="toy", kinds=("svg", "png"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert len(names) == 6
+    hourly = 1e3 * np.array([day.hourly_p95_s for day in compared.policies["static"].episodes])
+    (low, high), *_ = bands
+    assert ((low < hourly.mean(axis=0)) & (hourly.mean(axis=0) < high)).all()
