@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -185,23 +186,9 @@ class CompiledEngine:
         """
         state, first = self._state, max(first, self.first_known)
         queries = slice(first - self.first_known, int(state.counts[HELD]))
-        each = self._node.sub_batches
-        stages = []
-        for stage in range(len(self._scenario.stages)):
-            begins = state.first[stage, queries.start * each : queries.stop * each + 1 : each]
-            requests = slice(int(begins[0]), int(begins[-1]))
-            start_s, end_s = state.start_s[stage, requests], state.end_s[stage, requests]
-            if not self._drained:
-                begun = start_s < self._now_s
-                start_s, end_s = np.where(begun, start_s, math.inf), np.where(begun, end_s, math.inf)
-            stages.append(
-                StageRecords(
-                    state.offloaded[stage, queries.start * each : queries.stop * each : each],
-                    begins - begins[0],
-                    start_s,
-                    end_s,
-                )
-            )
+        stages = [StageRecords.of_state(self._node, state, stage, queries) for stage in range(len(state.first))]
+        if not self._drained:
+            stages = [self._begun(stage) for stage in stages]
         return Records(
             first,
             state.query[queries],
@@ -212,6 +199,11 @@ class CompiledEngine:
             tuple(stages),
             self._scenario.controls,
         )
+
+    def _begun(self, stage: StageRecords) -> StageRecords:
+        begun = stage.start_s < self._now_s
+        start_s, end_s = (np.where(begun, times_s, math.inf) for times_s in (stage.start_s, stage.end_s))
+        return replace(stage, start_s=start_s, end_s=end_s)
 
     def _leave_s(self) -> Floats:
         """When the queries known have completed, infinite where they have not yet."""

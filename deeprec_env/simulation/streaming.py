@@ -26,6 +26,7 @@ from deeprec_env.simulation.checks import check_run_memory
 from deeprec_env.simulation.intervals import BATCHES, about, batch_sizes, half_width, level_interval
 from deeprec_env.simulation.kernels import busy_seconds
 from deeprec_env.simulation.node import completion_s, forget, serve_until
+from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.summary import Interval, Tail, Usage, use_of, warmup_queries
 from deeprec_env.simulation.window_meter import usage_of
 from deeprec_env.workload.stream import Fingerprint, QueryStream, Traffic
@@ -48,11 +49,16 @@ class Streamed:
 
 
 def stream(
-    scenario: Scenario, open_stream: Callable[[], QueryStream], queries: int, progress: Callable[[int], None]
+    scenario: Scenario,
+    open_stream: Callable[[], QueryStream],
+    queries: int,
+    progress: Callable[[int], None],
+    keep: Callable[[Records], None] = lambda records: None,
 ) -> Streamed:
     """Run `queries` queries of a stream, which is opened twice: for its arrivals, then for its queries.
 
-    `progress` is told the queries done since it was last called.
+    `progress` is told the queries done since it was last called; `keep` gets the records of all queries, in their
+    order and in parts, whose arrays are only good until it returns.
     """
     warmup, block = warmup_queries(queries), _block_queries(scenario)
     check_run_memory(scenario, min(block, queries), field="queries of a block")
@@ -70,6 +76,7 @@ def stream(
         closed, skip = node.closed(), max(0, warmup - done)
         latencies.add(node.latency_s(closed)[skip:])
         use.add(node, closed, skip)
+        keep(node.records(done, closed))
         node.drop(closed)
         done += closed
         progress(size)
@@ -118,6 +125,20 @@ class _StreamedNode:
     def latency_s(self, closed: int) -> Floats:
         """Latencies of the first queries held, in order of arrival."""
         return np.asarray(completion_s(self.node, self.state, 0, closed) - self.state.arrival_s[:closed])
+
+    def records(self, done: int, closed: int) -> Records:
+        """Records of the first queries held, before which the node had `done`."""
+        state, held = self.state, slice(0, closed)
+        return Records(
+            done,
+            state.query[held],
+            state.arrival_s[held],
+            state.items[held],
+            state.setting[held],
+            completion_s(self.node, state, 0, closed),
+            tuple(StageRecords.of_state(self.node, state, stage, held) for stage in range(len(state.first))),
+            self._scenario.controls,
+        )
 
     def drop(self, closed: int) -> None:
         """Forget the first queries held."""
