@@ -43,6 +43,9 @@ Arrivals = Annotated[
     str, typer.Option(help="Traffic at a rate: poisson, or scenario (its own process; a stationary one).")
 ]
 Engine = Annotated[str, typer.Option(help="Simulation engine: compiled or asyncio (the same bytes).")]
+Pictures = Annotated[
+    str | None, typer.Option(help="Kinds of the pictures: png, pdf, svg, comma-separated (default: png).")
+]
 
 
 def _seed(value: int) -> int:

@@ -10,7 +10,7 @@ from deeprec_env.memory import check_memory
 from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import PREDICTED, Setting
-from deeprec_env.simulation.arrays import NodeArrays
+from deeprec_env.simulation.arrays import NodeArrays, all_rows
 from deeprec_env.workload.stream import Traffic
 
 MOST_QUERIES = 10**10
@@ -70,6 +70,12 @@ def check_possible(scenario: Scenario, setting: Setting) -> None:
     if setting.admit_ms is not None:
         scenario.check_limit(setting.admit_ms)
     scenario.plan_index(setting.plan)
+
+
+def check_rows(scenario: Scenario) -> None:
+    """Raise `InputError` for a scenario that compiled code can't serve event by event: a latency is asked in Python."""
+    if not all_rows(scenario):
+        raise InputError("latency", "of its own base_s", "can't be asked event by event; use engine asyncio")
 
 
 def check_known(node: NodeArrays, largest: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from deeprec_env.simulation.checks import check_possible, check_queries, check_r
 from deeprec_env.simulation.engines import Coroutines, engine_kind, make_engine
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.offered_load import ServiceDemand, offered_load, service_demands
-from deeprec_env.simulation.records import Records, check_records_path, write_records
+from deeprec_env.simulation.records import Records, check_records_path, open_records, write_records
 from deeprec_env.simulation.summary import (
     MOST_SHED,
     Goodput,
@@ -177,8 +178,8 @@ def simulate(
     `records` names a CSV or Parquet file that every query is written to. `engine` is "compiled" or "asyncio", which
     give the same bytes (default: compiled). `coroutines` run beside the node in virtual time, each called with the
     engine (see `AsyncioEngine`); they need, and by default get, asyncio. Of more than `MOST_KEPT` queries the compiled
-    engine keeps no records, unless they are to be written: it streams them in bounded memory and tells `progress` how
-    many more are done. Raises `InputError` for bad input.
+    engine keeps no records: it streams them in bounded memory, into the file where there is one, and tells `progress`
+    how many more are done. Raises `InputError` for bad input.
     """
     chosen = with_options(
         load_scenario(scenario),
@@ -212,8 +213,8 @@ def simulate(
         queries=queries,
         records=records is not None,
     )
-    if queries > MOST_KEPT and engine == "compiled" and not coroutines and records is None:
-        return replace(_streamed(chosen, seeds, queries, progress), question=question)
+    if queries > MOST_KEPT and engine == "compiled" and not coroutines:
+        return replace(_streamed(chosen, seeds, queries, progress, records), question=question)
     check_run_memory(chosen, queries)
     traffic = QueryStream(chosen.workload, seeds).draw(queries)
     kept = run(chosen, traffic, engine=engine, coroutines=coroutines)
@@ -304,11 +305,20 @@ def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
 
 
 def _streamed(
-    scenario: Scenario, seeds: np.random.SeedSequence, queries: int, progress: Callable[[int], None]
+    scenario: Scenario,
+    seeds: np.random.SeedSequence,
+    queries: int,
+    progress: Callable[[int], None],
+    records: str | Path | None,
 ) -> Result:
     from deeprec_env.simulation.streaming import stream
 
-    run = stream(scenario, lambda: QueryStream(scenario.workload, seeds), queries, progress)
+    streamed = partial(stream, scenario, lambda: QueryStream(scenario.workload, seeds), queries, progress)
+    if records is None:
+        run = streamed()
+    else:
+        with open_records(Path(records), warmup_queries(queries)) as file:
+            run = streamed(keep=file.add)
     follows = _follows_state(scenario)
     loads = run.work_sent if follows else _offered_load(scenario)
     grows = follows or scenario.setting.admit_ms is not None

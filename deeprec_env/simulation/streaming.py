@@ -23,13 +23,14 @@ from deeprec_env.simulation.arrays import (
     node_arrays,
     with_room,
 )
-from deeprec_env.simulation.checks import check_known, check_run_memory
+from deeprec_env.simulation.checks import check_known, check_rows, check_run_memory
 from deeprec_env.simulation.event_kernel import admit_unserved, forget_events, serve_events
-from deeprec_env.simulation.event_state import empty_events, events_with_room
+from deeprec_env.simulation.event_state import EventState, empty_events, events_with_room
 from deeprec_env.simulation.intervals import BATCHES, about, batch_sizes, half_width, level_interval
 from deeprec_env.simulation.kernel_choice import kernel_for
 from deeprec_env.simulation.kernels import busy_seconds, work_seconds
 from deeprec_env.simulation.node import completion_s, forget, requests_needed, serve_until
+from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.simulation.summary import Goodput, Interval, Tail, Usage, means_grow, use_of, warmup_queries
 from deeprec_env.simulation.window_meter import usage_of
 from deeprec_env.workload.stream import Fingerprint, QueryStream, Traffic
@@ -55,11 +56,16 @@ class Streamed:
 
 
 def stream(
-    scenario: Scenario, open_stream: Callable[[], QueryStream], queries: int, progress: Callable[[int], None]
+    scenario: Scenario,
+    open_stream: Callable[[], QueryStream],
+    queries: int,
+    progress: Callable[[int], None],
+    keep: Callable[[Records], None] = lambda records: None,
 ) -> Streamed:
     """Run `queries` queries of a stream, which is opened twice: for its arrivals, then for its queries.
 
-    `progress` is told the queries done since it was last called.
+    `progress` is told the queries done since it was last called; `keep` gets the records of all queries, in their
+    order and in parts, whose arrays are only good until it returns.
     """
     warmup, block = warmup_queries(queries), _block_queries(scenario)
     check_run_memory(scenario, min(block, queries), field="queries of a block")
@@ -77,6 +83,7 @@ def stream(
         closed, skip = node.closed(), max(0, warmup - done)
         latencies.add(node.latency_s(closed)[skip:], scenario.sla_s)
         use.add(node, closed, skip)
+        keep(node.records(done, closed))
         node.drop(closed)
         done += closed
         progress(size)
@@ -120,7 +127,10 @@ class _StreamedNode:
         self._scenario = scenario
         self.node: NodeArrays = node_arrays(scenario)
         self.state: NodeState = empty_state(self.node, 0, 0)
-        self._events = None if kernel_for(scenario) == "recursion" else empty_events(self.node, 0)
+        self._events: EventState | None = None
+        if kernel_for(scenario) == "events":
+            check_rows(scenario)
+            self._events = empty_events(self.node, 0)
 
     def run(self, traffic: Traffic, *, last: bool) -> None:
         """Let a block arrive, and whatever enters a stage before its last arrival (all, after the `last` one)."""
@@ -149,6 +159,20 @@ class _StreamedNode:
     def latency_s(self, closed: int) -> Floats:
         """Latencies of the first queries held, in order of arrival; NaN of those that were shed."""
         return np.asarray(completion_s(self.node, self.state, 0, closed) - self.state.arrival_s[:closed])
+
+    def records(self, done: int, closed: int) -> Records:
+        """Records of the first queries held, before which the node had `done`."""
+        state, held = self.state, slice(0, closed)
+        return Records(
+            done,
+            state.query[held],
+            state.arrival_s[held],
+            state.items[held],
+            state.setting[held],
+            completion_s(self.node, state, 0, closed),
+            tuple(StageRecords.of_state(self.node, state, stage, held) for stage in range(len(state.first))),
+            self._scenario.controls,
+        )
 
     def drop(self, closed: int) -> None:
         """Forget the first queries held."""

@@ -20,6 +20,7 @@ from deeprec_env.policies.fixed.refine import saturation_rates
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.intervals import quantile_interval
 from deeprec_env.simulation.offered_load import ServiceDemand, service_demands
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run, with_options
@@ -65,6 +66,12 @@ class RateMeter:
         counted = slice(warmup_queries(self._queries), self._queries)
         p95_s, p99_s = np.percentile(records.latency_s[counted], (95, 99)).tolist()
         return RateProbe(p95_s, p99_s, self._load(records, counted, qps))
+
+    def p95_s(self, qps: float) -> tuple[float, tuple[float, float]]:
+        """p95 in seconds at a rate, and its 95 % interval."""
+        records = self._run(with_options(self._prepared.scenario, qps=qps))
+        latency_s = records.latency_s[warmup_queries(self._queries) : self._queries]
+        return float(np.percentile(latency_s, 95)), quantile_interval(latency_s, 0.95)
 
     def meets(self, qps: float) -> bool:
         """Whether the policy holds a rate, by the scenario's rule."""

@@ -14,7 +14,7 @@ from deeprec_env.simulation.engines import make_engine
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload import Traffic
 
-ENGINES_BY_HAND = ("asyncio",)
+ENGINES_BY_HAND = ("asyncio", "compiled")
 
 
 def pool(servers: int = 1, base_ms: float = 0.0, per_item_ms: float = 125.0, **more: Any) -> dict[str, Any]:

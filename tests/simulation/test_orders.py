@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from deeprec_env import Scenario
 from deeprec_env.scenario.setting import Setting
+from deeprec_env.simulation.arrays import all_rows
 from deeprec_env.simulation.engines import make_engine
 from deeprec_env.workload import Traffic
 from tests.simulation.by_hand import ENGINES_BY_HAND, drained, engine_of, node, pool, served, windows
@@ -79,6 +80,7 @@ def test_a_new_order_holds_from_its_windows_start_for_all_that_wait(name: str) -
 def test_a_queue_that_could_have_another_order_is_the_fcfs_queue_until_it_has(
     name: str, scenario: Scenario, traffic: Traffic, changes: list[Setting]
 ) -> None:
+    assume(name == "asyncio" or all_rows(scenario))
     control = scenario.control.model_dump() | {"orders": ["fcfs", "least-slack"]}
     seen = []
     for each in (scenario, scenario.replace(control=control)):
