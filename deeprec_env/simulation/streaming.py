@@ -27,7 +27,7 @@ from deeprec_env.simulation.checks import check_known, check_rows, check_run_mem
 from deeprec_env.simulation.event_kernel import admit_unserved, forget_events, serve_events
 from deeprec_env.simulation.event_state import EventState, empty_events, events_with_room
 from deeprec_env.simulation.intervals import BATCHES, about, batch_sizes, half_width, level_interval
-from deeprec_env.simulation.kernel_choice import kernel_for
+from deeprec_env.simulation.kernel_choice import decided_on_entry, kernel_for
 from deeprec_env.simulation.kernels import busy_seconds, work_seconds
 from deeprec_env.simulation.node import completion_s, forget, requests_needed, serve_until
 from deeprec_env.simulation.records import Records, StageRecords
@@ -37,6 +37,9 @@ from deeprec_env.workload.stream import Fingerprint, QueryStream, Traffic
 
 _BLOCK_REQUESTS = 1_000_000
 """Requests of a block, about: some 60 MB at work."""
+
+_BLOCK_QUERIES = 100_000
+"""Most queries of a block that is served event by event, where each takes some 1 kB."""
 
 _COMPRESSION = 20_000
 """Of a sketch: quantiles are right to about 1e-4 of their value, in 0.4 MB."""
@@ -117,7 +120,8 @@ def _block_queries(scenario: Scenario) -> int:
     """Queries of about `_BLOCK_REQUESTS` requests."""
     items, probability = scenario.workload.sizes.probabilities()
     requests = float(probability @ np.ceil(items / scenario.control.batch_size))
-    return max(1000, math.ceil(_BLOCK_REQUESTS / requests))
+    queries = max(1000, math.ceil(_BLOCK_REQUESTS / requests))
+    return queries if decided_on_entry(scenario) else min(queries, _BLOCK_QUERIES)
 
 
 class _StreamedNode:
