@@ -11,7 +11,7 @@ from deeprec_env.extras import check_installed
 from deeprec_env.files import replacing_path
 from deeprec_env.scenario.bounds import Threshold
 
-_MARKS = {"sla": "", "p99": "*", "infeasible": ""}
+_MARKS = {"sla": "", "p99": "*", "infeasible": "", "unstable": "~"}
 _POOL = "+"
 
 
@@ -21,12 +21,14 @@ def write_heatmap(
     batch_sizes: Sequence[int],
     thresholds: Sequence[Threshold],
     *,
+    predicted: bool = False,
     title: str,
     footnote: str,
 ) -> None:
     """Draw capacities, (qps, limited_by) by (batch size, threshold), to a PNG file, whole or not at all.
 
-    The best setting is framed, a setting of no capacity is grey; marks say what limits where it is not the percentile.
+    `predicted`: offloading is, whatever the threshold. The best setting is framed, a setting of no capacity is grey;
+    marks say what limits where it is not the percentile.
     """
     check_installed("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -47,11 +49,15 @@ def write_heatmap(
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color="black" if bright else "white")
     best = np.unravel_index(int(qps.argmax()), qps.shape)
     axes.add_patch(Rectangle((best[1] - 0.5, best[0] - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=2))
-    axes.set_xticks(range(len(thresholds)), ["never" if limit is None else str(limit) for limit in thresholds])
+    never = "predicted" if predicted else "never"
+    axes.set_xticks(range(len(thresholds)), [never if limit is None else str(limit) for limit in thresholds])
     axes.set_yticks(range(len(batch_sizes)), [str(size) for size in batch_sizes])
     axes.set(xlabel="offload threshold (items)", ylabel="batch size (items)", title=title)
     figure.colorbar(colours, label="capacity (queries/s)")
-    note = f"red frame: best setting; * limited by p99, {_POOL} by a pool's load, others by the target\n{footnote}"
+    grows = ", ~ by a backlog that grows" if "unstable" in {limited_by for _, limited_by in found.values()} else ""
+    note = (
+        f"red frame: best setting; * limited by p99, {_POOL} by a pool's load{grows}, others by the target\n{footnote}"
+    )
     figure.supxlabel(note, fontsize=7, color="0.35")
     with replacing_path(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
