@@ -53,7 +53,8 @@ class CapacityEstimate:
 
     `limited_by`: the label of a pool whose offered load reaches 1, "unstable" (the backlog grows, where the node's
     state decides who goes where), "sla" (the percentile), "p99", or "infeasible" with qps 0. `qps_ci` is the interval
-    at `confidence`; a pool's bound is exact, so that it is the upper end where a pool limits. `p95_only_qps` is the
+    at `confidence`; a pool's bound is exact, so that it is the upper end where a pool limits; where the backlog does,
+    the interval reaches from the highest rate at which none grows to one at which most do. `p95_only_qps` is the
     highest rate by the percentile alone, blind to overload and to p99. `verdict` (pass, fail, undecided) is that of
     fresh traffic at `qps`: a capacity is where the rule is just met, so that undecided is what to expect unless a pool
     is the limit. `queries` are those of a rate, in all `replications`. `variance_inflation` is the variance of the

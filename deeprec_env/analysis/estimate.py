@@ -83,7 +83,7 @@ class RateEstimator:
 
     Where the node's state decides who goes where no mean says which rates are stable (`demands` is empty). A rate is
     not if the backlog of any replication grows; there are `_LONG` of them, that share the queries, each with a warm-up
-    half as long.
+    half as long. Where that limits, the interval reaches from there to where the backlogs of most grow.
     """
 
     def __init__(
@@ -234,6 +234,8 @@ class RateEstimator:
         low_end, high_end = (largest((), _END * tolerance, moved) for moved in (-errors, errors))
         above = min((rate for rate in replications.known if rate > qps), default=qps)
         high_end = max(high_end, above)  # where the share jumps, all that is known is that it does in between
+        if replications.growing(above):
+            high_end = max(high_end, self._most_grow(replications, qps or start, _END * tolerance))
         worst = replications.worst(above if not replications.growing(above) else qps or start)
         at_bound = qps >= HIGHEST_LOAD * self._bound and self._scenario.p99_factor is not None
         return RateEstimate(
@@ -247,6 +249,15 @@ class RateEstimator:
             len(replications) * replications.streams.queries,
             replications.shed_rate(qps) if qps else None,
         )
+
+    def _most_grow(self, replications: Replications, low: float, tolerance: float) -> float:
+        """A rate at which the backlogs of most replications grow, from one on at which none does; else the highest."""
+
+        def excess(qps: float) -> float:
+            return replications.growing(qps) - 0.5 * len(replications)
+
+        highest = replications.highest_qps
+        return highest if excess(highest) <= 0.0 else crossing(excess, low, highest, tolerance)[1]
 
     def _limiting(self, replications: Replications, qps: float) -> str:
         """What is not met at a rate: the rule that is met least or, where the backlog grows, the bound; by its name."""
