@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from deeprec_env import console
-from deeprec_env.analysis.capacity import PERCENTILE, PRECISION, find_capacity
+from deeprec_env.analysis.capacity import PERCENTILE, PRECISION, find_capacity, rate_limit
 from deeprec_env.analysis.estimate import QUERIES, RateEstimator, tail_rules
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.simulation.offered_load import service_demands
@@ -35,7 +35,7 @@ def value(name: str) -> tuple[float, int]:
         scenario,
         demands,
         tail_rules(scenario, PERCENTILE),
-        min(demands, key=lambda demand: demand.saturation_qps),
+        rate_limit(scenario),
         seed=REFERENCE_SEED,
         split="validation",
         queries=REPLICATIONS * length,

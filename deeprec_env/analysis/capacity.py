@@ -13,12 +13,14 @@ from deeprec_env.errors import InputError
 from deeprec_env.progress import Progress, part, silent
 from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.scenario.bounds import Threshold
+from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.checks import MOST_QUERIES, check_run_memory
 from deeprec_env.simulation.engines import engine_kind
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.intervals import CONFIDENCE
+from deeprec_env.simulation.kernel_choice import follows_state
 from deeprec_env.simulation.offered_load import ServiceDemand, service_demands
 from deeprec_env.simulation.simulate import FromScenario, with_options
 
@@ -34,6 +36,9 @@ SWEEP_QUERIES = 100_000
 PRECISION = 0.01
 """Half-width of the interval, in the value, at which the search is content."""
 
+UNSTABLE = "unstable"
+"""What limits a rate at which the backlog grows."""
+
 PERCENTILE = 95.0
 _LOWEST_PERCENTILE, _HIGHEST_PERCENTILE = 50.0, 99.9
 
@@ -46,15 +51,18 @@ _COUNTED = 0.8  # share of the queries of a rate that count
 class CapacityEstimate:
     """The highest rate that meets the rule, and how well it is known.
 
-    `limited_by`: the label of a pool whose offered load reaches 1, "sla" (the percentile), "p99", or "infeasible"
-    with qps 0. `qps_ci` is the interval at `confidence`; a pool's bound is exact, so that it is the upper end where
-    a pool limits. `p95_only_qps` is the highest rate by the percentile alone, blind to overload and to p99.
-    `verdict` (pass, fail, undecided) is that of fresh traffic at `qps`: a capacity is where the rule is just met,
-    so that undecided is what to expect unless a pool is the limit. `queries` are those of a rate, in all
-    `replications`. `variance_inflation` is the variance of the share above the target across replications in that
-    of as many independent queries. `streams_sha256` is that of the replications' traffic at one query a second,
-    `arrivals` the kind of its process. `question` is what `find_capacity`
-    was asked.
+    `limited_by`: the label of a pool whose offered load reaches 1, "unstable" (the backlog grows, where the node's
+    state decides who goes where), "sla" (the percentile), "p99", or "infeasible" with qps 0. `qps_ci` is the interval
+    at `confidence`; a pool's bound is exact, so that it is the upper end where a pool limits; where the backlog does,
+    the interval reaches from the highest rate at which none grows to one at which most do. `p95_only_qps` is the
+    highest rate by the percentile alone, blind to overload and to p99. `verdict` (pass, fail, undecided) is that of
+    fresh traffic at `qps`: a capacity is where the rule is just met, so that undecided is what to expect unless a pool
+    is the limit. `queries` are those of a rate, in all `replications`. `variance_inflation` is the variance of the
+    share above the target across replications in that of as many independent queries. `streams_sha256` is that of the
+    replications' traffic at one query a second, `arrivals` the kind of its process. `question` is what `find_capacity`
+    was asked. `further` are the settings of the further controls that the scenario uses, `shed_rate` is the share of
+    queries that is shed at `qps`. `offered_load` is from means or, where the state decides, the mean work sent to the
+    pools in the replications.
     """
 
     qps: float
@@ -76,6 +84,8 @@ class CapacityEstimate:
     plan: str | None = None
     quality: float | None = None
     offered_load: dict[str, float] = field(default_factory=dict)
+    further: dict[str, Any] = field(default_factory=dict)
+    shed_rate: float | None = None
     question: Question | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -85,6 +95,7 @@ class CapacityEstimate:
             "batch_size": self.batch_size,
             "threshold": self.threshold,
             **({} if self.plan is None else {"plan": self.plan, "quality": self.quality}),
+            **self.further,
             "arrivals": self.arrivals,
             "percentile": self.percentile,
             "qps": self.qps,
@@ -93,6 +104,7 @@ class CapacityEstimate:
             "verdict": self.verdict,
             "limited_by": self.limited_by,
             "p95_only_qps": self.p95_only_qps,
+            **({"shed_rate": self.shed_rate} if "admit_ms" in self.further else {}),
             "offered_load": self.offered_load,
             "variance_inflation": self.variance_inflation,
             "replications": self.replications,
@@ -112,6 +124,10 @@ def find_capacity(
     batch_size: int | None = None,
     threshold: Threshold | FromScenario = "scenario",
     plan: int | str | None = None,
+    split_rule: str | None = None,
+    order: str | None = None,
+    offload: str | None = None,
+    admit: float | FromScenario | None = "scenario",
     percentile: float = PERCENTILE,
     queries: int = QUERIES,
     precision: float = PRECISION,
@@ -128,7 +144,9 @@ def find_capacity(
     The rate is that of Poisson arrivals or, with `arrivals` "scenario", of the scenario's own process at other rates.
 
     The rule: every pool's offered load below 1, the percentile (p50 to p99.9) within the target, p99 within
-    `p99_factor` times the target; with `p99_factor` null the percentile alone (the paper's rule). Independent
+    `p99_factor` times the target; with `p99_factor` null the percentile alone (the paper's rule). A query that is shed
+    counts as late. Under predicted offload or batching no mean tells the loads: instead the backlog must not grow in
+    any replication, and where it does all are late, for the percentile alone too. Independent
     replications of the split's traffic, in steady state from the start, are run at every probed rate (common random
     numbers), as many as it takes until the interval's ends are within `precision` of the value, but no more than
     `queries` queries a rate (arrivals other than Poisson take a warm-up besides); the value is confirmed on fresh
@@ -138,7 +156,11 @@ def find_capacity(
     it spares itself the search by the percentile alone (None then) or the confirmation ("undecided" then). `progress`
     is told of every probed rate, and about how far the search is. Raises `InputError` for bad input.
     """
-    loaded = with_options(load_scenario(scenario), batch_size=batch_size, threshold=threshold, plan=plan)
+    loaded = with_options(
+        load_scenario(scenario),
+        batch_size=batch_size, threshold=threshold, plan=plan,
+        split_rule=split_rule, order=order, offload=offload, admit=admit,
+    )  # fmt: skip
     question = ask(
         "capacity",
         loaded,
@@ -153,21 +175,20 @@ def find_capacity(
         p95_only=p95_only,
         confirm=confirm,
     )
-    chosen = with_options(loaded, qps=1.0, arrivals=arrivals)
+    chosen = with_options(_alone(loaded), qps=1.0, arrivals=arrivals)
     workload = chosen.workload
     chosen = chosen.replace(workload=workload.model_copy(update={"sizes": workload.sizes.stationary()}))
     _check(chosen, percentile, queries, precision, engine)
     setting = chosen.setting
-    demands = service_demands(chosen, setting)
+    follows = follows_state(chosen)
+    demands = [] if follows else service_demands(chosen, setting)
 
     from deeprec_env.analysis.estimate import RateEstimator, tail_rules  # compiled code: loaded when it is needed
 
     rules = tail_rules(chosen, percentile)
     paper = chosen.p99_factor is None
-    by_percentile = _first_overloaded(demands, 1.0 - percentile / 100.0)
-    bottleneck = limiting_pool(chosen, demands, percentile)
     estimator = RateEstimator(
-        chosen, demands, rules, bottleneck,
+        chosen, demands, rules, rate_limit(chosen, percentile),
         seed=seed, split=split, queries=queries, precision=precision, engine=engine,
         progress=part(progress, 0.0, 0.85 if p95_only and not paper else 1.0),
     )  # fmt: skip
@@ -176,12 +197,12 @@ def find_capacity(
     if confirm and found.qps > 0.0:
         verdict = estimator.confirm(found)
     used, p95_only_qps = estimator.queries_used, None
-    if found.limited_by == "sla" or (paper and found.qps > 0.0):
+    if found.limited_by in ("sla", UNSTABLE) or (paper and found.qps > 0.0):
         p95_only_qps = found.qps
     elif p95_only:
         as_many = max(estimator.first_queries, found.queries)
         blind = RateEstimator(
-            chosen, demands, rules[:1], by_percentile,
+            chosen, demands, rules[:1], rate_limit(chosen, percentile, blind=True),
             seed=seed, split=split, queries=as_many, precision=precision, engine=engine,
             progress=part(progress, 0.85, 1.0, "p95 alone: "),
         )  # fmt: skip
@@ -206,9 +227,29 @@ def find_capacity(
         threshold=setting.threshold,
         plan=chosen.plans[setting.plan].name if chosen.plans else None,
         quality=chosen.plans[setting.plan].quality if chosen.plans else None,
-        offered_load={demand.label: demand.load(found.qps) for demand in demands},
+        offered_load=found.sent if follows else {demand.label: demand.load(found.qps) for demand in demands},
+        further={name: getattr(setting, name) for name in loaded.controls if name in FURTHER},
+        shed_rate=found.shed_rate,
         question=question,
     )
+
+
+def rate_limit(scenario: Scenario, percentile: float = PERCENTILE, *, blind: bool = False) -> tuple[float, str]:
+    """The highest rate that can be the capacity of the scenario's setting, and what limits it there.
+
+    A pool whose offered load reaches 1 or, where the node's state decides who goes where, "unstable". `blind`: the
+    percentile alone is asked for.
+    """
+    if follows_state(scenario):
+        from deeprec_env.analysis.fluid import most_qps  # compiled code: loaded when it is needed
+
+        share = 1.0 - percentile / 100.0
+        allowed = share if blind or scenario.p99_factor is None else min(share, 0.01)
+        return most_qps(scenario, 0.0 if scenario.setting.admit_ms is None else allowed), UNSTABLE
+    demands = service_demands(scenario, scenario.setting)
+    late = 1.0 - percentile / 100.0
+    pool = _first_overloaded(demands, late) if blind else limiting_pool(scenario, demands, percentile)
+    return pool.saturation_qps, pool.label
 
 
 def limiting_pool(
@@ -220,6 +261,14 @@ def limiting_pool(
     late in the long run.
     """
     return _first_overloaded(demands, 0.0 if scenario.p99_factor is not None else 1.0 - percentile / 100.0)
+
+
+def _alone(scenario: Scenario) -> Scenario:
+    """The scenario without the ladders of further controls: its settings stay, and other kernels may serve it so."""
+    if not any(scenario.control.uses(name) for name in FURTHER):
+        return scenario
+    ladders = dict.fromkeys(("splits", "orders", "offloads", "admits_ms"))
+    return scenario.replace(control=scenario.control.model_copy(update=ladders))
 
 
 def _first_overloaded(demands: Sequence[ServiceDemand], visits: float) -> ServiceDemand:

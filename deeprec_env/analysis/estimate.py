@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from deeprec_env.analysis.crossing import crossing
 from deeprec_env.analysis.replications import Replications, Streams, TailRule, sample_seed
@@ -12,6 +12,8 @@ from deeprec_env.analysis.warmup import Warmup
 from deeprec_env.progress import Progress, Step, silent
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.intervals import BATCHES
+from deeprec_env.simulation.kernel_choice import follows_state
 from deeprec_env.simulation.offered_load import ServiceDemand
 
 HIGHEST_LOAD = 0.999
@@ -33,6 +35,9 @@ _CORRELATED = 0.7  # share of a replication's queries that its variance inflatio
 _SPARE = 1.15  # replications above what the first ones say is needed
 _PROBES = 14  # rates that a search takes, about
 _TO_COME = 12.0  # times the queries of the first round that the whole takes, about
+_LONG = 8  # replications where the backlog says what is stable: few and long, as a short one may grow by chance
+_SKETCH = 4  # times shorter are those of their first round
+_AROUND = 0.02  # of the rate found in it: where the second round begins to look
 _FRESH = 2**20  # first episode of the confirmation, far after the search's
 
 
@@ -48,8 +53,9 @@ def tail_rules(scenario: Scenario, percentile: float) -> list[TailRule]:
 class RateEstimate:
     """A rate with its interval, and the replications it was found with.
 
-    `limited_by` is a rule's name, a pool's label or "infeasible". `highest_qps` is the highest rate that the
-    replications are meant for, `queries` are those of a rate in them.
+    `limited_by` is a rule's name, that of the bound or "infeasible". `highest_qps` is the highest rate that the
+    replications are meant for, `queries` are those of a rate in them. `shed_rate` and the work `sent` to each pool, in
+    its servers' time, are those at `qps`; the latter where the node's state decides who goes where.
     """
 
     qps: float
@@ -60,10 +66,12 @@ class RateEstimate:
     streams_sha256: str
     highest_qps: float
     queries: int = 0
+    shed_rate: float | None = None
+    sent: dict[str, float] = field(default_factory=dict)
 
 
 class RateEstimator:
-    """Searches the rates up to the bound of a pool; counts the queries.
+    """Searches the rates up to a bound, `limit`: its rate, and what it is called; counts the queries.
 
     The value is where the mean share above the target, over replications of the same traffic at every rate, crosses
     what the rule allows. Its interval holds the rates at which that share does not differ from what is allowed by more
@@ -71,7 +79,11 @@ class RateEstimator:
     interval within `precision` of the value. A replication has `length` queries or, where fewer than four such fit
     into the `queries` of a rate, a fourth of them. Of arrivals other than Poisson it has a warm-up on top, and is at
     least as long again: as long a warm-up as the rate needs that was found with the shortest. That rate can only be too
-    high, as what starts empty waits too little.
+    high, as what starts empty waits too little. So it is of nodes that are not decided on entry.
+
+    Where the node's state decides who goes where no mean says which rates are stable (`demands` is empty). A rate is
+    not if the backlog of any replication grows; there are `_LONG` of them, that share the queries, each with a warm-up
+    half as long. Where that limits, the interval reaches from there to where the backlogs of most grow.
     """
 
     def __init__(
@@ -79,7 +91,7 @@ class RateEstimator:
         scenario: Scenario,
         demands: Sequence[ServiceDemand],
         rules: Sequence[TailRule],
-        bottleneck: ServiceDemand,
+        limit: tuple[float, str],
         *,
         seed: int,
         split: str,
@@ -89,13 +101,16 @@ class RateEstimator:
         length: int = QUERIES,
         progress: Progress = silent,
     ) -> None:
-        self._scenario, self._demands, self._rules, self._bottleneck = scenario, demands, rules, bottleneck
+        self._scenario, self._demands, self._rules = scenario, demands, rules
+        self._bound, self._limit = limit
         self._seed, self._split, self._engine, self._precision = seed, split, engine, precision
-        self._bound = bottleneck.saturation_qps
         self._queries, self._spent = queries, 0
         self._needed_warmup = Warmup(scenario, demands, sample_seed(seed, split))
         self._warmup = self._needed_warmup.least
         self._most, self._length = self._lengths(length)
+        self._follows = follows_state(scenario)
+        if self._follows:
+            self._judge_by_backlog(_LONG * _SKETCH)
         self._current: Replications | None = None
         self._progress, self._expected = progress, math.inf
 
@@ -113,7 +128,7 @@ class RateEstimator:
         """The largest rate that meets all rules; 0 where that is below `at_least`, or where no rate does."""
         start, stable = max(at_least, _LOWEST * self._bound), HIGHEST_LOAD * self._bound
         if start >= stable:
-            return RateEstimate(0.0, None, self._bottleneck.label, 0, None, "", stable)
+            return RateEstimate(0.0, None, self._limit, 0, None, "", stable)
         found = self._first_round(start, stable, at_least)
         while found.qps > 0.0 and (needed := self._needed_warmup.queries(found.qps)) > self._warmup:
             self._warmup = needed
@@ -121,6 +136,12 @@ class RateEstimator:
             found = self._first_round(start, stable, at_least)
         if found.qps == 0.0:
             return found
+        if self._follows:
+            self._judge_by_backlog(_LONG)
+            around = (found.qps, (1.0 - _AROUND) * found.qps, min((1.0 + _AROUND) * found.qps, stable))
+            found = self._search(self._replications(0, self._most, stable), around, start, _COARSE * self._bound)
+            assert self._current is not None
+            return replace(found, sent=self._current.sent(found.qps)) if found.qps else found
         assert self._current is not None
         correlated = (found.variance_inflation or 0.0) > _CORRELATED * self._current.streams.counted
         if correlated and not self._warmup:
@@ -138,11 +159,16 @@ class RateEstimator:
         most = max(self._queries // length, _FEWEST)
         return most, min(length, self._queries // most)
 
+    def _judge_by_backlog(self, parts: int) -> None:
+        """Let the replications be `_LONG`, of so many parts of a rate's queries each."""
+        self._most, self._length = _LONG, max(self._queries // parts, BATCHES)
+        self._warmup = max(self._needed_warmup.least, self._length // 2)
+
     def _first_round(self, start: float, stable: float, at_least: float) -> RateEstimate:
         """The estimate of few replications, everywhere."""
         first = self._replications(0, min(self._most, _FIRST), stable)
         if first.excess(start, first.allowed()) > 0.0:
-            limited_by = first.rules[first.worst(start)].name if at_least else "infeasible"
+            limited_by = self._limiting(first, start) if at_least else "infeasible"
             return RateEstimate(0.0, None, limited_by, len(first), None, first.fingerprint(), stable)
         return self._search(first, (start, stable), start, _COARSE * self._bound)
 
@@ -162,6 +188,8 @@ class RateEstimator:
     def confirm(self, found: RateEstimate) -> str:
         """The verdict of as many replications of fresh traffic at the rate found: pass, fail or undecided."""
         fresh = self._replications(_FRESH, found.replications, found.highest_qps)
+        if growing := fresh.growing(found.qps):  # it is a matter of chance just below the rate where one does
+            return "fail" if growing > len(fresh) // 2 else "undecided"
         errors = fresh.half_widths(found.qps)
         if fresh.excess(found.qps, fresh.allowed(-errors)) <= 0.0:
             return "pass"
@@ -206,18 +234,34 @@ class RateEstimator:
         low_end, high_end = (largest((), _END * tolerance, moved) for moved in (-errors, errors))
         above = min((rate for rate in replications.known if rate > qps), default=qps)
         high_end = max(high_end, above)  # where the share jumps, all that is known is that it does in between
-        worst = replications.worst(above)
+        if replications.growing(above):
+            high_end = max(high_end, self._most_grow(replications, qps or start, _END * tolerance))
+        worst = replications.worst(above if not replications.growing(above) else qps or start)
         at_bound = qps >= HIGHEST_LOAD * self._bound and self._scenario.p99_factor is not None
         return RateEstimate(
             qps,
             (min(low_end, qps), high_end if high_end < highest else self._bound),
-            self._bottleneck.label if at_bound else self._rules[worst].name,
+            self._limit if at_bound else self._limiting(replications, above),
             len(replications),
             replications.variance_inflation(qps, worst) if qps else None,
             replications.fingerprint(),
             highest,
             len(replications) * replications.streams.queries,
+            replications.shed_rate(qps) if qps else None,
         )
+
+    def _most_grow(self, replications: Replications, low: float, tolerance: float) -> float:
+        """A rate at which the backlogs of most replications grow, from one on at which none does; else the highest."""
+
+        def excess(qps: float) -> float:
+            return replications.growing(qps) - 0.5 * len(replications)
+
+        highest = replications.highest_qps
+        return highest if excess(highest) <= 0.0 else crossing(excess, low, highest, tolerance)[1]
+
+    def _limiting(self, replications: Replications, qps: float) -> str:
+        """What is not met at a rate: the rule that is met least or, where the backlog grows, the bound; by its name."""
+        return self._limit if replications.growing(qps) else self._rules[replications.worst(qps)].name
 
     def _shortfall(self, replications: Replications, found: RateEstimate) -> float:
         """Variance in that at which the interval is as narrow, and as much to be trusted, as it should be."""

@@ -10,7 +10,7 @@ import numpy as np
 from deeprec_env.pictures import Paths, picture
 from deeprec_env.scenario.bounds import Threshold
 
-_MARKS = {"sla": "", "p99": "*", "infeasible": ""}
+_MARKS = {"sla": "", "p99": "*", "infeasible": "", "unstable": "~"}
 _POOL = "+"
 
 
@@ -36,16 +36,20 @@ def write_heatmap(
     batch_sizes: Sequence[int],
     thresholds: Sequence[Threshold],
     *,
+    predicted: bool = False,
     title: str,
     footnote: str,
 ) -> None:
     """Draw capacities by (batch size, threshold), with their intervals, to a PNG, PDF or SVG file, or several.
 
-    The best setting is framed, a setting of no capacity is grey; marks say what limits where it is not the percentile.
+    `predicted`: offloading is, whatever the threshold. The best setting is framed, a setting of no capacity is grey;
+    marks say what limits where it is not the percentile.
     """
     qps = np.array([[found[size, limit].qps for limit in thresholds] for size in batch_sizes])
+    grows = ", ~ by a backlog that grows" if "unstable" in {spot.limited_by for spot in found.values()} else ""
+    never = "predicted" if predicted else "never"
     note = (
-        f"red frame: best setting; below each: its 95 % interval; * limited by p99, {_POOL} by a pool's load, "
+        f"red frame: best setting; below each: its 95 % interval; * limited by p99, {_POOL} by a pool's load{grows}, "
         f"others by the target\n{footnote}"
     )
     width, height = 2.6 + 0.82 * len(thresholds), 1.9 + 0.42 * len(batch_sizes)
@@ -64,7 +68,7 @@ def write_heatmap(
         y, x = map(int, np.unravel_index(int(qps.argmax()), qps.shape))
         axes.plot([x, x + 1, x + 1, x, x], [y, y, y + 1, y + 1, y], color="red", linewidth=2, clip_on=False)
         axes.set_xticks(
-            np.arange(len(thresholds)) + 0.5, ["never" if limit is None else str(limit) for limit in thresholds]
+            np.arange(len(thresholds)) + 0.5, [never if limit is None else str(limit) for limit in thresholds]
         )
         axes.set_yticks(np.arange(len(batch_sizes)) + 0.5, [str(size) for size in batch_sizes])
         axes.set(xlabel="offload threshold (items)", ylabel="batch size (items)", title=title)

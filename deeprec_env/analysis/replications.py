@@ -15,9 +15,12 @@ from deeprec_env.analysis.steady import SteadyRun, sample_pools
 from deeprec_env.analysis.warmup import WarmRun
 from deeprec_env.cores import usable_cores
 from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.pools import KINDS
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.intervals import t_quantile
-from deeprec_env.simulation.offered_load import ServiceDemand
+from deeprec_env.simulation.kernel_choice import follows_state
+from deeprec_env.simulation.offered_load import ServiceDemand, pool_label
+from deeprec_env.simulation.summary import latencies_grow, seconds_sent
 from deeprec_env.workload.stream import episode_seed
 
 T = TypeVar("T")
@@ -64,8 +67,9 @@ class Replications:
     """Replications of a scenario's settings, planned once, and the queries that their runs took.
 
     The bytes are the same whatever the number of threads. `demands` are all pools: where one is overloaded all its
-    queries are late in the long run, and count so. Those that can keep up with `highest_qps` begin in steady state, or
-    empty where the streams have a warm-up.
+    queries are late in the long run, and count so, unless queries are shed. Those that can keep up with `highest_qps`
+    begin in steady state, or empty where the streams have a warm-up. Where the node's state decides who goes where
+    there are none; then all queries are late at a rate at which the backlog of any replication grows.
     """
 
     def __init__(
@@ -80,7 +84,10 @@ class Replications:
     ) -> None:
         self.rules, self.streams, self.highest_qps = rules, streams, highest_qps
         self.queries_used = 0
-        self._demands, self._engine = demands, engine
+        self._demands = demands if scenario.setting.admit_ms is None else ()
+        self._scenario, self._engine, self._follows = scenario, engine, follows_state(scenario)
+        self._growing: dict[float, int] = {}
+        self._shed: dict[float, float] = {}
         longest_s = max(rule.limit_s for rule in rules)
         able = sorted(
             (demand for demand in demands if demand.load(highest_qps) < 1.0), key=lambda demand: demand.saturation_qps
@@ -89,7 +96,7 @@ class Replications:
         pools = (
             [] if streams.warmup else sample_pools(scenario, able if len(scenario.stages) == 1 else able[:1], sample)
         )
-        # Only the compiled recursion runs outside Python's lock.
+        # Only compiled code runs outside Python's lock.
         self._threads = min(usable_cores(), 8) if engine == "compiled" else 1
         self._known: dict[float, Floats] = {}
 
@@ -113,16 +120,46 @@ class Replications:
         if qps not in self._known:
             overloaded = [demand for demand in self._demands if demand.load(qps) >= 1.0]
 
-            def of(run: SteadyRun | WarmRun) -> list[float]:
+            def of(run: SteadyRun | WarmRun) -> tuple[list[float], float, bool]:
                 latency_s = run.latency_s(qps, self._engine)
                 for demand in overloaded:
                     latency_s[run.visits(demand)] = math.inf
                 counted = latency_s[-self.streams.counted :]
-                return [float((counted > rule.limit_s).mean()) for rule in self.rules]
+                late = [float((~(counted <= rule.limit_s)).mean()) for rule in self.rules]  # those that are shed, too
+                return late, float(np.isnan(counted).mean()), self._follows and latencies_grow(counted)
 
-            self._known[qps] = np.array(self._map(of, self._runs))
+            late, shed, grows = zip(*self._map(of, self._runs), strict=True)
+            self._growing[qps], self._shed[qps] = sum(grows), float(np.mean(shed))
+            self._known[qps] = np.ones_like(late) if any(grows) else np.array(late)
             self.queries_used += sum(len(run) for run in self._runs)
         return self._known[qps]
+
+    def growing(self, qps: float) -> int:
+        """Replications in which the backlog grows at a rate; 0 where the pools' loads say what is stable."""
+        self.shares(qps)
+        return self._growing[qps]
+
+    def shed_rate(self, qps: float) -> float:
+        """Share of the counted queries that are shed at a rate."""
+        self.shares(qps)
+        return self._shed[qps]
+
+    def sent(self, qps: float) -> dict[str, float]:
+        """Mean work that the counted queries send to each pool at a rate, in its servers' time."""
+
+        def of(run: SteadyRun | WarmRun) -> Floats:
+            arrival_s, first = run.arrival_s(qps), len(run) - self.streams.counted
+            work_s = np.array(seconds_sent(run.planned.records(arrival_s, self._engine), first))
+            return np.asarray(work_s / (arrival_s[-1] - arrival_s[first]))
+
+        busy = np.mean(self._map(of, self._runs), axis=0)
+        self.queries_used += sum(len(run) for run in self._runs)
+        stages = enumerate(self._scenario.stages)
+        return {
+            pool_label(stage.name, kind): float(busy[position, KINDS.index(kind)]) / pool.servers
+            for position, stage in stages
+            for kind, pool in stage.pools().items()
+        }
 
     @property
     def known(self) -> list[float]:

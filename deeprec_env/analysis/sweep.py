@@ -16,7 +16,9 @@ from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.pictures import picture_paths
 from deeprec_env.provenance import ask, asked
 from deeprec_env.scenario.bounds import Threshold
+from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import PREDICTED
 from deeprec_env.scenario.threshold import read_threshold
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.simulate import with_options
@@ -26,10 +28,13 @@ COLUMNS = (
     "batch_size", "threshold", "qps", "qps_low", "qps_high", "limited_by", "busiest_pool", "busiest_load",
     "variance_inflation", "replications", "queries_used",
 )  # fmt: skip
-"""Columns of capacity.csv: threshold "null" is never; rates in queries a second; an interval of 95 %."""
+"""Columns of capacity.csv: threshold "null" is never; rates in queries a second; an interval of 95 %.
+
+Where queries can be shed `shed_rate`, their share at the capacity, stands behind them.
+"""
 
 _NUMBERS = {"batch_size": int, "replications": int, "queries_used": int} | dict.fromkeys(
-    ("qps", "qps_low", "qps_high", "busiest_load", "variance_inflation"), float
+    ("qps", "qps_low", "qps_high", "busiest_load", "variance_inflation", "shed_rate"), float
 )
 
 Row = dict[str, Any]
@@ -37,6 +42,8 @@ Row = dict[str, Any]
 
 class Sweep:
     """Capacities of all batch sizes and thresholds of a scenario, written to `folder`/capacity.csv and `pictures`.
+
+    Its further settings are in force in all. Where offloading is predicted there is no threshold to choose.
 
     The CSV is written anew after each setting; a sweep that finds it there, from the same scenario, options and code,
     goes on where it ended. Raises `InputError` for a CSV of another sweep.
@@ -62,7 +69,10 @@ class Sweep:
             "arrivals": arrivals,
         }  # fmt: skip
         self.csv, self.pictures = folder / "capacity.csv", picture_paths(folder, "capacity", pictures)
-        self._ladder = [(size, limit) for size in scenario.control.batch_sizes for limit in scenario.thresholds]
+        predicted = scenario.setting.offload == PREDICTED
+        self._thresholds = (None,) if predicted else scenario.thresholds
+        self._ladder = [(size, limit) for size in scenario.control.batch_sizes for limit in self._thresholds]
+        self._columns = (*COLUMNS, *(("shed_rate",) if scenario.control.uses("admit_ms") else ()))
         self._rows: dict[tuple[int, Threshold], Row] = {}
         # The engines give the same bytes, so that either may go on where the other ended; the arrivals are part of the
         # scenario's fingerprint.
@@ -104,7 +114,8 @@ class Sweep:
                 self.pictures,
                 {setting: _spot(row) for setting, row in self._rows.items()},
                 self._scenario.control.batch_sizes,
-                self._scenario.thresholds,
+                self._thresholds,
+                predicted=self._scenario.setting.offload == PREDICTED,
                 title=f"Capacity of {self._name} ({self._target()})",
                 footnote="; ".join(f"{kind}: {', '.join(names)}" for kind, names in devices(self._scenario).items()),
             )
@@ -128,7 +139,9 @@ class Sweep:
                 "qps": row["qps"],
                 "qps_ci": [row["qps_low"], row["qps_high"]],
                 "limited_by": row["limited_by"],
+                **({"shed_rate": row["shed_rate"]} if "shed_rate" in self._columns else {}),
             },
+            **{name: getattr(self._scenario.setting, name) for name in self._scenario.controls if name in FURTHER},
             "queries_used": sum(row["queries_used"] for row in self._rows.values()),
             "csv": str(self.csv),
             "png": next((path for path in drawn if path.endswith(".png")), None),
@@ -146,7 +159,7 @@ class Sweep:
         try:
             for row in rows:
                 limit = read_threshold(row["threshold"])
-                values = {key: _NUMBERS.get(key, str)(row[key]) if row[key] else None for key in COLUMNS}
+                values = {key: _NUMBERS.get(key, str)(row[key]) if row[key] else None for key in self._columns}
                 self._rows[int(row["batch_size"]), limit] = values
         except (KeyError, TypeError, ValueError):
             raise InputError("output", str(self.csv), "is damaged; remove it to begin anew") from None
@@ -154,7 +167,7 @@ class Sweep:
     def _write(self) -> None:
         with replacing(self.csv) as file:
             file.write(self._header + "\n")
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(file, self._columns, lineterminator="\n", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self._rows[setting] for setting in self._ladder if setting in self._rows)
 
@@ -174,6 +187,7 @@ def _row(found: CapacityEstimate) -> Row:
         "variance_inflation": found.variance_inflation,
         "replications": found.replications,
         "queries_used": found.queries_used,
+        "shed_rate": found.shed_rate,
     }
 
 

@@ -1,11 +1,14 @@
-"""Replications of arrivals other than Poisson: they start empty, and their first queries are a warm-up.
+"""Replications that start empty, and whose first queries are a warm-up.
 
-The law of the backlog that a long past leaves is known for Poisson arrivals (see `steady`). For others only the time it
-takes to forget an empty start is: in heavy traffic the work in a queue is a reflected Brownian motion, whose drift a
-query is -(1 - load) and whose variance a query is v = dispersion of the arrivals + squared CV of a query's work, in
-mean works. It forgets after n queries as exp(-n (1 - load)^2 / (2 v)) (Abate and Whitt, Transient behavior of regulated
-Brownian motion, 1987). At n = 4 v / (1 - load)^2 its mean is 1 % and its 5 % tail 5 % too low, which moves the rate
-where that tail is 5 % by less than 2 % of 1 - load; and the replication, which is as long again, goes on from there.
+The law of the backlog that a long past leaves is known for Poisson arrivals at queues in the order of entry (see
+`steady`). For others only the time it takes to forget an empty start is: in heavy traffic the work in a queue is a
+reflected Brownian motion, whose drift a query is -(1 - load) and whose variance a query is v = dispersion of the
+arrivals + squared CV of a query's work, in mean works. It forgets after n queries as exp(-n (1 - load)^2 / (2 v))
+(Abate and Whitt, Transient behavior of regulated Brownian motion, 1987). At n = 4 v / (1 - load)^2 its mean is 1 % and
+its 5 % tail 5 % too low, which moves the rate where that tail is 5 % by less than 2 % of 1 - load; and the replication,
+which is as long again, goes on from there.
+The work that is left is the same in every order of service. Where queries are shed it is no more than what takes as
+long as the limit, b mean works: motion between two barriers forgets as exp(-n (pi^2 v / b^2 + (1 - load)^2 / v) / 2).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.kernel_choice import decided_on_entry
 from deeprec_env.simulation.offered_load import ServiceDemand
 from deeprec_env.simulation.rates import PlannedRun
 from deeprec_env.workload.arrivals import Poisson, Stationary
@@ -36,28 +40,48 @@ _TIE_S = 1e-9
 
 
 class Warmup:
-    """How many queries an empty node takes at a rate to forget that it was empty; none for Poisson arrivals."""
+    """How many queries an empty node takes at a rate to forget that it was empty.
+
+    None for Poisson arrivals at a node that is decided on entry: `SteadyRun` knows what is there. Without `demands`,
+    where mean work does not say how a pool is loaded, the least.
+    """
 
     def __init__(self, scenario: Scenario, demands: Sequence[ServiceDemand], seed: np.random.SeedSequence) -> None:
         self._arrivals, self._demands = scenario.workload.arrivals, demands
         self.least = 0
-        if not isinstance(self._arrivals, Poisson):
-            self.least = max(LEAST, _PER_SERVER * max(demand.servers for demand in demands))
-            planned = PlannedRun(scenario, QueryStream(scenario.workload, seed).draw(_SAMPLE))
+        admit_ms = scenario.setting.admit_ms
+        self._admit_s = None if admit_ms is None else admit_ms * 1e-3
+        if not isinstance(self._arrivals, Poisson) or not decided_on_entry(scenario):
+            self.least = max(LEAST, _PER_SERVER * most_servers(scenario))
+        if self.least and demands:
+            unordered = scenario.with_setting(scenario.setting.replace(order="fcfs", admit_ms=None))
+            planned = PlannedRun(unordered, QueryStream(scenario.workload, seed).draw(_SAMPLE))
             self._spreads = [_squared_cv(planned.pool_seconds(demand)[0]) for demand in demands]
 
     def queries(self, qps: float) -> int:
         """Queries to leave out at a rate: what the pools need that keep up with it, but no more than `MOST`."""
-        if self.least == 0:
-            return 0
+        if self.least == 0 or not self._demands:
+            return self.least
         at_rate = self._arrivals.at_rate(qps)
         assert isinstance(at_rate, Stationary)
         needed = [
-            _FORGOTTEN * (at_rate.dispersion + spread) / (1.0 - demand.load(qps)) ** 2
+            self._forgets(demand, qps, at_rate.dispersion + spread)
             for demand, spread in zip(self._demands, self._spreads, strict=True)
-            if 0.0 < demand.load(qps) < 1.0
+            if demand.load(qps) > 0.0 and (demand.load(qps) < 1.0 or self._admit_s is not None)
         ]
         return max(self.least, math.ceil(min(MOST, max(needed, default=0.0))))
+
+    def _forgets(self, demand: ServiceDemand, qps: float, variance: float) -> float:
+        """Queries after which a pool has forgotten, of that variance a query."""
+        if self._admit_s is None:
+            return _FORGOTTEN * variance / (1.0 - demand.load(qps)) ** 2
+        most = self._admit_s * demand.saturation_qps
+        return _FORGOTTEN / ((1.0 - demand.load(qps)) ** 2 / variance + math.pi**2 * variance / most**2)
+
+
+def most_servers(scenario: Scenario) -> int:
+    """Servers of the largest pool."""
+    return max(pool.servers for stage in scenario.stages for pool in stage.pools().values())
 
 
 class WarmRun:
@@ -80,7 +104,7 @@ class WarmRun:
         return QueryStream(at_rate, self._seed).draw_arrivals(len(self))
 
     def latency_s(self, qps: float, engine: str = "compiled") -> Floats:
-        """Latencies of the `queries` queries, in seconds, drained.
+        """Latencies of the `queries` queries, in seconds, drained; NaN of those that are shed.
 
         Where gaps and services are whole milliseconds many latencies equal the target, and the sums of floats that they
         are miss it by some 1e-12 s to either side. A nanosecond less, and they meet it.

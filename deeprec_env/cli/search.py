@@ -14,20 +14,26 @@ from deeprec_env.analysis.capacity import (
     QUERIES,
     SWEEP_QUERIES,
     TUNING_QUERIES,
+    UNSTABLE,
     CapacityEstimate,
     find_capacity,
 )
 from deeprec_env.cli.options import (
+    AdmitOption,
     Arrivals,
     BatchSize,
     Engine,
     Json,
+    OffloadOption,
+    OrderOption,
     Overrides,
     Pictures,
     PlanOption,
     ScenarioArgument,
     Seed,
+    SplitRule,
     ThresholdOption,
+    admit_of,
     print_result,
     threshold_of,
 )
@@ -48,6 +54,10 @@ def capacity(
     batch_size: BatchSize = None,
     threshold: ThresholdOption = None,
     plan: PlanOption = None,
+    split_rule: SplitRule = None,
+    order: OrderOption = None,
+    offload: OffloadOption = None,
+    admit: AdmitOption = None,
     percentile: Annotated[float, typer.Option(help="Percentile that the target is for: 50 to 99.9.")] = PERCENTILE,
     queries: Annotated[
         int | None,
@@ -67,7 +77,7 @@ def capacity(
     seed: Seed = 0,
 ) -> None:
     """Find the highest rate that settings carry within the target. It is a stationary one, with its interval."""
-    loaded = load_scenario(scenario, set_ or ())
+    loaded, limit = load_scenario(scenario, set_ or ()), admit_of(admit)
     if not sweep:
         for option, value in (("output", output), ("pictures", pictures)):
             if value is not None:
@@ -79,6 +89,10 @@ def capacity(
                 batch_size=batch_size,
                 threshold=threshold_of(threshold),
                 plan=plan,
+                split_rule=split_rule,
+                order=order,
+                offload=offload,
+                admit=limit,
                 percentile=percentile,
                 queries=QUERIES if queries is None else queries,
                 precision=precision,
@@ -94,8 +108,7 @@ def capacity(
         return
     if batch_size is not None or threshold is not None:
         raise InputError("sweep", "--batch-size, --threshold", "takes every setting of the ladders, and no other")
-    if plan is not None:
-        loaded = with_options(loaded, plan=plan)
+    loaded = with_options(loaded, plan=plan, split_rule=split_rule, order=order, offload=offload, admit=limit)
     from deeprec_env.analysis.sweep import Sweep
 
     kinds = picture_kinds(pictures)
@@ -126,7 +139,7 @@ def _in_words(found: CapacityEstimate, scenario: Scenario) -> str:
         target += f" and p99 within {scenario.p99_factor * scenario.sla_ms:g} ms"
     if found.qps == 0.0:
         return f"capacity 0: no rate has {target} ({found.limited_by})"
-    limits = {"sla": "the target", "p99": "the bound of p99"}
+    limits = {"sla": "the target", "p99": "the bound of p99", UNSTABLE: "the backlog, which grows above it"}
     interval = ""
     if found.qps_ci is not None:
         low, high = found.qps_ci

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import PREDICTED
 
 Kernel = Literal["recursion", "events"]
 """`recursion`: `node.serve_until`, the fast one. `events`: `event_kernel.serve_events`, which serves every scenario."""
@@ -20,6 +21,12 @@ def decided_on_entry(scenario: Scenario) -> bool:
     """
     further = any(scenario.control.uses(control) for control in ("order", "offload", "admit_ms"))
     return not further and all(stage.batching is None for stage in scenario.stages)
+
+
+def follows_state(scenario: Scenario) -> bool:
+    """Whether the node's state has a say in how much work a query brings to which pool, so that means alone don't."""
+    predicted = PREDICTED in scenario.control.further_values("offload")
+    return predicted or any(stage.batching is not None for stage in scenario.stages)
 
 
 def kernel_for(scenario: Scenario) -> Kernel:

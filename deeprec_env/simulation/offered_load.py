@@ -31,7 +31,7 @@ class ServiceDemand:
     @property
     def label(self) -> str:
         """The pool's name in messages: its kind, after the stage's name in a pipeline."""
-        return self.kind if self.stage == "node" else f"{self.stage}.{self.kind}"
+        return pool_label(self.stage, self.kind)
 
     def load(self, qps: float) -> float:
         """Offered load at a rate; at 1 and above the pool can't keep up."""
@@ -41,6 +41,11 @@ class ServiceDemand:
     def saturation_qps(self) -> float:
         """The rate at which the pool's load is 1 (infinite if it gets no work)."""
         return self.servers / self.seconds_per_query if self.seconds_per_query > 0.0 else np.inf
+
+
+def pool_label(stage: str, kind: PoolKind) -> str:
+    """The name of a stage's pool in messages."""
+    return kind if stage == "node" else f"{stage}.{kind}"
 
 
 def service_demands(scenario: Scenario, setting: Setting) -> list[ServiceDemand]:
@@ -58,12 +63,12 @@ def service_demands(scenario: Scenario, setting: Setting) -> list[ServiceDemand]
         small, larger = np.divmod(items, shares)
         large = small + (larger > 0)
         if stage.cpu is not None:
-            seconds = (shares - larger) * _split_s(stage, stage.cpu, small, rule.largest)
-            seconds += larger * _split_s(stage, stage.cpu, large, rule.largest)
+            seconds = (shares - larger) * split_seconds(stage, stage.cpu, small, rule.largest, rule.even)
+            seconds += larger * split_seconds(stage, stage.cpu, large, rule.largest, rule.even)
             demand.append(_work(stage, "cpu", probability, ~offloaded & (items > 0), seconds))
         if stage.accelerator is not None:
-            seconds = (shares - larger) * _busy_s(stage, stage.accelerator, np.maximum(small, 1))
-            seconds += larger * _busy_s(stage, stage.accelerator, np.maximum(large, 1))
+            seconds = (shares - larger) * busy_seconds(stage, stage.accelerator, np.maximum(small, 1))
+            seconds += larger * busy_seconds(stage, stage.accelerator, np.maximum(large, 1))
             demand.append(_work(stage, "accelerator", probability, offloaded, seconds))
     return demand
 
@@ -76,16 +81,23 @@ def offered_load(scenario: Scenario, qps: float, setting: Setting) -> dict[str, 
     return loads
 
 
-def _split_s(stage: Stage, pool: PoolSpec, items: Ints, batch_size: int) -> Floats:
-    """Server-seconds of queries that are split into requests of `batch_size` items."""
+def split_seconds(stage: Stage, pool: PoolSpec, items: Ints, batch_size: int, even: bool) -> Floats:
+    """Server-seconds of queries that are split into requests of `batch_size` items, or as many `even` ones."""
+    if even:
+        requests = np.maximum((items + batch_size - 1) // batch_size, 1)
+        fewer, larger = np.divmod(items, requests)
+        parts: Floats = (requests - larger) * busy_seconds(stage, pool, np.maximum(fewer, 1))
+        parts += larger * busy_seconds(stage, pool, fewer + 1)
+        return np.where(items > 0, parts, 0.0)
     full, rest = np.divmod(items, batch_size)
     largest = np.array([max(1, min(batch_size, int(items.max())))])  # what full requests, if there are any, hold
-    seconds: Floats = full * _busy_s(stage, pool, largest)
-    seconds += np.where(rest > 0, _busy_s(stage, pool, np.maximum(rest, 1)), 0.0)
+    seconds: Floats = full * busy_seconds(stage, pool, largest)
+    seconds += np.where(rest > 0, busy_seconds(stage, pool, np.maximum(rest, 1)), 0.0)
     return seconds
 
 
-def _busy_s(stage: Stage, pool: PoolSpec, items: Ints) -> Floats:
+def busy_seconds(stage: Stage, pool: PoolSpec, items: Ints) -> Floats:
+    """Mean server-seconds of requests of `items` items, all servers of the pool busy."""
     return checked.mean_s(pool.latency, items) * pool.slowdown(pool.servers) + stage.overhead_s
 
 

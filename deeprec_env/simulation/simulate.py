@@ -19,10 +19,11 @@ from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Ints
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import ADMIT_MS, PLAN, PREDICTED, SPLITS, Setting
+from deeprec_env.scenario.setting import ADMIT_MS, PLAN, SPLITS, Setting
 from deeprec_env.simulation.checks import check_possible, check_queries, check_run_memory
 from deeprec_env.simulation.engines import Coroutines, engine_kind, make_engine
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
+from deeprec_env.simulation.kernel_choice import follows_state
 from deeprec_env.simulation.offered_load import ServiceDemand, offered_load, service_demands
 from deeprec_env.simulation.records import Records, check_records_path, open_records, write_records
 from deeprec_env.simulation.summary import (
@@ -93,7 +94,7 @@ class Result:
 
     def overloaded_pools(self) -> list[ServiceDemand]:
         """The pools whose offered load under the scenario's settings is at least 1; none where it is measured."""
-        if _follows_state(self.scenario):
+        if follows_state(self.scenario):
             return []
         demands = service_demands(self.scenario, self.scenario.setting)
         return [demand for demand in demands if demand.load(self.qps_offered) >= 1.0]
@@ -278,7 +279,7 @@ def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
     warmup = warmup_queries(len(records))
     loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
     plans = records.setting[:, PLAN].astype(np.int64)
-    if _follows_state(scenario):
+    if follows_state(scenario):
         loads, overloaded = work_sent(records, scenario, warmup), backlog_grows(records, warmup)
     elif (records.setting == records.setting[0]).all():
         loads = _offered_load(scenario)
@@ -319,7 +320,7 @@ def _streamed(
     else:
         with open_records(Path(records), warmup_queries(queries)) as file:
             run = streamed(keep=file.add)
-    follows = _follows_state(scenario)
+    follows = follows_state(scenario)
     loads = run.work_sent if follows else _offered_load(scenario)
     grows = follows or scenario.setting.admit_ms is not None
     return Result(
@@ -353,12 +354,6 @@ def _quality(scenario: Scenario, plans: Ints) -> float | None:
     qualities = [scenario.plans[plan].quality for plan in used]
     known = [quality for quality in qualities if quality is not None]
     return float(np.average(known, weights=counts)) if len(known) == len(used) else None
-
-
-def _follows_state(scenario: Scenario) -> bool:
-    """Whether the node's state has a say in how much work a query brings to which pool."""
-    predicted = PREDICTED in scenario.control.further_values("offload")
-    return predicted or any(stage.batching is not None for stage in scenario.stages)
 
 
 def _offered_load(scenario: Scenario) -> dict[str, float | None]:

@@ -100,12 +100,17 @@ def summarise_tail(records: Records, warmup: int) -> Tail:
 
 
 def backlog_grows(records: Records, warmup: int) -> bool:
-    """Whether latencies rise all through the run, as they do where more work comes than can be done.
+    """Whether latencies rise all through the run, as they do where more work comes than can be done."""
+    return latencies_grow(records.latency_s[warmup:])
+
+
+def latencies_grow(latency_s: Floats) -> bool:
+    """`backlog_grows`, from the latencies in order of arrival, NaN of queries that were shed.
 
     Kendall's rank correlation of the means of 20 consecutive batches with their order, above 0.7. Of queries that were
     admitted; it does not grow where a batch has none.
     """
-    return means_grow(batch_means(records.latency_s[warmup:]))
+    return means_grow(batch_means(latency_s))
 
 
 def means_grow(means: Floats) -> bool:
@@ -129,6 +134,11 @@ def work_sent(records: Records, scenario: Scenario, warmup: int) -> dict[str, fl
     The offered load where the node's state decides who goes where, or how many are served together.
     """
     length_s = float(records.arrival_s[-1] - records.arrival_s[warmup])
+    return usage_of(scenario, seconds_sent(records, warmup), length_s)[0]
+
+
+def seconds_sent(records: Records, warmup: int) -> list[tuple[float, float]]:
+    """By stage, the server-seconds on (CPU, accelerator) of all queries but the first `warmup`."""
     work_s = []
     for log in records.stages:
         seconds = log.end_s - log.start_s if log.carries is None else (log.end_s - log.start_s) * log.carries
@@ -136,7 +146,7 @@ def work_sent(records: Records, scenario: Scenario, warmup: int) -> dict[str, fl
         sent = np.diff(by_query)[warmup:]
         away = log.offloaded[warmup:]
         work_s.append((float(sent[~away].sum()), float(sent[away].sum())))
-    return usage_of(scenario, work_s, length_s)[0]
+    return work_s
 
 
 def summarise_usage(records: Records, scenario: Scenario, warmup: int) -> Usage:

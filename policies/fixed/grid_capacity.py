@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from deeprec_env.analysis.capacity import CapacityEstimate, limiting_pool
+from deeprec_env.analysis.capacity import CapacityEstimate, rate_limit
 from deeprec_env.policies.base import Progress
 from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
 from deeprec_env.progress import Step, part
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
-from deeprec_env.simulation.offered_load import service_demands
 
 MOST_EFFORT = 16
 """Times the queries of the first round that the last round runs at a rate."""
@@ -21,7 +20,7 @@ _MARGIN = 0.02  # a setting so far below the best found in the first round is ou
 def grid_capacity(scenario: Scenario, meter: CapacityMeter, progress: Progress) -> Setting:
     """The setting of highest capacity of all batch sizes and thresholds on the ladders.
 
-    The first round goes through them by falling bound (the rate at which a pool's load is 1). A setting whose bound is
+    The first round goes through them by falling bound (see `rate_limit`). A setting whose bound is
     below the best capacity so far can't win, nor can those after it; one that fails well below the best is dropped on
     that first probe. The others run on the same traffic with four times the queries in every round, and of them those
     whose interval overlaps the leader's stay, until one is left or the last round is done: then the highest value wins,
@@ -43,7 +42,7 @@ def grid_capacity(scenario: Scenario, meter: CapacityMeter, progress: Progress) 
 def _first_round(scenario: Scenario, meter: CapacityMeter, progress: Progress) -> dict[Setting, CapacityEstimate]:
     """Capacities of the settings that are not clearly worse than the best, in the order of the ladders."""
     ladder = scenario.settings()
-    bounds = {setting: limiting_pool(scenario, service_demands(scenario, setting)).saturation_qps for setting in ladder}
+    bounds = {setting: rate_limit(scenario.with_setting(setting))[0] for setting in ladder}
     best, found = 0.0, {}
     for step, setting in enumerate(sorted(ladder, key=lambda setting: -bounds[setting])):
         if bounds[setting] <= (1.0 - _MARGIN) * best:
