@@ -230,6 +230,9 @@ def forget(node: NodeArrays, state: NodeState, keep: NDArray[np.bool_]) -> None:
                 for request in range(begin, end):
                     start_s[request - requests_earlier] = start_s[request]
                     end_s[request - requests_earlier] = end_s[request]
+                if state.carries.shape[1] > 0:
+                    for request in range(begin, end):
+                        state.carries[stage, request - requests_earlier] = state.carries[stage, request]
                 if state.counts[WAITING + stage] > 0:  # else all are served
                     for request in range(begin, end):
                         base_s[request - requests_earlier] = base_s[request]
