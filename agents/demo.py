@@ -17,6 +17,7 @@ from deeprec_env.analysis.capacity import TUNING_QUERIES
 from deeprec_env.envs.environments import SERVING
 from deeprec_env.extras import check_installed
 from deeprec_env.files import make_folder, replacing
+from deeprec_env.pictures import picture_kinds
 from deeprec_env.policies.evaluation.comparison import compare, print_comparison
 from deeprec_env.policies.evaluation.plots import write_plots
 from deeprec_env.policies.fixed.tune import TuneOptions, tune
@@ -33,8 +34,10 @@ def demo(
     timesteps: Annotated[int, typer.Option(help="Steps of PPO.")] = 50_000,
     seeds: Annotated[int, typer.Option(help="Test days.")] = 5,
     queries: Annotated[int, typer.Option(help="Most queries of a probed rate.")] = TUNING_QUERIES,
+    pictures: Annotated[str, typer.Option(help="Kinds of the plots: png, pdf, svg, comma-separated.")] = "png",
 ) -> None:
     """Tune, train, evaluate and plot one preset."""
+    kinds = picture_kinds(pictures)
     check_installed("torch")
     begun = time.perf_counter()
     make_folder("output", output)
@@ -62,7 +65,7 @@ def demo(
         with replacing(output / "results.json") as file:
             json.dump(results, file, indent=2)
         update("plots")
-        plots = write_plots(compared, output, queries=queries)
+        plots = write_plots(compared, output, queries=queries, name=Path(scenario).stem, kinds=kinds)
     print_comparison(compared, scenario)
     print(f"left in {output}: results.json, ppo/, {', '.join(plots)} ({time.perf_counter() - begun:.0f} s)")
 

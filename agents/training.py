@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,23 @@ from typing import Any
 import gymnasium as gym
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from deeprec_env.agents.action_vec_env import MappedVecEnv
-from deeprec_env.agents.agent import TrainedAgent
 from deeprec_env.agents.algorithms import algorithm
 from deeprec_env.agents.hyperparams import Hyperparams, load_hyperparams
+from deeprec_env.agents.loggers import check_formats, make_logger
 from deeprec_env.agents.normalisation import load_normalisation, normalisation_path
-from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_state, save_checkpoint
+from deeprec_env.agents.storage import CONFIG, load_model, read_config, read_state
 from deeprec_env.agents.vec_env import NodeVecEnv
+from deeprec_env.agents.watch import Update, Watch
 from deeprec_env.arguments import whole
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.environments import find_spec, findable_name
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.files import make_folder, replacing
-from deeprec_env.policies.base import TunedPolicy
-from deeprec_env.policies.evaluation.episodes import run_episode
 from deeprec_env.policies.evaluation.evaluation import Evaluation, evaluation_of
 from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.scenario.load import load_scenario
@@ -40,8 +38,6 @@ from deeprec_env.simulation.arrays import all_rows
 from deeprec_env.simulation.engines import engine_kind
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 from deeprec_env.sources import RESULTS
-
-Update = Callable[[str, int], None]
 
 MOST_SEED = 2**32 - 1
 """Bound of a training's seed: Stable-Baselines3 seeds NumPy's first generator with it, which takes no more."""
@@ -54,7 +50,8 @@ _SHOWN_KEYS = 5
 class TrainSettings:
     """What to train, on which scenario (preset, file or mapping) and environment.
 
-    `timesteps` None: the hyperparameters'; `reward` None: the environment's first.
+    `timesteps` None: the hyperparameters'; `reward` None: the environment's first. `log`: names of
+    `deeprec_env.agents.loggers.FORMATS`.
     """
 
     scenario: Any
@@ -66,6 +63,7 @@ class TrainSettings:
     engine: str = "compiled"
     seed: int = 0
     validate_every: int = 4096
+    log: tuple[str, ...] = ("tensorboard",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reward", self.spec.reward(self.reward))  # frozen for everyone else
@@ -74,6 +72,8 @@ class TrainSettings:
         if self.timesteps is not None:
             whole("timesteps", self.timesteps, 1, MOST_TIMESTEPS)
         whole("seed", self.seed, 0, MOST_SEED)
+        whole("validate_every", self.validate_every, 1)
+        object.__setattr__(self, "log", check_formats(self.log))
 
     def parameters(self) -> Hyperparams:
         """The hyperparameters in use."""
@@ -114,7 +114,7 @@ class Trained:
 def train(
     settings: TrainSettings, folder: Path, *, resume: bool = False, progress: Update = lambda what, steps: None
 ) -> Trained:
-    """Train until the settings' steps are done and leave in `folder`: best and last model, config, TensorBoard logs.
+    """Train until the settings' steps are done and leave in `folder`: best and last model, config, logs.
 
     A checkpoint is written at every validation and on an interrupt; `resume` goes on from it.
     """
@@ -123,7 +123,7 @@ def train(
     parameters = settings.parameters()
     config = _config(settings, scenario, parameters)
     state = _resumed_state(folder, config) if resume else _fresh_state(folder)
-    question = _question(settings, scenario, resumed=state["timesteps"] > 0)
+    question = question_of(settings, scenario, resumed=state["timesteps"] > 0)
     torch.set_num_threads(1)
     venv = _vector_env(settings, scenario, parameters, folder, resumed=state["timesteps"] > 0)
     try:
@@ -134,67 +134,41 @@ def train(
         make_folder("output", folder)
         with replacing(folder / CONFIG) as file:
             json.dump(config, file, indent=2)
-        watch = Watch(settings, scenario, folder, state, progress)
         remaining = settings.total_timesteps() - state["timesteps"]
         if remaining > 0:
-            try:
-                model.learn(remaining, callback=watch, reset_num_timesteps=state["timesteps"] == 0, tb_log_name="tb")
-            finally:
-                if watch.num_timesteps > 0:
-                    watch.checkpoint()
-        return Trained(folder, watch.state["timesteps"], watch.state["queries"], watch.state["best"], question)
+            _learn(settings, model, folder, config, _watch(settings, scenario, folder, state, progress), remaining)
+        return Trained(folder, state["timesteps"], state["queries"], state["best"], question)
     finally:
         venv.close()
 
 
-class Watch(BaseCallback):
-    """Validates and saves every n steps; counts the queries that training and validation simulated."""
+def _watch(settings: TrainSettings, scenario: Scenario, folder: Path, state: dict[str, Any], progress: Update) -> Watch:
+    return Watch(
+        settings.spec,
+        scenario,
+        folder,
+        state,
+        progress,
+        engine=settings.engine,
+        reward=settings.reward,
+        parameters=settings.parameters(),
+        validate_every=settings.validate_every,
+    )
 
-    def __init__(
-        self, settings: TrainSettings, scenario: Scenario, folder: Path, state: dict[str, Any], progress: Update
-    ) -> None:
-        super().__init__()
-        self.state = state
-        self._folder, self._every, self._progress = folder, settings.validate_every, progress
-        self._scenario, self._evaluation = scenario, settings.evaluation
-        self._env = settings.spec.make(scenario, engine=settings.engine, reward=settings.reward)
-        wrapper = settings.parameters().wrapper
-        self._mapping = wrapper.mapping(self._env.action_space) if wrapper else None
-        self._next = state["timesteps"] + self._every
 
-    def _on_step(self) -> bool:
-        interval_s = self._env.interval_s
-        self.state["queries"] += sum(round(info["offered_qps"] * interval_s) for info in self.locals["infos"])
-        self.state["timesteps"] = self.num_timesteps
-        self._progress("train", self.training_env.num_envs)
-        if self.num_timesteps >= self._next:
-            self._next += self._every
-            self._validate()
-        return True
-
-    def _on_training_end(self) -> None:
-        if self.state["best"].get("timesteps") != self.num_timesteps:
-            self._validate()
-
-    def checkpoint(self) -> None:
-        """Save the last model, and what it needs to go on."""
-        save_checkpoint(self._folder, "last", self.model, self.state, to_resume=True)
-
-    def _validate(self) -> None:
-        agent = TrainedAgent(self.model, self.model.get_vec_normalize_env(), self._mapping)
-        evaluation, prepared = self._evaluation, TunedPolicy(agent, self._scenario, 0)
-        runs = [run_episode(self._env, agent, seed, "validation") for seed in evaluation.validation_seeds]
-        self.state["queries"] += sum(len(run.records) for run in runs)
-        figures = [evaluation.measure(run, prepared) for run in runs]
-        result = evaluation.judge(figures, self._scenario) | {"timesteps": self.num_timesteps}
-        for name, value in result.items():
-            self.logger.record(f"validation/{name}", value)
-        self.logger.dump(self.num_timesteps)  # now: some algorithms write their logs seldom
-        best, objective = self.state["best"], evaluation.objective
-        if not best or result[objective] < best[objective]:
-            self.state["best"] = result
-            save_checkpoint(self._folder, "best", self.model, self.state)
-        self.checkpoint()
+def _learn(
+    settings: TrainSettings, model: BaseAlgorithm, folder: Path, config: dict[str, Any], watch: Watch, steps: int
+) -> None:
+    """Train for some more steps; whatever ends it, there is a checkpoint."""
+    logger = make_logger(settings.log, folder, config)
+    model.set_logger(logger)
+    try:
+        model.learn(steps, callback=watch, reset_num_timesteps=watch.state["timesteps"] == 0)
+    finally:
+        if watch.num_timesteps > 0:
+            watch.checkpoint()
+        watch.close()
+        logger.close()
 
 
 def _config(settings: TrainSettings, scenario: Scenario, parameters: Hyperparams) -> dict[str, Any]:
@@ -213,7 +187,8 @@ def _config(settings: TrainSettings, scenario: Scenario, parameters: Hyperparams
     }
 
 
-def _question(settings: TrainSettings, scenario: Scenario, *, resumed: bool) -> Question:
+def question_of(settings: TrainSettings, scenario: Scenario, *, resumed: bool) -> Question:
+    """What a training is asked."""
     return ask(
         "train",
         scenario,
@@ -286,8 +261,7 @@ def _vector_env(
 def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> VecEnv:
     if settings.engine == "compiled" and all_rows(scenario):
         return VecMonitor(NodeVecEnv(settings.spec.make_vector(count, scenario, reward=settings.reward)))
-    # The workers are forked from a server that has done the slow imports once.
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["deeprec_env.agents.training"])
+    workers()
     arguments = {
         "name": settings.env,
         "scenario": scenario.model_dump(mode="json"),
@@ -301,6 +275,13 @@ def _environments(settings: TrainSettings, scenario: Scenario, count: int) -> Ve
         vec_env_cls=SubprocVecEnv,
         vec_env_kwargs={"start_method": "forkserver"},
     )
+
+
+def workers() -> multiprocessing.context.ForkServerContext:
+    """What makes processes: they are forked from a server that has done the slow imports once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["deeprec_env.agents.training"])
+    return context
 
 
 def _make_env(name: str, **arguments: Any) -> gym.Env[Any, Any]:

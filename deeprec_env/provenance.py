@@ -105,13 +105,15 @@ def ask(
     sources: Sequence[str] = RESULTS,
     unrepeatable: str = "",
     quality_table: str | None = None,
+    paths: Sequence[Path] = (),
     **arguments: Any,
 ) -> Question:
     """The question of a command; `sources` names what of the package its answer follows from.
 
-    `quality_table`: one that it looks up beside the scenario's.
+    `quality_table`: one that it looks up beside the scenario's. `paths`: further files that its answer follows from.
     """
     files = {} if scenario is None else file_digests(scenario)
+    files |= {str(path.resolve()): _sha256(str(path), path) for path in paths}
     if quality_table is not None:
         files[quality_table] = _sha256(quality_table, quality_file(quality_table))
     return Question(

@@ -14,7 +14,8 @@ import yaml
 
 from deeprec_env.errors import NotInstalled
 from deeprec_env.extras import is_installed, not_installed
-from tests.conftest import day_scenario
+from tests.conftest import MODEL_PROFILE, day_scenario
+from tests.recpipe.spaces import small_space
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -82,6 +83,31 @@ def test_without_torch_one_line_names_the_extra(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"node.yaml", "agent"}
 
 
+def test_without_optuna_a_search_says_so_before_it_begins(folder: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    calls = [["deeprec_env", "train", "node.yaml", "--search", "--trials", "2", "--output", "out"]]
+    (found,) = run_without(["optuna"], calls, folder)
+    assert found == (2, "", "error: optuna is not installed: pip install 'deeprec-env[search]'\n")
+    assert not (folder / "out").exists()
+
+
+def test_profiles_are_merged_and_compared_without_torch(folder: Path) -> None:
+    for name in ("first.csv", "second.csv"):
+        (folder / name).write_text(MODEL_PROFILE, encoding="utf-8")
+    calls = [
+        ["deeprec_env.profiling.merge", "merged.csv", "first.csv", "second.csv"],
+        ["deeprec_env.profiling.agreement", "merged.csv", "first.csv"],
+        ["deeprec_env.profiling.agreement", "merged.csv", "none.csv"],
+        ["deeprec_env.profiling.agreement", "merged.csv"],
+        ["deeprec_env.envs.table"],
+    ]
+    merged, agreed, missing, short, table = run_without(["torch"], calls, folder)
+    assert merged == (0, "", "")
+    assert (agreed[0], "all: median size 0.0 %" in agreed[1]) == (0, True)
+    assert (missing[0], missing[2].count("\n"), short[0], short[2].count("\n")) == (2, 1, 2, 1)
+    assert table[0] == "python -m deeprec_env.envs.table FILE.md"
+
+
 def test_without_matplotlib_tables_are_written_all_the_same(folder: Path) -> None:
     calls = [
         ["deeprec_env", "capacity", "node.yaml", "--sweep", "--queries", "1500", "--output", "map", "--json"],
@@ -97,6 +123,25 @@ def test_without_matplotlib_tables_are_written_all_the_same(folder: Path) -> Non
     assert [path.name for path in sorted((folder / "speed").iterdir())] == ["speed_up.csv"]
     assert figure == (2, "", f"error: {warning}\n")
     assert not (folder / "runs").exists()
+
+
+def test_what_is_refused_says_one_thing_even_where_everything_is_missing(folder: Path) -> None:
+    """Not that pictures can't be drawn either, where no table will be written."""
+    config = folder / "space.yaml"
+    config.write_text(yaml.safe_dump(small_space()), encoding="utf-8")
+    extras = {
+        ("pipeline", "sweep", str(config), "--parquet"): "parquet",
+        ("pipeline", "sweep", str(config), "--sampler", "optuna"): "search",
+        ("profile", "ncf", "--operators", "--pictures", "svg"): "agents",
+        ("simulate", "node.yaml", "--records", "r.parquet"): "parquet",
+        ("pipeline", "figure", "2", "--pictures", "pdf"): "plots",
+    }
+    calls = [["deeprec_env", *words] for words in extras]
+    found = run_without(["torch", "matplotlib", "pyarrow", "optuna"], calls, folder)
+    for (words, extra), (status, out, err) in zip(extras.items(), found, strict=True):
+        assert (status, out, err.count("\n")) == (2, "", 1), (words, err)
+        assert f"is not installed: pip install 'deeprec-env[{extra}]'" in err
+    assert {path.name for path in folder.iterdir()} == {"node.yaml", "agent", "space.yaml"}
 
 
 def test_a_module_of_no_extra_is_a_defect_and_stays_one() -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from deeprec_env.analysis.capacity import CapacityEstimate, find_capacity
-from deeprec_env.analysis.heatmap import write_heatmap
+from deeprec_env.analysis.heatmap import Spot, write_heatmap
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot
 from deeprec_env.files import check_writable, make_folder, replacing
+from deeprec_env.pictures import picture_paths
 from deeprec_env.provenance import ask, asked
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.schema import Scenario
@@ -35,7 +36,7 @@ Row = dict[str, Any]
 
 
 class Sweep:
-    """Capacities of all batch sizes and thresholds of a scenario, written to `folder`/capacity.csv and .png.
+    """Capacities of all batch sizes and thresholds of a scenario, written to `folder`/capacity.csv and `pictures`.
 
     The CSV is written anew after each setting; a sweep that finds it there, from the same scenario, options and code,
     goes on where it ended. Raises `InputError` for a CSV of another sweep.
@@ -53,13 +54,14 @@ class Sweep:
         precision: float,
         seed: int,
         engine: str,
+        pictures: Sequence[str] = ("png",),
     ) -> None:
         self._scenario, self._name, self._percentile = scenario, name, percentile
         self._options: dict[str, Any] = {
             "percentile": percentile, "queries": queries, "precision": precision, "seed": seed, "engine": engine,
             "arrivals": arrivals,
         }  # fmt: skip
-        self.csv, self.png = folder / "capacity.csv", folder / "capacity.png"
+        self.csv, self.pictures = folder / "capacity.csv", picture_paths(folder, "capacity", pictures)
         self._ladder = [(size, limit) for size in scenario.control.batch_sizes for limit in scenario.thresholds]
         self._rows: dict[tuple[int, Threshold], Row] = {}
         # The engines give the same bytes, so that either may go on where the other ended; the arrivals are part of the
@@ -97,20 +99,26 @@ class Sweep:
             self._rows[setting] = _row(found)
             self._write()
             progress(f"{self._name}: batch size {size}, threshold {_text(limit)}", 1)
-        if can_plot():
+        if self.pictures and can_plot():
             write_heatmap(
-                self.png,
-                {setting: (row["qps"], row["limited_by"]) for setting, row in self._rows.items()},
+                self.pictures,
+                {setting: _spot(row) for setting, row in self._rows.items()},
                 self._scenario.control.batch_sizes,
                 self._scenario.thresholds,
-                title=f"Capacity of {self._name} (p{self._percentile:g} within {self._scenario.sla_ms:g} ms)",
+                title=f"Capacity of {self._name} ({self._target()})",
                 footnote="; ".join(f"{kind}: {', '.join(names)}" for kind, names in devices(self._scenario).items()),
             )
+
+    def _target(self) -> str:
+        scenario = self._scenario
+        p99 = "" if scenario.p99_factor is None else f", p99 within {scenario.p99_factor * scenario.sla_ms:g} ms"
+        return f"p{self._percentile:g} within {scenario.sla_ms:g} ms{p99}"
 
     def to_json(self) -> dict[str, Any]:
         """The best setting, and where the map is."""
         best = max(self._ladder, key=lambda setting: self._rows[setting]["qps"])
         row = self._rows[best]
+        drawn = [str(path) for path in self.pictures] if can_plot() else []
         return {
             "schema_version": SCHEMA_VERSION,
             "settings": self.settings,
@@ -123,7 +131,8 @@ class Sweep:
             },
             "queries_used": sum(row["queries_used"] for row in self._rows.values()),
             "csv": str(self.csv),
-            "png": str(self.png) if can_plot() else None,
+            "png": next((path for path in drawn if path.endswith(".png")), None),
+            "pictures": drawn,
             "devices": devices(self._scenario),
             **asked(self._question),
             "versions": versions(),
@@ -166,6 +175,11 @@ def _row(found: CapacityEstimate) -> Row:
         "replications": found.replications,
         "queries_used": found.queries_used,
     }
+
+
+def _spot(row: Row) -> Spot:
+    low, high = row["qps_low"], row["qps_high"]
+    return Spot(row["qps"], None if low is None or high is None else (low, high), row["limited_by"])
 
 
 def _text(threshold: Threshold) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 from deeprec_env import console
 from deeprec_env.errors import InputError
+from deeprec_env.pictures import KINDS
 from deeprec_env.provenance import KEY, read_result
 from deeprec_env.simulation.header import SCHEMA_VERSION
 
-NOT_FIGURES = frozenset({KEY, "versions", "folder", "files", "csv", "png"})
+NOT_FIGURES = frozenset({KEY, "versions", "folder", "files", "csv", "json", "picture", "pictures", *KINDS})
 """Keys of results that may differ where the answer is the same."""
 
 ABSENT = "absent"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.agents import evaluate, train
+from deeprec_env.cli.agents import evaluate
 from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.paper import paper
 from deeprec_env.cli.pipeline import app as pipeline
@@ -19,6 +19,7 @@ from deeprec_env.cli.rerun import rerun
 from deeprec_env.cli.schema import schema
 from deeprec_env.cli.search import capacity, tune
 from deeprec_env.cli.simulate import scenarios, simulate_command
+from deeprec_env.cli.train import train
 from deeprec_env.version import __version__
 
 app = console.application("A laboratory for serving neural recommendation models.", completion=True)

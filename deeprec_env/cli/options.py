@@ -11,7 +11,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.provenance import KEY
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import pipeline_names, preset_names
-from deeprec_env.scenario.threshold import read_threshold
+from deeprec_env.scenario.threshold import NEVER, read_threshold
 from deeprec_env.simulation.simulate import FromScenario
 
 
@@ -29,10 +29,23 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a sce
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]
 ThresholdOption = Annotated[str | None, typer.Option(help="Offload queries of at least this many items, or never.")]
 PlanOption = Annotated[str | None, typer.Option("--plan", help="A plan's name or index (default: the scenario's).")]
+SplitRule = Annotated[str | None, typer.Option(help="Cut queries into full requests, or into even ones: full or even.")]
+OrderOption = Annotated[
+    str | None, typer.Option("--order", help="Order of the queues: fcfs, small-first or least-slack.")
+]
+OffloadOption = Annotated[
+    str | None, typer.Option("--offload", help="Who is offloaded: threshold (by items) or predicted (by completion).")
+]
+AdmitOption = Annotated[
+    str | None, typer.Option("--admit", help="Shed queries predicted to take more milliseconds, or never.")
+]
 Arrivals = Annotated[
     str, typer.Option(help="Traffic at a rate: poisson, or scenario (its own process; a stationary one).")
 ]
 Engine = Annotated[str, typer.Option(help="Simulation engine: compiled or asyncio (the same bytes).")]
+Pictures = Annotated[
+    str | None, typer.Option(help="Kinds of the pictures: png, pdf, svg, comma-separated (default: png).")
+]
 
 
 def _seed(value: int) -> int:
@@ -69,6 +82,18 @@ def with_line(payload: dict[str, Any]) -> dict[str, Any]:
 def threshold_of(text: str | None) -> Threshold | FromScenario:
     """The threshold that `--threshold` gives; without it, the scenario's."""
     return "scenario" if text is None else read_threshold(text)
+
+
+def admit_of(text: str | None) -> float | FromScenario | None:
+    """The limit in milliseconds that `--admit` gives, None for none; without it, the scenario's."""
+    if text is None:
+        return "scenario"
+    if text.strip().lower() in NEVER:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError("admit", text, "must be milliseconds above 0, or never") from None
 
 
 def whole_numbers(field: str, text: str) -> tuple[int, ...]:

@@ -9,15 +9,17 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed
+from deeprec_env.cli.options import Json, Pictures, Seed, with_line
 from deeprec_env.extras import can_plot
 from deeprec_env.files import replacing
+from deeprec_env.pictures import picture_kinds, picture_paths
 
 
 def paper(
     output: Annotated[Path, typer.Option(help="Folder of the table, its JSON and its plot; goes on with its CSV.")]
     = Path("runs/paper"),
     models: Annotated[str | None, typer.Option(help="Models, comma-separated (default: all eight).")] = None,
+    pictures: Pictures = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:  # fmt: skip
@@ -26,21 +28,21 @@ def paper(
     from deeprec_env.policies.paper.plot import write_plot
     from deeprec_env.policies.paper.table import gains, print_gains, to_json
 
-    draws = can_plot()
+    kinds, draws = picture_kinds(pictures), can_plot()
     run = PaperRun(output, MODELS if models is None else models.split(","), seed)
     kept = f"cells that are done are kept in {run.csv}; the same command goes on"
     with console.progress("paper", len(run.cells), quiet=json, kept=kept) as update:
         run.run(update)
     found = gains(run.rows)
     files = {"csv": run.csv, "json": output / "paper.json"}
-    if draws:
-        files["png"] = output / "paper.png"
-    payload = to_json(run.rows, found, files)
+    drawn = picture_paths(output, "paper", kinds) if draws else []
+    files |= {path.suffix[1:]: path for path in drawn}
+    payload = with_line(to_json(run.rows, found, files, run.question))
     with replacing(files["json"]) as file:
         json_text.dump(payload, file, indent=2, allow_nan=False)
         file.write("\n")
     if draws:
-        write_plot(files["png"], found)
+        write_plot(drawn, found)
     if json:
         console.print_json(payload)
     else:

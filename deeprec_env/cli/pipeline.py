@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed
+from deeprec_env.cli.options import Json, Seed, print_result
 from deeprec_env.files import check_writable
-from deeprec_env.simulation.header import SCHEMA_VERSION
+from deeprec_env.provenance import ask, asked
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
+
+if TYPE_CHECKING:
+    from deeprec_env.recpipe.replay.predict import Prediction
 
 app = console.application("Pipelines of several models in series (RecPipe).")
 
@@ -24,8 +29,8 @@ def replay(
     seed: Seed = 0,
 ) -> None:
     """Predict logged runs and compare their times, mean and p95. On CPU and GPU or on the accelerator."""
-    from deeprec_env.recpipe.replay.predict import buckets, write_predictions
     from deeprec_env.recpipe.replay.predict import replay as predict
+    from deeprec_env.recpipe.replay.predict import write_predictions
     from deeprec_env.recpipe.replay.runs import read_runs
 
     if output is not None:
@@ -35,10 +40,10 @@ def replay(
         predictions = predict(logged, service, seed=seed, progress=lambda done: update("replay", done))
     if output is not None:
         write_predictions(predictions, output)
-    found = buckets(predictions)
+    payload = replay_json(runs, service, seed, predictions)
+    found = payload["buckets"]
     if json:
-        payload = {"schema_version": SCHEMA_VERSION, "service": service, "runs": len(logged), "buckets": found}
-        console.print_json(payload)
+        print_result(payload, json)
         return
     rows = [
         [bucket["utilisation"], str(bucket["runs"]), _percent(bucket, "mean"), _percent(bucket, "p95")]
@@ -46,6 +51,16 @@ def replay(
     ]
     columns = ("utilisation", "runs", "error of mean %", "error of p95 %")
     console.print_table("median absolute errors of the predicted total times", columns, rows)
+
+
+def replay_json(runs: Path, service: str, seed: int, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """What the command answers, of the predictions of all runs of a file."""
+    from deeprec_env.recpipe.replay.predict import buckets
+
+    facts = {"service": service, "runs": len(predictions), "buckets": buckets(predictions)}
+    named = {"runs": str(runs.resolve()), "service": service}
+    question = ask("pipeline replay", None, seed=seed, split="", engine="", paths=[runs], **named)
+    return {"schema_version": SCHEMA_VERSION, **facts, **asked(question), "versions": versions()}
 
 
 def _percent(bucket: dict[str, Any], what: str) -> str:
@@ -61,6 +76,23 @@ def rpaccel(
     seed: Seed = 0,
 ) -> None:
     """Latency and energy of a query on RPAccel. For every model and unit size, and what each mend would change."""
+    payload = rpaccel_json(items, fidelity, seed)
+    found = payload["stages"]
+    if json:
+        print_result(payload, json)
+        return
+    for title, part in ((f"components, {fidelity}", "components_us"), ("mends of the published model", "mends_us")):
+        columns = ("model", "unit", "total", "energy uJ", *found[0][part])
+        rows = [
+            [stage["model"], f"1/{stage['unit']}", f"{stage['latency_us']:.1f}", f"{stage['energy_uj']:.1f}"]
+            + [f"{value:.1f}" for value in stage[part].values()]
+            for stage in found
+        ]
+        console.print_table(f"{items} items, microseconds: {title}", columns, rows)
+
+
+def rpaccel_json(items: int, fidelity: str, seed: int) -> dict[str, Any]:
+    """What the command answers."""
     from deeprec_env.latency.rpaccel import NETWORKS, UNITS, UnitStage, mends_s, rpaccel_latency_s
     from deeprec_env.recpipe.chip.energy import energy_j
 
@@ -79,18 +111,9 @@ def rpaccel(
                     "mends_us": {name: seconds * 1e6 for name, seconds in mends_s(model, items, unit).items()},
                 }
             )
-    if json:
-        payload = {"schema_version": SCHEMA_VERSION, "items": items, "fidelity": fidelity, "stages": found}
-        console.print_json(payload)
-        return
-    for title, part in ((f"components, {fidelity}", "components_us"), ("mends of the published model", "mends_us")):
-        columns = ("model", "unit", "total", "energy uJ", *found[0][part])
-        rows = [
-            [stage["model"], f"1/{stage['unit']}", f"{stage['latency_us']:.1f}", f"{stage['energy_uj']:.1f}"]
-            + [f"{value:.1f}" for value in stage[part].values()]
-            for stage in found
-        ]
-        console.print_table(f"{items} items, microseconds: {title}", columns, rows)
+    facts = {"items": items, "fidelity": fidelity, "stages": found}
+    question = ask("pipeline rpaccel", None, seed=seed, split="", engine="", items=items, fidelity=fidelity)
+    return {"schema_version": SCHEMA_VERSION, **facts, **asked(question), "versions": versions()}
 
 
 @app.command()
@@ -104,31 +127,42 @@ def cache(
     seed: Seed = 0,
 ) -> None:
     """Split an embedding cache between two stages. Gives the best share of the first by filter and size."""
-    from deeprec_env.recpipe.chip.cache_sweep import (
-        RATIOS,
-        SHARES,
-        SIZES_MIB,
-        agreement,
-        best_shares,
-        read_points,
-        sweep,
-    )
+    from deeprec_env.recpipe.chip.cache_sweep import RATIOS, SHARES, SIZES_MIB
 
-    published = read_points(compare) if compare is not None else []
     with console.progress("cache", len(RATIOS) * len(SIZES_MIB) * len(SHARES), quiet=json) as update:
-        points = sweep(samples, policy, seed=seed, progress=lambda done: update("cache", done))
-    best = best_shares(points)
-    agreed = agreement(points, published) if published else {}
+        payload = cache_json(policy, samples, compare, seed, lambda done: update("cache", done))
     if json:
-        rows = [{"filter": ratio, "mib": mib, "share": share} for (ratio, mib), share in best.items()]
-        console.print_json(
-            {"schema_version": SCHEMA_VERSION, "policy": policy, "best_shares": rows, "agreement": agreed}
-        )
+        print_result(payload, json)
         return
+    best = {(row["filter"], row["mib"]): row["share"] for row in payload["best_shares"]}
     console.print_table(
         "best share of stage 1, by bytes from the cache",
         ("filter", *(f"{mib} MiB" for mib in SIZES_MIB)),
         [[f"{ratio:g}", *(f"{best[ratio, mib]:g}" for mib in SIZES_MIB)] for ratio in RATIOS],
     )
-    for name, figures in agreed.items():
+    for name, figures in payload["agreement"].items():
         console.print_facts({f"hit rate, {name}": figures})
+
+
+def cache_json(
+    policy: str, samples: int, compare: Path | None, seed: int, progress: Callable[[int], None] = lambda done: None
+) -> dict[str, Any]:
+    """What the command answers."""
+    from deeprec_env.recpipe.chip.cache_sweep import agreement, best_shares, read_points, sweep
+
+    published = read_points(compare) if compare is not None else []
+    points = sweep(samples, policy, seed=seed, progress=progress)
+    best = [{"filter": ratio, "mib": mib, "share": share} for (ratio, mib), share in best_shares(points).items()]
+    facts = {"policy": policy, "best_shares": best, "agreement": agreement(points, published) if published else {}}
+    question = ask(
+        "pipeline cache",
+        None,
+        seed=seed,
+        split="",
+        engine="",
+        paths=[] if compare is None else [compare],
+        policy=policy,
+        samples=samples,
+        compare=None if compare is None else str(compare.resolve()),
+    )
+    return {"schema_version": SCHEMA_VERSION, **facts, **asked(question), "versions": versions()}

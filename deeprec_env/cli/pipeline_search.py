@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed, print_result
+from deeprec_env.cli.options import Json, Pictures, Seed, print_result
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot, check_installed
+from deeprec_env.pictures import picture_kinds
 from deeprec_env.provenance import Question, ask, asked
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file: gri
 Queries = Annotated[int | None, typer.Option(help="Queries of a cell, a pipeline at a rate (default: the file's).")]
 Workers = Annotated[int | None, typer.Option(help="Threads (default: one a core).")]
 
-GRID = "grid"
+GRID, OPTUNA = "grid", "optuna"
 TRIALS = 200
 
 
@@ -31,7 +32,8 @@ def sweep(
         Path | None, typer.Option(help="Folder of the results (default: runs/sweep/CONFIG); it goes on with its table.")
     ] = None,
     queries: Queries = None,
-    floor: Annotated[float | None, typer.Option(help="Quality that the picture of p95 over the rate asks for.")] = None,
+    floor: Annotated[float | None, typer.Option(help="Quality that will do, drawn in the pictures.")] = None,
+    pictures: Pictures = None,
     parquet: Annotated[bool, typer.Option("--parquet", help="Write the table as Parquet, too.")] = False,
     sampler: Annotated[str, typer.Option(help="grid (every pipeline) or optuna (--trials of them).")] = GRID,
     trials: Annotated[int | None, typer.Option(help=f"Pipelines that Optuna tries (default: {TRIALS}).")] = None,
@@ -46,7 +48,7 @@ def sweep(
     seed: Seed = 0,
 ) -> None:
     """Run every pipeline of a space at every rate. Gives a table, pictures and the fronts of quality and p95."""
-    from deeprec_env.recpipe.design_space.pictures import write_pictures
+    from deeprec_env.recpipe.design_space.pictures import Asked, write_pictures
     from deeprec_env.recpipe.design_space.sweep import report, write_parquet
     from deeprec_env.recpipe.design_space.sweep import sweep as run
 
@@ -54,12 +56,14 @@ def sweep(
     if floor is not None and not 0.0 <= floor <= 1.0:
         raise InputError("floor", floor, "must be between 0 and 1")
     folder = output or Path("runs/sweep") / config.stem
+    kinds = picture_kinds(pictures)
+    for module, wanted in (("pyarrow", parquet), ("optuna", sampler == OPTUNA)):
+        if wanted:
+            check_installed(module)
     draws = can_plot()
-    if parquet:
-        check_installed("pyarrow")
     payload: dict[str, Any]
     kept = f"cells that are done are kept in {folder / 'cells.csv'}; the same command goes on"
-    if sampler == "optuna":
+    if sampler == OPTUNA:
         from deeprec_env.recpipe.design_space.search import search
 
         tried = TRIALS if trials is None else trials
@@ -82,14 +86,12 @@ def sweep(
             cells = run(space, folder, seed=seed, workers=workers, progress=update)
         payload, question = report(space, cells), _question("pipeline sweep", space_config, seed)
     else:
-        raise InputError("sampler", sampler, f"must be one of {GRID}, optuna")
-    metric = space_config.quality.metric if space_config.quality else ""
+        raise InputError("sampler", sampler, f"must be one of {GRID}, {OPTUNA}")
     paths = [folder / "cells.csv"]
     if parquet:
         paths.append(write_parquet(cells, folder / "cells.parquet"))
-    paths += (
-        write_pictures(cells, folder, sla_ms=space_config.sla_ms, floor=floor, metric=metric) if cells and draws else []
-    )
+    if cells and draws:
+        paths += write_pictures(cells, folder, Asked.of(config.stem, space_config, floor), kinds)
     payload |= {"files": [str(path) for path in paths]} | asked(question)
     if json:
         print_result(payload, json)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed, whole_numbers
+from deeprec_env.cli.options import Json, Pictures, Seed, print_result, whole_numbers
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot
 from deeprec_env.files import check_writable, make_folder
 from deeprec_env.latency.table import QUANTILES, ProfileRow
+from deeprec_env.pictures import picture_kinds, picture_paths
+from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.simulation.header import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from deeprec_env.latency.comparison import Comparison
 
 
 class _MeasureByDefault(TyperGroup):
@@ -45,6 +51,7 @@ def measure(
     operators: Annotated[
         bool, typer.Option("--operators", help="Measure the share of time of every operator group: CSV and picture.")
     ] = False,
+    pictures: Pictures = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     batches: Annotated[str | None, typer.Option(help="Batch sizes, comma-separated.")] = None,
     threads: Annotated[str, typer.Option(help="torch threads; several, comma-separated, go into one file.")] = "1",
@@ -64,14 +71,26 @@ def measure(
 
     names = tuple(model_names()) if models == "all" else (models,)
     sizes = None if batches is None else whole_numbers("batches", batches)
+    if pictures is not None and not operators:
+        raise InputError("pictures", pictures, "needs --operators")
     if operators:
         for option, value, default in (("device", device, "cpu"), ("threads", threads, "1"), ("passes", passes, None),
                                        ("name", name, None)):  # fmt: skip
             if value != default:
                 raise InputError(option, value, "has no meaning with --operators: one CPU thread is profiled")
-        _operators(names, output or Path("runs/operators"), sizes, index_distribution, rows_scale, json, seed)
+        _operators(
+            names,
+            output or Path("runs/operators"),
+            picture_kinds(pictures),
+            sizes,
+            index_distribution,
+            rows_scale,
+            json,
+            seed,
+        )
         return
-    from deeprec_env.profiling import BATCHES, Effort, ProfileSettings, profile_models
+    from deeprec_env.profiling.measure import Effort
+    from deeprec_env.profiling.profile import BATCHES, ProfileSettings, profile_models
 
     settings = ProfileSettings(
         models=names,
@@ -89,10 +108,23 @@ def measure(
     kept = f"models that are done are kept in {output}; the same command goes on"
     with console.progress("profile", steps, quiet=json, kept=kept) as update:
         table = profile_models(settings, output, lambda model: update(model, 1))
+    question = _measured(
+        "profile",
+        seed,
+        models=names,
+        device=device,
+        batches=settings.batches,
+        threads=settings.threads,
+        passes=settings.effort.passes,
+        index_distribution=index_distribution,
+        rows_scale=rows_scale,
+        name=name,
+    )
     payload = {"schema_version": SCHEMA_VERSION, "output": str(output), "models": table.models(), **table.header}
+    payload |= asked(question)
     measured = [row for row in table.rows if row.model in {settings.name or model for model in names}]
     if json:
-        console.print_json(payload | {"latencies": [_latencies(row) for row in measured]})
+        print_result(payload | {"latencies": [_latencies(row) for row in measured]}, json)
         return
     columns = ("model, batch", "threads", "part", "mean ms", "p50 ms", "p95 ms", "p99 ms")
     rows = []
@@ -101,7 +133,14 @@ def measure(
         shown = [f"{figures[name]:.4g}" for name in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")]
         rows.append([f"{row.model}, {row.batch}", str(row.threads), row.part, *shown])
     console.print_table("latencies", columns, rows)
-    console.print_facts(payload)
+    print_result(payload, json)
+
+
+def _measured(command: str, seed: int, **options: Any) -> Question:
+    """The question of a command that measures this machine."""
+    covers = ("models", "profiling")
+    why = "it was measured, and times differ from run to run"
+    return ask(command, None, seed=seed, split="", engine="", sources=covers, unrepeatable=why, **options)
 
 
 def _latencies(row: ProfileRow) -> dict[str, Any]:
@@ -114,6 +153,7 @@ def _latencies(row: ProfileRow) -> dict[str, Any]:
 def _operators(
     names: tuple[str, ...],
     folder: Path,
+    kinds: Sequence[str],
     batches: tuple[int, ...] | None,
     index_distribution: str,
     rows_scale: float,
@@ -126,19 +166,27 @@ def _operators(
     draws = can_plot()
     settings = OperatorSettings(names, batches or BATCHES, index_distribution, rows_scale, seed)
     make_folder("output", folder)
-    table, picture = folder / "operators.csv", folder / "operators.png"
+    table, drawn = folder / "operators.csv", picture_paths(folder, "operators", kinds) if draws else []
     check_writable("output", table)
     with console.progress("operators", len(names) * len(settings.batches), quiet=json) as update:
         shares = operator_shares(settings, table, lambda model: update(model, 1))
     header = settings.header()
     if draws:
-        draw_shares(picture, shares, footnote=f"{header['cpu']}, torch {header['torch']}, one thread")
+        draw_shares(drawn, shares, footnote=f"{header['cpu']}, torch {header['torch']}, one thread")
     found: dict[str, dict[str, dict[str, float]]] = {}
     for share in shares:
         found.setdefault(share.model, {}).setdefault(str(share.batch), {})[share.operator] = share.share
     if json:
-        payload = {"csv": str(table), "picture": str(picture) if draws else None, "shares": found}
-        console.print_json({"schema_version": SCHEMA_VERSION, **payload})
+        payload = {"csv": str(table), **_drawn(drawn), "shares": found}
+        question = _measured(
+            "profile --operators",
+            seed,
+            models=names,
+            batches=settings.batches,
+            index_distribution=index_distribution,
+            rows_scale=rows_scale,
+        )
+        print_result({"schema_version": SCHEMA_VERSION, **payload, **asked(question)}, json)
         return
     rows = [
         [f"{model}, batch {batch}", *(f"{100 * of_group[group]:.1f}" for group in GROUPS)]
@@ -146,7 +194,7 @@ def _operators(
         for batch, of_group in of_batch.items()
     ]
     console.print_table("Share of self CPU time (%)", ("", *GROUPS), rows)
-    console.print_facts({"csv": str(table), "picture": str(picture) if draws else None})
+    console.print_facts({"csv": str(table), **_drawn(drawn)})
 
 
 @profile_commands.command()
@@ -154,6 +202,7 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A shipped profile's name, or a CSV file.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
     output: Annotated[Path, typer.Option(help="Folder for speed_up.csv and speed_up.png.")] = Path("runs/compare"),
+    pictures: Pictures = None,
     threads: Annotated[
         str | None, typer.Option(help="Threads of A and of B, as 1,2 (default: the fewest that each holds).")
     ] = None,
@@ -165,28 +214,18 @@ def compare(
     from deeprec_env.latency.comparison_picture import draw_comparison
     from deeprec_env.latency.profile import load_profile
 
-    draws = can_plot()
-    counts: tuple[int | None, ...] = (None, None) if threads is None else whole_numbers("threads", threads)
-    if len(counts) != 2:
-        raise InputError("threads", threads, "must be two whole numbers: A's and B's")
-    compared = compare(load_profile(a), load_profile(b), (counts[0], counts[1]))
+    kinds, draws = picture_kinds(pictures), can_plot()
+    counts = thread_counts(threads)
+    compared = compare(load_profile(a), load_profile(b), counts)
     make_folder("output", output)
-    table, picture = output / "speed_up.csv", output / "speed_up.png"
+    table, drawn = output / "speed_up.csv", picture_paths(output, "speed_up", kinds) if draws else []
     check_writable("output", table)
     write_comparison(table, compared)
     labels = [name + (f", threads {count}" if count else "") for name, count in zip((a, b), counts, strict=True)]
     if draws:
-        draw_comparison(picture, compared, a=labels[0], b=labels[1])
+        draw_comparison(drawn, compared, a=labels[0], b=labels[1])
     if json:
-        found = {
-            entry.model: {
-                "speed_up": {str(point.batch): point.speed_up for point in entry.points},
-                "crossover_batches": entry.crossovers(),
-            }
-            for entry in compared
-        }
-        files = {"csv": str(table), "picture": str(picture) if draws else None}
-        console.print_json({"schema_version": SCHEMA_VERSION, "a": a, "b": b, "models": found, **files})
+        print_result(comparison_json(a, b, threads, compared, {"csv": str(table), **_drawn(drawn)}), json)
         return
     batches = sorted({point.batch for entry in compared for point in entry.points})
     rows = []
@@ -196,4 +235,37 @@ def compare(
         rows.append([entry.model, *(speed_ups.get(batch, "-") for batch in batches), crossings])
     title = f"Speed-up of B ({labels[1]}) over A ({labels[0]}) by batch"
     console.print_table(title, ("model", *map(str, batches), "passes 1 at"), rows)
-    console.print_facts({"csv": str(table), "picture": str(picture) if draws else None})
+    console.print_facts({"csv": str(table), **_drawn(drawn)})
+
+
+def thread_counts(threads: str | None) -> tuple[int | None, int | None]:
+    """A's and B's threads; None for the fewest that each holds."""
+    counts: tuple[int | None, ...] = (None, None) if threads is None else whole_numbers("threads", threads)
+    if len(counts) != 2:
+        raise InputError("threads", threads, "must be two whole numbers: A's and B's")
+    return counts[0], counts[1]
+
+
+def comparison_json(
+    a: str, b: str, threads: str | None, compared: Sequence[Comparison], files: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What `compare` answers."""
+    from deeprec_env.latency.profile import shipped_profiles
+
+    found = {
+        entry.model: {
+            "speed_up": {str(point.batch): point.speed_up for point in entry.points},
+            "crossover_batches": entry.crossovers(),
+        }
+        for entry in compared
+    }
+    own = {name: Path(name).resolve() for name in (a, b) if name not in shipped_profiles()}
+    named = {"a": str(own.get(a, a)), "b": str(own.get(b, b))}
+    paths = list(own.values())
+    question = ask("profile compare", None, seed=0, split="", engine="", paths=paths, threads=threads, **named)
+    return {"schema_version": SCHEMA_VERSION, "a": a, "b": b, "models": found, **files, **asked(question)}
+
+
+def _drawn(paths: Sequence[Path]) -> dict[str, Any]:
+    """The part of a result's JSON that says where its picture is."""
+    return {"picture": str(paths[0]) if paths else None, "pictures": [str(path) for path in paths]}

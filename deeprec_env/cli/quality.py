@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed, whole_numbers
+from deeprec_env.cli.options import Json, Seed, print_result, whole_numbers
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable
+from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.simulation.header import SCHEMA_VERSION
 
 group = console.application("Recommendation quality of pipelines. It comes from models trained on click data.")
@@ -55,9 +57,13 @@ def train(
     kept = f"epochs that are done are kept in {output}; the same command goes on"
     with console.progress("train", None, quiet=json, kept=kept) as update:
         trained = training.train(settings, output, update)
-    payload = {"schema_version": SCHEMA_VERSION, "data": data, "output": str(output), **trained}
     if json:
-        console.print_json(payload)
+        options = {"data": data, "path": path and str(path.resolve()), "models": list(settings.models), "lines": lines}
+        options |= {"recipe": vars(settings.recipe), "max_rows": max_rows, "weights": settings.weights}
+        why = "it trained models, whose weights differ in their last digits from machine to machine"
+        question = _question("quality train", seed, why, options | {"queries": queries, "threads": threads})
+        payload = {"schema_version": SCHEMA_VERSION, "data": data, "output": str(output), **trained}
+        print_result(payload | asked(question), json)
         return
     columns = ("auc", "log_loss", "error", "ndcg@64", "hit_rate@4")
     rows = [[name, *(_digits(result[column]) for column in columns)] for name, result in trained["models"].items()]
@@ -105,11 +111,20 @@ def table(
         rows = quality_rows(data, scores, chosen, queries=queries, seed=seed, progress=update)
     write_table(output, rows)
     if json:
-        console.print_json({"schema_version": SCHEMA_VERSION, "output": str(output), "pipelines": rows})
+        folder = str(checkpoints.resolve())
+        options = {"checkpoints": folder, "pipelines": [each.name for each in chosen], "queries": queries}
+        question = _question("quality table", seed, f"it needs the trained models in {folder}", options)
+        payload = {"schema_version": SCHEMA_VERSION, "output": str(output), "pipelines": rows}
+        print_result(payload | asked(question), json)
         return
     columns = ("ndcg@64", "ndcg@64_ci", "difference", "difference_ci", "hit_rate@4", "error")
     shown = [[str(row["pipeline"]), *(_digits(row[column]) for column in columns)] for row in rows]
     console.print_table(f"{source.name}, {rows[0]['queries']} queries, {output}", ["pipeline", *columns], shown)
+
+
+def _question(command: str, seed: int, why: str, options: Mapping[str, Any]) -> Question:
+    covers = ("quality",)
+    return ask(command, None, seed=seed, split="", engine="", sources=covers, unrepeatable=why, **options)
 
 
 def _torch_module() -> Any:

@@ -19,6 +19,7 @@ from deeprec_env.cli.agents import load_training
 from deeprec_env.cli.compare import Trust
 from deeprec_env.cli.figures import differences, figures, read_known
 from deeprec_env.cli.options import Json
+from deeprec_env.cli.rerun_tables import TABLES
 from deeprec_env.envs.environments import find_spec
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
@@ -40,10 +41,10 @@ def rerun(
     if output is not None:
         check_writable("output", output)
     question = Question.of_json(before[KEY])
-    if question.command not in RUNNERS:
-        raise InputError(f"{KEY}.command", question.command, f"must be one of {', '.join(RUNNERS)}")
     if question.unrepeatable:
         raise InputError("result", str(result), f"can't be had again from its {KEY}: {question.unrepeatable}")
+    if question.command not in RUNNERS:
+        raise InputError(f"{KEY}.command", question.command, f"must be one of {', '.join(RUNNERS)}")
     run = RUNNERS[question.command]
     if trust:
         if run is not _evaluate:
@@ -83,12 +84,9 @@ def _tell(found: Mapping[str, tuple[Any, Any]], sources: Mapping[str, str]) -> N
 def _simulate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     from deeprec_env.simulation.simulate import simulate
 
-    arguments = _arguments(question.arguments, simulate)
-    with tempfile.TemporaryDirectory() as folder:
-        # Whether every query was kept decides whether percentiles are exact, of long runs.
-        arguments["records"] = Path(folder) / "records.csv" if arguments.get("records") else None
-        found = simulate(question.about, seed=question.seed, split=question.split, engine=question.engine, **arguments)
-    return found.to_json()
+    arguments = _arguments(question.arguments, simulate) | {"records": None}  # which the figures do not depend on
+    found = simulate(question.about, seed=question.seed, split=question.split, engine=question.engine, **arguments)
+    return replace(found, question=question).to_json()
 
 
 def _capacity(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +103,8 @@ def _sweep(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
 
     arguments = _arguments(question.arguments, Sweep)
     with tempfile.TemporaryDirectory() as folder:
-        sweep = Sweep(question.about, folder=Path(folder), seed=question.seed, engine=question.engine, **arguments)
+        kept = {"folder": Path(folder), "pictures": ()}
+        sweep = Sweep(question.about, seed=question.seed, engine=question.engine, **arguments | kept)
         sweep.run()
         return sweep.to_json()
 
@@ -148,20 +147,47 @@ def _evaluate(question: Question, before: Mapping[str, Any], trust: bool = False
 
 
 def _train(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
-    TrainSettings, train = load_training()
-    arguments = _arguments(question.arguments, TrainSettings)
-    spec = find_spec(str(arguments.get("env")))
+    training = load_training()
     with tempfile.TemporaryDirectory() as folder:
-        hyperparams = Path(folder) / "hyperparams.yml"
-        hyperparams.write_text(yaml.safe_dump({spec.hyperparams_key: arguments.get("hyperparams")}), encoding="utf-8")
-        settings = TrainSettings(
-            scenario=question.about,
-            seed=question.seed,
-            engine=question.engine,
-            **arguments | {"hyperparams": hyperparams},
-        )
-        answer: dict[str, Any] = train(settings, Path(folder) / "run").to_json()
+        settings = _train_settings(training, question.arguments, question, Path(folder))
+        answer: dict[str, Any] = training.train(settings, Path(folder) / "run").to_json()
         return answer
+
+
+def _train_seeds(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    training = load_training()
+    from deeprec_env.agents.seeds import train_seeds
+
+    arguments = dict(question.arguments)
+    seeds = arguments.pop("seeds", None)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = _train_settings(training, arguments, question, Path(folder))
+        return train_seeds(settings, seeds, Path(folder) / "run").to_json()
+
+
+def _train_search(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    training = load_training()
+    from deeprec_env.agents.search import Search
+
+    arguments = dict(question.arguments)
+    trials = arguments.pop("trials", None)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = _train_settings(training, arguments, question, Path(folder))
+        return Search(settings, Path(folder) / "run", trials).run().to_json()
+
+
+def _train_settings(training: Any, given: Mapping[str, Any], question: Question, folder: Path) -> Any:
+    """The settings of a training, with its hyperparameters in a file of `folder`."""
+    arguments = _arguments(given, training.TrainSettings)
+    spec = find_spec(str(arguments.get("env")))
+    hyperparams = folder / "hyperparams.yml"
+    hyperparams.write_text(yaml.safe_dump({spec.hyperparams_key: arguments.get("hyperparams")}), encoding="utf-8")
+    return training.TrainSettings(
+        scenario=question.about,
+        seed=question.seed,
+        engine=question.engine,
+        **arguments | {"hyperparams": hyperparams},
+    )
 
 
 def _pipeline_sweep(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,8 +235,11 @@ RUNNERS: dict[str, Callable[[Question, Mapping[str, Any]], dict[str, Any]]] = {
     "tune": _tune,
     "evaluate": _evaluate,
     "train": _train,
+    "train --seeds": _train_seeds,
+    "train --search": _train_search,
     "pipeline sweep": _pipeline_sweep,
     "pipeline sweep --sampler optuna": _pipeline_search,
     "pipeline schedule": _schedule,
+    **TABLES,
 }
 """By command: asks a question again, given the answer that it had."""

@@ -23,6 +23,7 @@ from deeprec_env.cli.options import (
     Engine,
     Json,
     Overrides,
+    Pictures,
     PlanOption,
     ScenarioArgument,
     Seed,
@@ -32,6 +33,7 @@ from deeprec_env.cli.options import (
 )
 from deeprec_env.errors import InputError
 from deeprec_env.extras import can_plot
+from deeprec_env.pictures import picture_kinds
 from deeprec_env.scenario.load import assignments, load_scenario
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.simulate import with_options
@@ -58,6 +60,7 @@ def capacity(
     output: Annotated[
         Path | None, typer.Option(help="Folder of a sweep (default: runs/capacity/SCENARIO); it goes on with its CSV.")
     ] = None,
+    pictures: Pictures = None,
     engine: Engine = "compiled",
     set_: Overrides = None,
     json: Json = False,
@@ -66,8 +69,9 @@ def capacity(
     """Find the highest rate that settings carry within the target. It is a stationary one, with its interval."""
     loaded = load_scenario(scenario, set_ or ())
     if not sweep:
-        if output is not None:
-            raise InputError("output", str(output), "needs --sweep")
+        for option, value in (("output", output), ("pictures", pictures)):
+            if value is not None:
+                raise InputError(option, str(value), "needs --sweep")
         with console.telling("capacity", quiet=json) as tell:
             found = find_capacity(
                 loaded,
@@ -94,6 +98,7 @@ def capacity(
         loaded = with_options(loaded, plan=plan)
     from deeprec_env.analysis.sweep import Sweep
 
+    kinds = picture_kinds(pictures)
     can_plot()  # said before long work starts
     name = Path(scenario).stem
     mapped = Sweep(
@@ -106,6 +111,7 @@ def capacity(
         precision=precision,
         seed=seed,
         engine=engine,
+        pictures=kinds,
     )
     kept = f"settings that are done are kept in {mapped.csv}; the same command goes on"
     with console.progress(f"sweep {name}", mapped.settings, quiet=json, kept=kept) as update:

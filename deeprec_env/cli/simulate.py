@@ -10,15 +10,20 @@ import typer
 from deeprec_env import console
 from deeprec_env.cli.describe import described, print_described
 from deeprec_env.cli.options import (
+    AdmitOption,
     Arrivals,
     BatchSize,
     Engine,
     Json,
+    OffloadOption,
+    OrderOption,
     Overrides,
     PlanOption,
     ScenarioArgument,
     Seed,
+    SplitRule,
     ThresholdOption,
+    admit_of,
     print_result,
     threshold_of,
 )
@@ -53,6 +58,10 @@ def simulate_command(
     batch_size: BatchSize = None,
     threshold: ThresholdOption = None,
     plan: PlanOption = None,
+    split_rule: SplitRule = None,
+    order: OrderOption = None,
+    offload: OffloadOption = None,
+    admit: AdmitOption = None,
     queries: Annotated[int, typer.Option(help="Arrivals to simulate.")] = QUERIES,
     engine: Engine = "compiled",
     set_: Overrides = None,
@@ -70,6 +79,10 @@ def simulate_command(
             batch_size=batch_size,
             threshold=threshold_of(threshold),
             plan=plan,
+            split_rule=split_rule,
+            order=order,
+            offload=offload,
+            admit=admit_of(admit),
             queries=queries,
             seed=seed,
             split=split,
@@ -82,5 +95,5 @@ def simulate_command(
             f"{work.label} has an offered load of {work.load(result.qps_offered):.3g}"
             for work in result.overloaded_pools()
         )
-        typer.echo(f"overloaded: {pools}, so these latencies grow with the run", err=True)
+        typer.echo(f"overloaded: {pools or 'the backlog grows'}, so these latencies grow with the run", err=True)
     print_result(result.to_json(), json)

@@ -72,6 +72,8 @@ def _line(text: str) -> str:
 
 def main(arguments: list[str]) -> None:
     """Rewrite the table of a file."""
+    if len(arguments) != 1:
+        raise SystemExit("python -m deeprec_env.envs.table FILE.md")
     path = Path(arguments[0])
     text = rewritten(path.read_text(encoding="utf-8"), str(path))
     with replacing(path) as file:

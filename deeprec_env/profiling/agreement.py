@@ -5,13 +5,13 @@ python -m deeprec_env.profiling.agreement FIRST.csv SECOND.csv
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from deeprec_env import console
+from deeprec_env.errors import InputError
 from deeprec_env.latency.table import LEVELS, ProfileTable, read_profile
 
 
@@ -29,8 +29,15 @@ def agreement(first: ProfileTable, second: ProfileTable) -> dict[str, Sequence[f
     return dict(differences)
 
 
-if __name__ == "__main__":
-    differences = agreement(*(read_profile(Path(name)) for name in sys.argv[1:3]))
+app = console.application("How well two measurements of the same machine agree.")
+
+
+@app.command()
+def main(first: Path, second: Path) -> None:
+    """Print the differences of two profiles, model by model."""
+    differences = agreement(read_profile(first), read_profile(second))
+    if not differences:
+        raise InputError("second", str(second), f"must hold a model and batch that {first} holds")
     everywhere = np.abs(np.concatenate([np.array(values) for values in differences.values()]))
     console.print_table(
         "Median latency, second against first, over the batches of each model (%)",
@@ -43,3 +50,7 @@ if __name__ == "__main__":
     print(
         f"all: median size {100 * np.median(everywhere):.1f} %, 90 % below {100 * np.quantile(everywhere, 0.9):.1f} %"
     )
+
+
+if __name__ == "__main__":
+    console.run(app, "deeprec_env.profiling.agreement")

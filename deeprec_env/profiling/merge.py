@@ -8,11 +8,12 @@ another phase.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deeprec_env import console
 from deeprec_env.errors import InputError
+from deeprec_env.files import check_writable
 from deeprec_env.latency.table import LEVELS, THREADS, ProfileRow, ProfileTable, read_profile, write_profile
 
 _MAY_DIFFER = ("date", THREADS)
@@ -44,6 +45,16 @@ def merge(tables: Sequence[ProfileTable]) -> ProfileTable:
     )
 
 
+app = console.application("Merge measurements of the same machine into one profile.")
+
+
+@app.command()
+def main(output: Path, measured: list[Path]) -> None:
+    """Write the quietest row of each from some profiles, side by side where they have other thread counts."""
+    check_writable("output", output)
+    merged = merge([read_profile(path) for path in measured])
+    write_profile(output, merged.header, merged.rows)
+
+
 if __name__ == "__main__":
-    merged = merge([read_profile(Path(name)) for name in sys.argv[2:]])
-    write_profile(Path(sys.argv[1]), merged.header, merged.rows)
+    console.run(app, "deeprec_env.profiling.merge")

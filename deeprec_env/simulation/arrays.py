@@ -172,16 +172,16 @@ def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests:
     for stage in range(len(node.overhead_s)):
         waiting = int(state.counts[WAITING + stage])
         copy.waiting[stage, :waiting] = state.waiting[stage, :waiting] - begins
-        for name in _requests_held(state):
+        for name in _requests_held(node):
             getattr(copy, name)[stage, : end[stage] - begin[stage]] = getattr(state, name)[
                 stage, begin[stage] : end[stage]
             ]
     return copy
 
 
-def _requests_held(state: NodeState) -> tuple[str, ...]:
-    """The arrays of requests that are in use."""
-    return _OF_REQUESTS if state.carries.shape[-1] == state.base_s.shape[-1] else _OF_REQUESTS[:-1]
+def _requests_held(node: NodeArrays) -> tuple[str, ...]:
+    """The arrays of requests that are in use: without any batching all requests carry their own service."""
+    return _OF_REQUESTS if np.any(node.batch_items) else _OF_REQUESTS[:-1]
 
 
 def with_room(node: NodeArrays, state: NodeState, queries: int, requests: int) -> NodeState:
@@ -205,7 +205,7 @@ def with_room(node: NodeArrays, state: NodeState, queries: int, requests: int) -
             int(sub_batches.max()),
             held_parts,
         ),
-        (_requests_held(state), state.base_s.shape[-1], requests, 1, held_requests),
+        (_requests_held(node), state.base_s.shape[-1], requests, 1, held_requests),
     ):
         if wanted > room:
             more = (max(wanted, 2 * room) - room) * each

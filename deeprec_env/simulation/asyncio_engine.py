@@ -4,44 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from heapq import heappush
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import numpy as np
 
 from deeprec_env.arguments import whole
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.pools import KINDS, PoolKind
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting
+from deeprec_env.scenario.setting import ADMIT_MS, ORDERS, Setting
 from deeprec_env.simulation.checks import check_ahead, check_setting
+from deeprec_env.simulation.kernel_choice import decided_on_entry
 from deeprec_env.simulation.loop import ARRIVAL, ENTRY, VirtualTimeLoop
-from deeprec_env.simulation.pool import Pool, StageLog
-from deeprec_env.simulation.records import Records, StageRecords
-from deeprec_env.simulation.simulated_servers import simulated_servers
+from deeprec_env.simulation.ordered_pool import OrderedPool
+from deeprec_env.simulation.pool import Pool
+from deeprec_env.simulation.query_log import QueryLog
+from deeprec_env.simulation.records import Records
+from deeprec_env.simulation.setting_in_force import SettingInForce
+from deeprec_env.simulation.simulated_pools import fcfs_pools, ordered_pools
 from deeprec_env.simulation.window_meter import WindowMeter
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic
+
+if TYPE_CHECKING:
+    from deeprec_env.simulation.forecast import Forecast
 
 _DISPATCHED_AHEAD = 256
 """Queries dispatched at once; a change of settings dispatches those that have not arrived again."""
 
 
-class AsyncioEngine:
+class AsyncioEngine(SettingInForce):
     """A node in virtual time: the reference for every other engine.
 
-    It is also what a coroutine of the user's is given: it may read `now_s`, `arrived`, `completed`, `in_flight`,
-    `setting`, `batch_size`, `threshold`, `plan`, `waiting` and `busy`, set the first four of these, and
-    `await anyio.sleep(...)`.
+    It is also what a coroutine of the user's is given: it may read `now_s`, `arrived`, `completed`, `shed`,
+    `in_flight`, `waiting` and `busy`, read and set `setting` and each part of it (`batch_size`, `threshold`, `plan`,
+    `split`, `order`, `offload`, `admit_ms`), and `await anyio.sleep(...)`.
     """
 
     __slots__ = (
-        *("_before", "_completion_s", "_generation", "_in_force", "_items", "_left", "_logs", "_loop", "_meter"),
-        *("_arrival_s", "_offloaded", "_pools", "_query", "_queues", "_scenario", "_setting", "_settings"),
-        *("_stop_at", "_sub_batches", "_task", "_traffic", "_transfer_s", "arrived", "finished"),
+        *("_arrival_s", "_before", "_completion_s", "_firsts", "_forecast", "_generation", "_left", "_log", "_loop"),
+        *("_meter", "_offloaded", "_ordered", "_pools", "_queues", "_scenario", "_setting", "_stop_at"),
+        *("_sub_batches", "_task", "_traffic", "_transfer_s", "arrived", "finished", "shed"),
     )
     """No others: a slip in a name (`node.batchsize = 3`) is an error, and does not go unnoticed."""
 
@@ -54,34 +60,34 @@ class AsyncioEngine:
         self._scenario = scenario
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
         self._setting = scenario.setting
-        self._settings = [scenario.setting.numbers]  # all that have been in force, in turn
         self._sub_batches = scenario.sub_batches
         self._loop = VirtualTimeLoop()
         self._meter = WindowMeter(scenario)
-        self._logs = [StageLog() for _ in scenario.stages]
-        self._pools: list[dict[PoolKind, Pool]] = []
-        for position, (stage, log) in enumerate(zip(scenario.stages, self._logs, strict=True)):
+        self._log = QueryLog(scenario)
+        # By stage, for CPU and accelerator, what lets a query enter the pool.
+        self._ordered: list[dict[PoolKind, OrderedPool]] = []  # none where all is decided on entry
+        self._forecast: Forecast | None = None  # likewise
+        if decided_on_entry(scenario):
+            pools = fcfs_pools(scenario, self._loop, self._log, self._leave)
+            self._queues = [
+                [by_kind[kind].enter if kind in by_kind else _no_pool for kind in KINDS] for by_kind in pools
+            ]
+            self._pools: Sequence[Mapping[PoolKind, Pool | OrderedPool]] = pools
+        else:
+            from deeprec_env.simulation.forecast import Forecast  # Numba is loaded for nodes that predict
 
-            def leave(part: int, position: int = position) -> None:
-                self._leave(position, part)
-
-            pools: dict[PoolKind, Pool] = {}
-            for kind, spec in stage.pools().items():
-                pool = Pool(2 * position + KINDS.index(kind), self._loop, spec.servers, log, leave)
-                pool.serve_by(simulated_servers(self._loop, spec, stage.overhead_s, log, pool.complete))
-                pools[kind] = pool
-            self._pools.append(pools)
-        # By stage, for CPU and accelerator, what lets a query enter the pool; and by stage which queries are offloaded.
-        self._queues = [[pools[kind].enter if kind in pools else _no_pool for kind in KINDS] for pools in self._pools]
-        self._offloaded = [log.offloaded for log in self._logs]
+            self._pools = self._ordered = ordered_pools(scenario, self._loop, self._log, self._leave)
+            self._forecast = Forecast(scenario, self._loop, self._ordered, int(traffic.items.max(initial=0)))
+            positions = range(len(scenario.stages))
+            self._queues = [[partial(self._queue_by_state, at, away) for away in (False, True)] for at in positions]
+            self._sort_queues()
         self._transfer_s = [stage.transfer_s for stage in scenario.stages]
-        self._arrival_s: list[float] = []  # of dispatched queries; so are the next four
-        self._items: list[int] = []
-        self._query: list[int] = []
-        self._in_force: list[int] = []  # as places in `_settings`
-        self._completion_s: list[float] = []
-        self._left: list[int] = []  # sub-batches of each that have not completed
+        # Lists that the log lengthens, by stage and by query.
+        self._offloaded = [stage.offloaded for stage in self._log.stages]
+        self._firsts = [stage.first for stage in self._log.stages]
+        self._arrival_s, self._completion_s, self._left = self._log.arrival_s, self._log.completion_s, self._log.left
         self.arrived = 0
+        self.shed = 0  # queries refused on arrival
         self.finished: list[int] = []  # queries in the order of their completion
         self._stop_at: int | None = None
         self._generation = 0  # of arrival times: events of an older one are stale
@@ -104,8 +110,8 @@ class AsyncioEngine:
 
     @property
     def in_flight(self) -> int:
-        """Queries that have arrived and not completed."""
-        return self.arrived - len(self.finished)
+        """Queries that have arrived, were not shed and have not completed."""
+        return self.arrived - len(self.finished) - self.shed
 
     def waiting(self, pool: str = "cpu", stage: int = 0) -> int:
         """Requests in the queue of a pool ("cpu" or "accelerator")."""
@@ -115,51 +121,16 @@ class AsyncioEngine:
         """Busy servers of a pool ("cpu" or "accelerator")."""
         return self._pool(pool, stage).busy
 
-    @property
-    def setting(self) -> Setting:
-        """What is in force; settable."""
-        return self._setting
-
-    @setting.setter
-    def setting(self, setting: Setting) -> None:
-        self.control(setting)
-
-    @property
-    def batch_size(self) -> int:
-        """Batch size in force; settable."""
-        return self._setting.batch_size
-
-    @batch_size.setter
-    def batch_size(self, batch_size: int) -> None:
-        self.control(self._setting.replace(batch_size=batch_size))
-
-    @property
-    def threshold(self) -> Threshold:
-        """Offload threshold in force; settable."""
-        return self._setting.threshold
-
-    @threshold.setter
-    def threshold(self, threshold: Threshold) -> None:
-        self.control(self._setting.replace(threshold=threshold))
-
-    @property
-    def plan(self) -> int:
-        """Index of the plan in force; settable, by its name too."""
-        return self._setting.plan
-
-    @plan.setter
-    def plan(self, plan: int | str) -> None:
-        self.control(self._setting.replace(plan=self._scenario.plan_index(plan)))
-
     def control(self, setting: Setting) -> None:
-        """Put a setting in force for the queries that arrive from now on."""
+        """Put a setting in force for the queries that arrive from now on; its order for all that wait, too."""
         if setting != self._setting:
             if not isinstance(setting, Setting):
                 raise InputError("setting", setting, "must be a deeprec_env.scenario.setting.Setting")
             check_setting(self._scenario, setting)
             self._setting = setting
-            self._settings.append(setting.numbers)
-            self._forget_dispatched()
+            self._log.settings.append(setting.numbers)
+            self._log.forget(self.arrived)
+            self._sort_queues()
 
     def stretch_gaps(self, factor: float) -> None:
         """Make every gap of the arrivals still to come `factor` times as long."""
@@ -171,7 +142,9 @@ class AsyncioEngine:
         check_ahead(ahead, self.now_s)
         self._traffic, self._before = ahead, self.arrived
         self._generation += 1
-        self._forget_dispatched()
+        self._log.forget(self.arrived)
+        if self._forecast is not None:
+            self._forecast.expect(int(ahead.items.max(initial=0)))
         self._push_arrival()
 
     # Running
@@ -184,15 +157,17 @@ class AsyncioEngine:
         """Run from `begin_s`, the present, to `end_s` under a setting and measure the window; in turn, no gaps."""
         self.control(setting)
         self.advance(end_s)
-        return self._meter.close_window(self.records, begin_s, end_s)
+        window = self._meter.close_window(self.records, begin_s, end_s)
+        return window if self._forecast is None else self._forecast.added_to(window, self._setting.numbers)
 
     def run_until_completed(self, queries: int) -> None:
-        """Run until n queries have completed."""
-        if len(self.finished) < min(queries, self._known):
+        """Run until n queries have completed, or all that were not shed."""
+        queries = min(queries, self._known - self.shed)
+        if len(self.finished) < queries:
             self._run(math.inf, queries)
 
     def drain(self) -> None:
-        """Run until every query has completed."""
+        """Run until every query has completed or been shed."""
         self.run_until_completed(self._known)
 
     @property
@@ -229,29 +204,7 @@ class AsyncioEngine:
 
     def records(self, first: int = 0) -> Records:
         """What is known of the queries that have arrived, from the `first`-th on."""
-        queries, each = slice(first, self.arrived), self._sub_batches
-        stages = []
-        for log in self._logs:
-            begins = np.array(log.first[first * each : self.arrived * each + 1 : each], dtype=np.int64)
-            requests = slice(int(begins[0]), int(begins[-1]))
-            stages.append(
-                StageRecords(
-                    np.array(log.offloaded[first * each : self.arrived * each : each], dtype=np.bool_),
-                    begins - begins[0],
-                    np.array(log.start_s[requests], dtype=np.float64),
-                    np.array(log.end_s[requests], dtype=np.float64),
-                )
-            )
-        return Records(
-            first,
-            np.array(self._query[queries], dtype=np.int64),
-            np.array(self._arrival_s[queries], dtype=np.float64),
-            np.array(self._items[queries], dtype=np.int64),
-            np.array(self._settings)[np.array(self._in_force[queries], dtype=np.int64)],
-            np.array(self._completion_s[queries], dtype=np.float64),
-            tuple(stages),
-            self._scenario.controls,
-        )
+        return self._log.records(first, self.arrived)
 
     # The life of a query
 
@@ -270,11 +223,26 @@ class AsyncioEngine:
             self._dispatch()
         self.arrived += 1
         self._push_arrival()
+        if self._forecast is not None and not self._admits(query, self._forecast):
+            self._shed(query)
+            return
         if self._sub_batches == 1:
             self._enter(self._next_stage(0, query), query)
             return
         for part in range(query * self._sub_batches, query * self._sub_batches + self._left[query]):
             self._enter(self._next_stage(0, part), part)
+
+    def _admits(self, query: int, forecast: Forecast) -> bool:
+        limit_ms = self._setting.numbers[ADMIT_MS]
+        return limit_ms == math.inf or forecast.latency_s(self._log.arrival(query)) <= limit_ms * 1e-3
+
+    def _shed(self, query: int) -> None:
+        self._log.shed(query)
+        self.shed += 1
+        if self._stop_at is not None:
+            self._stop_at = min(self._stop_at, self._known - self.shed)
+            if len(self.finished) == self._stop_at:
+                self._loop.halt()
 
     # A part is a sub-batch: the query itself, where there is one to each.
 
@@ -288,10 +256,19 @@ class AsyncioEngine:
     def _entry_due(self, part: int, position: int) -> None:
         self._queues[position][self._offloaded[position][part]](part)
 
+    def _queue_by_state(self, position: int, away: bool, part: int) -> None:
+        """Let a part enter the stage's CPU or, if `away`, its accelerator: so it is too if that is predicted."""
+        assert self._forecast is not None
+        arrival = self._log.arrival(part)
+        if not away and self._forecast.offloads(position, arrival):
+            away = True
+            self._log.offload(position, part)
+        self._ordered[position][KINDS[away]].enter(self._forecast.waiting(position, away, arrival))
+
     def _next_stage(self, position: int, part: int) -> int:
         """The first stage from `position` on that there is work for: plans skip the others."""
-        while position < len(self._logs):
-            first = self._logs[position].first
+        while position < len(self._firsts):
+            first = self._firsts[position]
             if first[part + 1] > first[part]:
                 break
             position += 1
@@ -318,33 +295,12 @@ class AsyncioEngine:
         begin = len(self._arrival_s)
         end = min(begin + _DISPATCHED_AHEAD, self._known)
         ahead = self._traffic.part(begin - self._before, end - self._before)
-        from deeprec_env.simulation.dispatch import dispatch  # Numba is loaded when the first query arrives
+        self._log.dispatch(ahead, self._setting)
 
-        for log, stage in zip(self._logs, dispatch(self._scenario, ahead, self._setting), strict=True):
-            requests = len(stage.base_s)
-            log.offloaded += stage.offloaded.tolist()
-            log.first += (stage.first[1:] + log.first[-1]).tolist()
-            log.left += np.diff(stage.first).tolist()
-            log.base_s += stage.base_s.tolist()
-            log.start_s += [math.inf] * requests
-            log.end_s += [math.inf] * requests
-        self._arrival_s += ahead.arrival_s.tolist()
-        self._items += ahead.items.tolist()
-        self._query += ahead.query.tolist()
-        self._in_force += [len(self._settings) - 1] * (end - begin)
-        self._completion_s += [math.inf] * (end - begin)
-        most = min(self._sub_batches, self._scenario.fewest_items[self._setting.plan])
-        self._left += np.minimum(ahead.items, most).tolist()
-
-    def _forget_dispatched(self) -> None:
-        keep = self.arrived
-        for log in self._logs:
-            parts = keep * self._sub_batches
-            requests = log.first[parts]
-            del log.first[parts + 1 :], log.offloaded[parts:], log.left[parts:]
-            del log.base_s[requests:], log.start_s[requests:], log.end_s[requests:]
-        del self._arrival_s[keep:], self._items[keep:], self._query[keep:], self._in_force[keep:]
-        del self._completion_s[keep:], self._left[keep:]
+    def _sort_queues(self) -> None:
+        for pools in self._ordered:
+            for pool in pools.values():
+                pool.reorder(ORDERS.index(self._setting.order))
 
     # Coroutines
 
@@ -357,7 +313,7 @@ class AsyncioEngine:
         if not task.cancelled() and task.exception() is not None:
             self._loop.halt()
 
-    def _pool(self, pool: str, stage: int) -> Pool:
+    def _pool(self, pool: str, stage: int) -> Pool | OrderedPool:
         pools = self._pools[whole("stage", stage, 0, len(self._pools) - 1)]
         found = next((found for kind, found in pools.items() if kind == pool), None)
         if found is None:

@@ -9,7 +9,8 @@ from deeprec_env.errors import InputError
 from deeprec_env.memory import check_memory
 from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting
+from deeprec_env.scenario.setting import PREDICTED, Setting
+from deeprec_env.simulation.arrays import NodeArrays, all_rows
 from deeprec_env.workload.stream import Traffic
 
 MOST_QUERIES = 10**10
@@ -48,20 +49,42 @@ def requests_per_query(scenario: Scenario) -> float:
 
 
 def check_setting(scenario: Scenario, setting: Setting) -> None:
-    """Raise `InputError` for a setting that the scenario's node can't take."""
-    if setting.threshold is not None and not scenario.has_accelerator:
-        raise InputError("threshold", setting.threshold, "must be null: the scenario has no accelerator")
-    scenario.plan_index(setting.plan)
+    """Raise `InputError` for a setting that the scenario's node can't take, or whose controls it does not use."""
+    check_possible(scenario, setting)
     defaults = type(scenario.control).model_fields
     for name in FURTHER:
-        given = getattr(setting, name)
-        if given != defaults[name].default and not scenario.control.uses(name):
-            allowed = (
-                f"must be {defaults[name].default}: the scenario's control names no other, at its start or on a ladder"
-            )
-            raise InputError(name, given, allowed)
+        given, default = getattr(setting, name), defaults[name].default
+        if given != default and not scenario.control.uses(name):
+            raise InputError(name, given, f"must be {default}: the scenario's control names no other, nor has a ladder")
+
+
+def check_possible(scenario: Scenario, setting: Setting) -> None:
+    """Raise `InputError` for a setting that no control of the scenario's node could make possible.
+
+    It asks for an accelerator or a plan that is not there, or for a latency that no query has.
+    """
+    if setting.threshold is not None and not scenario.has_accelerator:
+        raise InputError("threshold", setting.threshold, "must be null: the scenario has no accelerator")
+    if setting.offload == PREDICTED and not scenario.has_accelerator:
+        raise InputError("offload", PREDICTED, "must be threshold: the scenario has no accelerator")
     if setting.admit_ms is not None:
         scenario.check_limit(setting.admit_ms)
+    scenario.plan_index(setting.plan)
+
+
+def check_rows(scenario: Scenario) -> None:
+    """Raise `InputError` for a scenario that compiled code can't serve event by event: a latency is asked in Python."""
+    if not all_rows(scenario):
+        raise InputError("latency", "of its own base_s", "can't be asked event by event; use engine asyncio")
+
+
+def check_known(node: NodeArrays, largest: int) -> None:
+    """Raise `InputError` for queries that a node which predicts knows no mean service of."""
+    most = node.mean_s.shape[-1] - 1
+    if not node.decided_on_entry and largest > most:
+        raise InputError(
+            "items", largest, f"must be at most {most}, those of the largest query of the scenario's sizes"
+        )
 
 
 def check_ahead(ahead: Traffic, now_s: float) -> None:

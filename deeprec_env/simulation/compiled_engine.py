@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 
-from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting, SettingNumbers
@@ -25,7 +25,7 @@ from deeprec_env.simulation.arrays import (
     tail,
     with_room,
 )
-from deeprec_env.simulation.checks import check_ahead, check_setting, warn_beyond
+from deeprec_env.simulation.checks import check_ahead, check_rows, check_setting, warn_beyond
 from deeprec_env.simulation.event_kernel import advance_events, run_window_events
 from deeprec_env.simulation.event_state import EventState, empty_events, events_tail, events_with_room
 from deeprec_env.simulation.kernel_choice import Kernel, kernel_for
@@ -56,8 +56,7 @@ class CompiledEngine:
         self._state = empty_state(self._node, len(traffic.items), requests)  # what all need under the first setting
         self._events: EventState | None = None
         if (kernel or kernel_for(scenario)) == "events":
-            if not self._all_rows:
-                raise InputError("latency", "of its own base_s", "can't be asked event by event; use engine asyncio")
+            check_rows(scenario)
             self._events = empty_events(self._node, len(traffic.items))
         self._window = np.empty(width(len(scenario.stages), len(scenario.planned_items)))
         self._now_s = 0.0
@@ -156,7 +155,11 @@ class CompiledEngine:
         before_s = self._now_s
         self.advance(math.inf)
         self._drained = True
-        self._now_s = float(np.fmax.reduce(self._leave_s(), initial=before_s))  # fmax: not of those that were shed
+        left_s = self._leave_s()
+        ends_s = np.where(
+            np.isnan(left_s), self._state.arrival_s[: len(left_s)], left_s
+        )  # of those shed: their arrival
+        self._now_s = max(before_s, float(ends_s.max(initial=-math.inf)))
 
     def close(self) -> None:
         """There is nothing to release."""
@@ -186,18 +189,9 @@ class CompiledEngine:
         """
         state, first = self._state, max(first, self.first_known)
         queries = slice(first - self.first_known, int(state.counts[HELD]))
-        each = self._node.sub_batches
-        stages = []
-        for stage in range(len(self._scenario.stages)):
-            begins = state.first[stage, queries.start * each : queries.stop * each + 1 : each]
-            requests = slice(int(begins[0]), int(begins[-1]))
-            start_s, end_s = state.start_s[stage, requests], state.end_s[stage, requests]
-            if not self._drained:
-                begun = start_s < self._now_s
-                start_s, end_s = np.where(begun, start_s, math.inf), np.where(begun, end_s, math.inf)
-            offloaded = state.offloaded[stage, queries.start * each : queries.stop * each : each]
-            carries = state.carries[stage, requests] if state.carries.shape[-1] else None
-            stages.append(StageRecords.of_held(offloaded, begins - begins[0], start_s, end_s, carries))
+        stages = [StageRecords.of_state(self._node, state, stage, queries) for stage in range(len(state.first))]
+        if not self._drained:
+            stages = [self._begun(stage) for stage in stages]
         return Records(
             first,
             state.query[queries],
@@ -208,6 +202,11 @@ class CompiledEngine:
             tuple(stages),
             self._scenario.controls,
         )
+
+    def _begun(self, stage: StageRecords) -> StageRecords:
+        begun = stage.start_s < self._now_s
+        start_s, end_s = (np.where(begun, times_s, math.inf) for times_s in (stage.start_s, stage.end_s))
+        return replace(stage, start_s=start_s, end_s=end_s)
 
     def _leave_s(self) -> Floats:
         """When the queries known have completed, infinite where they have not yet."""

@@ -26,12 +26,13 @@ class StageRequests:
 
     Sub-batch i has the requests `first[i]` to `first[i + 1]`, all on the accelerator if `offloaded[i]`, else on the
     CPU; none where it is empty or the plan skips the stage. Every query has the scenario's number of sub-batches, one
-    after the other. `base_s` holds each request's service time without contention.
+    after the other. `base_s` holds each request's service time without contention, `u` its noise.
     """
 
     offloaded: NDArray[np.bool_]
     first: Ints
     base_s: Floats
+    u: Floats
 
 
 def dispatch(scenario: Scenario, traffic: Traffic, setting: Setting) -> list[StageRequests]:
@@ -52,4 +53,4 @@ def _timed(
     for pool, chosen in ((stage.cpu, ~whole), (stage.accelerator, whole)):
         if pool is not None and chosen.any():
             base_s[chosen] = checked.base_s(pool.latency, request_items[chosen], noise[chosen])
-    return StageRequests(offloaded, first, base_s)
+    return StageRequests(offloaded, first, base_s, noise)

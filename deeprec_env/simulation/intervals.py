@@ -38,8 +38,12 @@ def half_width(batch_means: Floats) -> float:
 
 
 def mean_interval(latency_s: Floats) -> tuple[float, float]:
-    """Interval for the mean, from the means of consecutive batches of `latency_s` (in order of arrival)."""
-    return about(float(latency_s.mean()), half_width(_batch_means(latency_s)))
+    """Interval for the mean, from the means of consecutive batches of `latency_s`, in order of arrival.
+
+    NaN, of queries that were shed, counts for none.
+    """
+    means = batch_means(latency_s)
+    return about(float(_known(latency_s).mean()), half_width(means))
 
 
 def about(mean_s: float, half: float) -> tuple[float, float]:
@@ -48,9 +52,11 @@ def about(mean_s: float, half: float) -> tuple[float, float]:
 
 
 def quantile_interval(latency_s: Floats, level: float) -> tuple[float, float]:
-    """Interval for a quantile, from `latency_s` in order of arrival; see `level_interval`."""
-    half = half_width(_batch_means(latency_s > np.quantile(latency_s, level)))
-    return level_interval(lambda at: float(np.quantile(latency_s, at)), level, half)
+    """Interval for a quantile, from `latency_s` in order of arrival, as in `mean_interval`; see `level_interval`."""
+    known = _known(latency_s)
+    value_s = np.quantile(known, level)
+    above = latency_s > value_s if known is latency_s else np.where(np.isnan(latency_s), np.nan, latency_s > value_s)
+    return level_interval(lambda at: float(np.quantile(known, at)), level, half_width(batch_means(above)))
 
 
 def level_interval(quantile: Callable[[float], float], level: float, half: float) -> tuple[float, float]:
@@ -62,5 +68,13 @@ def level_interval(quantile: Callable[[float], float], level: float, half: float
     return quantile(max(level - half, 0.0)), quantile(level + half) if level + half < 1.0 else math.inf
 
 
-def _batch_means(values: NDArray[Any]) -> Floats:
-    return np.array([batch.mean() for batch in np.array_split(values, BATCHES)])
+def batch_means(values: NDArray[Any]) -> Floats:
+    """Means of the `BATCHES` consecutive batches, of what is not NaN; NaN of a batch without any."""
+    batches = (_known(batch) for batch in np.array_split(values, BATCHES))
+    return np.array([batch.mean() if batch.size else math.nan for batch in batches])
+
+
+def _known(values: NDArray[Any]) -> NDArray[Any]:
+    """Those that are not NaN: the array itself if all are."""
+    unknown = np.isnan(values)
+    return values[~unknown] if unknown.any() else values

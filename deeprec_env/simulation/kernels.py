@@ -124,6 +124,22 @@ def busy_seconds(
 
 
 @compiled
+def work_seconds(
+    offloaded: NDArray[np.bool_], first: Ints, start_s: Floats, end_s: Floats, carries: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Server-seconds of all requests on the CPU and on the accelerator, in (query, part) order; none is in service."""
+    cpu_s = accelerator_s = 0.0
+    for query in range(len(offloaded)):
+        for request in range(first[query], first[query + 1]):
+            if start_s[request] > -np.inf and (len(carries) == 0 or carries[request]):
+                if offloaded[query]:
+                    accelerator_s += end_s[request] - start_s[request]
+                else:
+                    cpu_s += end_s[request] - start_s[request]
+    return cpu_s, accelerator_s
+
+
+@compiled
 def last_leave_s(leave_s: Floats, sub_batches: int, begin: int, end: int) -> Floats:
     """When queries leave a stage with the last of their sub-batches, from the times of these; infinite: unknown."""
     if sub_batches == 1:

@@ -45,7 +45,11 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     def when_settled(self, pool: int, callback: Callable[[int, int], None]) -> None:
         """Call back with (0, pool) after everything else of this instant, pools in the order of their numbers."""
-        heapq.heappush(self.events, (self.now, START, 0, pool, callback))
+        self.when_settled_at(self.now, pool, callback)
+
+    def when_settled_at(self, time_s: float, pool: int, callback: Callable[[int, int], None]) -> None:
+        """`when_settled` of an instant to come; a pool always gives the same callback."""
+        heapq.heappush(self.events, (time_s, START, 0, pool, callback))
 
     def halt(self) -> None:
         """Make `run_before` return after the current event."""

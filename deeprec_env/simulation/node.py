@@ -213,6 +213,7 @@ def forget(node: NodeArrays, state: NodeState, keep: NDArray[np.bool_]) -> None:
         first, entered, left = state.first[stage], state.entry_s[stage], state.leave_s[stage]
         offloaded, to = state.offloaded[stage], 0
         base_s, start_s, end_s = state.base_s[stage], state.start_s[stage], state.end_s[stage]
+        carries = state.carries[stage]
         query = 0
         while query < held:  # as many consecutive queries as are kept, or dropped
             next_ = query + 1
@@ -230,9 +231,9 @@ def forget(node: NodeArrays, state: NodeState, keep: NDArray[np.bool_]) -> None:
                 for request in range(begin, end):
                     start_s[request - requests_earlier] = start_s[request]
                     end_s[request - requests_earlier] = end_s[request]
-                if state.carries.shape[1] > 0:
+                if len(carries) > 0:
                     for request in range(begin, end):
-                        state.carries[stage, request - requests_earlier] = state.carries[stage, request]
+                        carries[request - requests_earlier] = carries[request]
                 if state.counts[WAITING + stage] > 0:  # else all are served
                     for request in range(begin, end):
                         base_s[request - requests_earlier] = base_s[request]

@@ -8,15 +8,21 @@ from typing import Protocol
 
 
 class StageLog:
-    """Growing lists of one stage's requests (see `StageRecords`); `left` counts a query's unfinished ones."""
+    """Growing lists of one stage's requests (see `StageRecords`); `left` counts a query's unfinished ones.
 
-    def __init__(self) -> None:
+    `first_u` holds by sub-batch the U of its first request, for those whose request is made up only when it starts:
+    None if the scenario's never are. `carries` is None if none of its stages serves in batches.
+    """
+
+    def __init__(self, with_u: bool = False, in_batches: bool = False) -> None:
         self.offloaded: list[bool] = []
         self.first: list[int] = [0]
         self.left: list[int] = []
         self.base_s: list[float] = []
         self.start_s: list[float] = []
         self.end_s: list[float] = []
+        self.first_u: list[float] | None = [] if with_u else None
+        self.carries: list[bool] | None = [] if in_batches else None
 
 
 class Clock(Protocol):

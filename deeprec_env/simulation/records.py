@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +28,16 @@ from deeprec_env.scenario.setting import (
     SPLITS,
     THRESHOLD,
 )
+from deeprec_env.simulation.arrays import NodeArrays, NodeState
 
 RECORD_COLUMNS = (
     "query", "arrival_s", "items", "batch_size", "threshold", "offloaded", "completion_s", "latency_s", "warmup",
 )  # fmt: skip
+
+ROW_GROUP = 1 << 20
+"""Rows of a Parquet file's row groups, but the last."""
+
+_CSV_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,20 @@ class StageRecords:
             return cls(offloaded, first, start_s, end_s, carries)
         kept = np.concatenate([[0], np.cumsum(came)])[first]
         return cls(offloaded, kept, start_s[came], end_s[came], None if carries is None else carries[came])
+
+    @classmethod
+    def of_state(cls, node: NodeArrays, state: NodeState, stage: int, queries: slice) -> StageRecords:
+        """Those of some of the queries that a compiled node holds: views of its arrays."""
+        each = node.sub_batches
+        begins = state.first[stage, queries.start * each : queries.stop * each + 1 : each]
+        requests = slice(int(begins[0]), int(begins[-1]))
+        return cls.of_held(
+            state.offloaded[stage, queries.start * each : queries.stop * each : each],
+            begins - begins[0],
+            state.start_s[stage, requests],
+            state.end_s[stage, requests],
+            state.carries[stage, requests] if np.any(node.batch_items) else None,
+        )
 
     def of_pool(self, accelerator: bool) -> tuple[Floats, Floats]:
         """Start and end of the requests on one of the stage's pools."""
@@ -118,8 +140,8 @@ class Records:
 
     @property
     def offloaded(self) -> NDArray[np.bool_]:
-        """Whether any stage sent the query to its accelerator."""
-        return np.asarray(np.any([stage.offloaded for stage in self.stages], axis=0))
+        """Whether any stage sent the query to its accelerator; none did one that was shed."""
+        return np.asarray(np.any([stage.offloaded for stage in self.stages], axis=0) & ~self.shed)
 
 
 def check_records_path(path: Path) -> None:
@@ -137,38 +159,99 @@ def write_records(records: Records, warmup: int, path: Path) -> None:
     These are the `plan`'s index, `split`, `order`, `offload`, and `admit_ms` (infinite: no limit) with `shed`.
     `warmup` is true for the first `warmup` queries, which summaries leave out.
     """
+    with open_records(path, warmup) as file:
+        file.add(records)
+
+
+@contextmanager
+def open_records(path: Path, warmup: int) -> Iterator[RecordsFile]:
+    """A file of records, as `write_records` writes them, that grows block by block and is there when the block ends."""
     check_records_path(path)
-    columns: list[NDArray[Any]] = [
-        records.query,
-        records.arrival_s,
-        records.items,
-        records.batch_size,
-        records.threshold,
-        records.offloaded,
-        records.completion_s,
-        records.latency_s,
-        records.first + np.arange(len(records)) < warmup,
-    ]
-    names = list(RECORD_COLUMNS)
-    if records.plan is not None:
-        names.append("plan")
-        columns.append(records.plan)
-    for control, column, words in (("split", SPLIT, SPLITS), ("order", ORDER, ORDERS), ("offload", OFFLOAD, OFFLOADS)):
-        if control in records.controls:
-            names.append(control)
-            columns.append(np.array(words)[records.setting[:, column].astype(np.int64)])
-    if "admit_ms" in records.controls:
-        names += ["admit_ms", "shed"]
-        columns += [records.setting[:, ADMIT_MS], records.shed]
-    if path.suffix == ".parquet":
+    if path.suffix == ".csv":
+        with replacing(path) as file:
+            yield _CsvFile(file, warmup)
+        return
+    with replacing_path(path) as temporary, _ParquetFile(temporary, warmup) as parquet:
+        yield parquet
+
+
+class RecordsFile(Protocol):
+    """Takes the completed queries of a run, in their order."""
+
+    def add(self, records: Records) -> None:
+        """Write the next queries."""
+
+
+class _CsvFile:
+    def __init__(self, file: TextIO, warmup: int) -> None:
+        self._writer, self._warmup, self._begun = csv.writer(file, lineterminator="\n"), warmup, False
+
+    def add(self, records: Records) -> None:
+        columns = _columns(records, self._warmup)
+        if not self._begun:
+            self._writer.writerow(columns)
+            self._begun = True
+        for begin in range(0, len(records), _CSV_ROWS):  # as Python's numbers they take five times the memory
+            part = slice(begin, begin + _CSV_ROWS)
+            self._writer.writerows(zip(*(column[part].tolist() for column in columns.values()), strict=True))
+
+
+class _ParquetFile:
+    """Row groups of the same size, whatever the sizes of the blocks: the file does not tell how it was written."""
+
+    def __init__(self, path: Path, warmup: int) -> None:
+        self._path, self._warmup = path, warmup
+        self._writer: Any = None  # opened with the first rows, which say the columns
+        self._waiting: list[Any] = []  # Arrow tables of less than a row group
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failed: object) -> None:
+        if self._waiting and failed[0] is None:
+            self._write(0)
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, records: Records) -> None:
         import pyarrow as pa  # loaded when the first Parquet file is written
+
+        columns = _columns(records, self._warmup).items()
+        self._waiting.append(pa.table({name: np.array(column) for name, column in columns}))
+        if sum(len(table) for table in self._waiting) >= ROW_GROUP:
+            self._write(ROW_GROUP - 1)
+
+    def _write(self, most_left: int) -> None:
+        """Write row groups until at most so many rows are left."""
+        import pyarrow as pa
         from pyarrow import parquet
 
-        named = zip(names, columns, strict=True)
-        with replacing_path(path) as temporary:
-            parquet.write_table(pa.table({name: np.ascontiguousarray(column) for name, column in named}), temporary)
-        return
-    with replacing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+        table = pa.concat_tables(self._waiting)
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._path, table.schema)
+        while len(table) > most_left:
+            self._writer.write_table(table[:ROW_GROUP].combine_chunks(), ROW_GROUP)
+            table = table[ROW_GROUP:]
+        self._waiting = [table] if len(table) else []
+
+
+def _columns(records: Records, warmup: int) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {
+        "query": records.query,
+        "arrival_s": records.arrival_s,
+        "items": records.items,
+        "batch_size": records.batch_size,
+        "threshold": records.threshold,
+        "offloaded": records.offloaded,
+        "completion_s": records.completion_s,
+        "latency_s": records.latency_s,
+        "warmup": records.first + np.arange(len(records)) < warmup,
+    }
+    if records.plan is not None:
+        columns["plan"] = records.plan
+    for control, column, words in (("split", SPLIT, SPLITS), ("order", ORDER, ORDERS), ("offload", OFFLOAD, OFFLOADS)):
+        if control in records.controls:
+            columns[control] = np.array(words)[records.setting[:, column].astype(np.int64)]
+    if "admit_ms" in records.controls:
+        columns |= {"admit_ms": records.setting[:, ADMIT_MS], "shed": records.shed}
+    return columns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,23 +15,28 @@ from deeprec_env.arguments import choice, path, real
 from deeprec_env.errors import InputError
 from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.scenario.bounds import HIGHEST_QPS, LOWEST_QPS, Threshold
+from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Ints
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import PLAN, Setting
-from deeprec_env.simulation.checks import check_queries, check_run_memory, check_setting
+from deeprec_env.scenario.setting import ADMIT_MS, PLAN, PREDICTED, SPLITS, Setting
+from deeprec_env.simulation.checks import check_possible, check_queries, check_run_memory
 from deeprec_env.simulation.engines import Coroutines, engine_kind, make_engine
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 from deeprec_env.simulation.offered_load import ServiceDemand, offered_load, service_demands
-from deeprec_env.simulation.records import Records, check_records_path, write_records
+from deeprec_env.simulation.records import Records, check_records_path, open_records, write_records
 from deeprec_env.simulation.summary import (
+    MOST_SHED,
+    Goodput,
     Interval,
     Tail,
     Usage,
     backlog_grows,
+    summarise_goodput,
     summarise_tail,
     summarise_usage,
     warmup_queries,
+    work_sent,
 )
 from deeprec_env.workload.arrivals import Poisson
 from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
@@ -54,8 +60,10 @@ class Result:
     `overloaded`: some pool gets more work than it can do, so that latencies grow for as long as the run lasts. With
     fixed settings the offered load says so; where a coroutine changed them there is no such load (None), and the trend
     of the latencies does. `plan` names the plan in force (None without plans, or where a coroutine changed it),
-    `quality` is the mean over the counted queries of their plans' (None where a plan has none). `question` is what
-    `simulate` was asked.
+    `quality` is the mean over the counted queries of their plans' (None where a plan has none). `goodput` says how many
+    queries were shed or in time. Where the node's state decides where queries go, or who is served together, the
+    offered load is the work sent to the pool in the run, and the trend of the latencies says whether it is overloaded;
+    so it does where queries are shed. `question` is what `simulate` was asked.
     """
 
     scenario: Scenario
@@ -69,17 +77,24 @@ class Result:
     offered_load: dict[str, float | None]
     overloaded: bool
     streams_sha256: str
+    goodput: Goodput
     plan: str | None = None
     quality: float | None = None
     question: Question | None = field(default=None, compare=False, repr=False)
 
     @property
     def verdict(self) -> str:
-        """Whether the target is met: pass, fail or undecided (at 95 % confidence); an overloaded run fails."""
-        return "fail" if self.overloaded else self.tail.verdict(self.scenario)
+        """Whether the target is met: pass, fail or undecided (at 95 % confidence).
+
+        An overloaded run fails, and so does one that sheds more than `MOST_SHED` of its queries.
+        """
+        fails = self.overloaded or self.goodput.shed_rate > MOST_SHED
+        return "fail" if fails else self.tail.verdict(self.scenario)
 
     def overloaded_pools(self) -> list[ServiceDemand]:
-        """The pools whose offered load under the scenario's settings is at least 1."""
+        """The pools whose offered load under the scenario's settings is at least 1; none where it is measured."""
+        if _follows_state(self.scenario):
+            return []
         demands = service_demands(self.scenario, self.scenario.setting)
         return [demand for demand in demands if demand.load(self.qps_offered) >= 1.0]
 
@@ -87,13 +102,14 @@ class Result:
         """The summary with the contract's keys, in milliseconds."""
         tail, usage = self.tail, self.usage
         planned = {"plan": self.plan, "quality": self.quality} if self.scenario.plans else {}
+        further = {name: getattr(self.scenario.setting, name) for name in FURTHER if name in self.scenario.controls}
         return {
             "schema_version": SCHEMA_VERSION,
             "latency_ms": {
-                "mean": tail.mean_s * 1e3,
-                "p50": tail.p50_s * 1e3,
-                "p95": tail.p95_s * 1e3,
-                "p99": tail.p99_s * 1e3,
+                "mean": _ms(tail.mean_s),
+                "p50": _ms(tail.p50_s),
+                "p95": _ms(tail.p95_s),
+                "p99": _ms(tail.p99_s),
                 "mean_ci": _interval_ms(tail.mean_ci_s),
                 "p95_ci": _interval_ms(tail.p95_ci_s),
                 "p99_ci": _interval_ms(tail.p99_ci_s),
@@ -101,6 +117,10 @@ class Result:
             "sla_ms": self.scenario.sla_ms,
             "batch_size": self.scenario.control.batch_size,
             "threshold": self.scenario.control.threshold,
+            **further,
+            "shed_rate": self.goodput.shed_rate,
+            "goodput": self.goodput.goodput,
+            "goodput_qps": self.goodput.goodput_qps,
             "verdict": self.verdict,
             "overloaded": self.overloaded,
             "qps_offered": self.qps_offered,
@@ -121,8 +141,12 @@ class Result:
         }
 
 
+def _ms(seconds: float) -> float | None:
+    return seconds * 1e3 if math.isfinite(seconds) else None
+
+
 def _interval_ms(interval: Interval) -> list[float | None]:
-    return [end * 1e3 if math.isfinite(end) else None for end in interval]
+    return [_ms(end) for end in interval]
 
 
 def simulate(
@@ -133,6 +157,10 @@ def simulate(
     batch_size: int | None = None,
     threshold: Threshold | FromScenario = "scenario",
     plan: int | str | None = None,
+    split_rule: str | None = None,
+    order: str | None = None,
+    offload: str | None = None,
+    admit: float | FromScenario | None = "scenario",
     queries: int = QUERIES,
     seed: int = 0,
     split: str = "train",
@@ -144,15 +172,26 @@ def simulate(
     """Run a scenario for `queries` arrivals and until all have completed.
 
     `qps` replaces the scenario's arrivals by stationary Poisson or, with `arrivals` "scenario", by their own stationary
-    process at that rate; `batch_size`, `threshold` and `plan` (a name or index) replace its settings.
+    process at that rate; `batch_size`, `threshold` and `plan` (a name or index) replace its settings, and so do
+    `split_rule` ("full" or "even"), `order` ("fcfs", "small-first" or "least-slack"), `offload` ("threshold" or
+    "predicted") and `admit` (milliseconds, None: every query is admitted).
     `records` names a CSV or Parquet file that every query is written to. `engine` is "compiled" or "asyncio", which
     give the same bytes (default: compiled). `coroutines` run beside the node in virtual time, each called with the
     engine (see `AsyncioEngine`); they need, and by default get, asyncio. Of more than `MOST_KEPT` queries the compiled
-    engine keeps no records, unless they are to be written: it streams them in bounded memory and tells `progress` how
-    many more are done. Raises `InputError` for bad input.
+    engine keeps no records: it streams them in bounded memory, into the file where there is one, and tells `progress`
+    how many more are done. Raises `InputError` for bad input.
     """
     chosen = with_options(
-        load_scenario(scenario), qps=qps, arrivals=arrivals, batch_size=batch_size, threshold=threshold, plan=plan
+        load_scenario(scenario),
+        qps=qps,
+        arrivals=arrivals,
+        batch_size=batch_size,
+        threshold=threshold,
+        plan=plan,
+        split_rule=split_rule,
+        order=order,
+        offload=offload,
+        admit=admit,
     )
     queries = check_queries(queries)
     if records is not None:
@@ -174,8 +213,8 @@ def simulate(
         queries=queries,
         records=records is not None,
     )
-    if queries > MOST_KEPT and engine == "compiled" and not coroutines and records is None:
-        return replace(_streamed(chosen, seeds, queries, progress), question=question)
+    if queries > MOST_KEPT and engine == "compiled" and not coroutines:
+        return replace(_streamed(chosen, seeds, queries, progress, records), question=question)
     check_run_memory(chosen, queries)
     traffic = QueryStream(chosen.workload, seeds).draw(queries)
     kept = run(chosen, traffic, engine=engine, coroutines=coroutines)
@@ -193,6 +232,10 @@ def with_options(
     batch_size: int | None = None,
     threshold: Threshold | FromScenario = "scenario",
     plan: int | str | None = None,
+    split_rule: str | None = None,
+    order: str | None = None,
+    offload: str | None = None,
+    admit: float | FromScenario | None = "scenario",
 ) -> Scenario:
     """A scenario with stationary arrivals of `qps` (Poisson or its own) and another setting, where they are given."""
     choice("arrivals", arrivals, ARRIVALS)
@@ -209,10 +252,14 @@ def with_options(
         before.batch_size if batch_size is None else batch_size,
         before.threshold if isinstance(threshold, str) and threshold == "scenario" else threshold,
         before.plan if plan is None else scenario.plan_index(plan),
+        before.split if split_rule is None else choice("split_rule", split_rule, SPLITS),
+        before.order if order is None else order,
+        before.offload if offload is None else offload,
+        before.admit_ms if isinstance(admit, str) and admit == "scenario" else admit,
     )
     if setting == before:
         return scenario
-    check_setting(scenario, setting)
+    check_possible(scenario, setting)
     return scenario.with_setting(setting)
 
 
@@ -231,9 +278,12 @@ def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
     warmup = warmup_queries(len(records))
     loads: dict[str, float | None] = {"cpu": None, "accelerator": None}
     plans = records.setting[:, PLAN].astype(np.int64)
-    if (records.setting == records.setting[0]).all():
+    if _follows_state(scenario):
+        loads, overloaded = work_sent(records, scenario, warmup), backlog_grows(records, warmup)
+    elif (records.setting == records.setting[0]).all():
         loads = _offered_load(scenario)
-        overloaded = _is_over(loads)
+        sheds = records.setting[0, ADMIT_MS] < math.inf
+        overloaded = backlog_grows(records, warmup) if sheds else _is_over(loads)
     else:
         overloaded = backlog_grows(records, warmup)
     return Result(
@@ -250,16 +300,28 @@ def summarise(scenario: Scenario, traffic: Traffic, records: Records) -> Result:
         streams_sha256=traffic.sha256(),
         plan=_plan_name(scenario, plans),
         quality=_quality(scenario, plans[warmup:]),
+        goodput=summarise_goodput(records, scenario, warmup),
     )
 
 
 def _streamed(
-    scenario: Scenario, seeds: np.random.SeedSequence, queries: int, progress: Callable[[int], None]
+    scenario: Scenario,
+    seeds: np.random.SeedSequence,
+    queries: int,
+    progress: Callable[[int], None],
+    records: str | Path | None,
 ) -> Result:
     from deeprec_env.simulation.streaming import stream
 
-    run = stream(scenario, lambda: QueryStream(scenario.workload, seeds), queries, progress)
-    loads = _offered_load(scenario)
+    streamed = partial(stream, scenario, lambda: QueryStream(scenario.workload, seeds), queries, progress)
+    if records is None:
+        run = streamed()
+    else:
+        with open_records(Path(records), warmup_queries(queries)) as file:
+            run = streamed(keep=file.add)
+    follows = _follows_state(scenario)
+    loads = run.work_sent if follows else _offered_load(scenario)
+    grows = follows or scenario.setting.admit_ms is not None
     return Result(
         scenario=scenario,
         records=None,
@@ -270,10 +332,11 @@ def _streamed(
         usage=run.usage,
         qps_offered=scenario.workload.arrivals.mean_qps,
         offered_load=loads,
-        overloaded=_is_over(loads),
+        overloaded=run.grows if grows else _is_over(loads),
         streams_sha256=run.streams_sha256,
         plan=_plan_name(scenario, np.array([scenario.setting.plan])),
         quality=_quality(scenario, np.array([scenario.setting.plan])),
+        goodput=run.goodput,
     )
 
 
@@ -290,6 +353,12 @@ def _quality(scenario: Scenario, plans: Ints) -> float | None:
     qualities = [scenario.plans[plan].quality for plan in used]
     known = [quality for quality in qualities if quality is not None]
     return float(np.average(known, weights=counts)) if len(known) == len(used) else None
+
+
+def _follows_state(scenario: Scenario) -> bool:
+    """Whether the node's state has a say in how much work a query brings to which pool."""
+    predicted = PREDICTED in scenario.control.further_values("offload")
+    return predicted or any(stage.batching is not None for stage in scenario.stages)
 
 
 def _offered_load(scenario: Scenario) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from heapq import heappush
 
 from deeprec_env.scenario import pools
+from deeprec_env.simulation.batching_pool import ServeBatch
 from deeprec_env.simulation.loop import COMPLETION, VirtualTimeLoop
 from deeprec_env.simulation.pool import Serve, StageLog
 
@@ -24,5 +25,21 @@ def simulated_servers(
         start_s[request] = now
         end_s[request] = ends_s
         heappush(events, (ends_s, COMPLETION, query, request, complete))
+
+    return serve
+
+
+def simulated_batches(
+    loop: VirtualTimeLoop, spec: pools.PoolSpec, overhead_s: float, log: StageLog, complete: Callable[[int, int], None]
+) -> ServeBatch:
+    """Servers of one pool that take batches: all requests of one start and end together."""
+    serve_one = simulated_servers(loop, spec, overhead_s, log, complete)
+
+    def serve(members: list[tuple[int, int]], busy: int) -> None:
+        carrier = members[0][1]
+        serve_one(*members[0], busy)
+        for query, request in members[1:]:
+            log.start_s[request], log.end_s[request] = log.start_s[carrier], log.end_s[carrier]
+            heappush(loop.events, (log.end_s[request], COMPLETION, query, request, complete))
 
     return serve

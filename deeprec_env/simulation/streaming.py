@@ -21,12 +21,17 @@ from deeprec_env.simulation.arrays import (
     NodeState,
     empty_state,
     node_arrays,
+    with_room,
 )
-from deeprec_env.simulation.checks import check_run_memory
+from deeprec_env.simulation.checks import check_known, check_rows, check_run_memory
+from deeprec_env.simulation.event_kernel import admit_unserved, forget_events, serve_events
+from deeprec_env.simulation.event_state import EventState, empty_events, events_with_room
 from deeprec_env.simulation.intervals import BATCHES, about, batch_sizes, half_width, level_interval
-from deeprec_env.simulation.kernels import busy_seconds
-from deeprec_env.simulation.node import completion_s, forget, serve_until
-from deeprec_env.simulation.summary import Interval, Tail, Usage, use_of, warmup_queries
+from deeprec_env.simulation.kernel_choice import kernel_for
+from deeprec_env.simulation.kernels import busy_seconds, work_seconds
+from deeprec_env.simulation.node import completion_s, forget, requests_needed, serve_until
+from deeprec_env.simulation.records import Records, StageRecords
+from deeprec_env.simulation.summary import Goodput, Interval, Tail, Usage, means_grow, use_of, warmup_queries
 from deeprec_env.simulation.window_meter import usage_of
 from deeprec_env.workload.stream import Fingerprint, QueryStream, Traffic
 
@@ -43,16 +48,24 @@ class Streamed:
 
     tail: Tail
     usage: Usage
+    goodput: Goodput
     offloaded_fraction: float
     streams_sha256: str
+    work_sent: dict[str, float | None]
+    grows: bool
 
 
 def stream(
-    scenario: Scenario, open_stream: Callable[[], QueryStream], queries: int, progress: Callable[[int], None]
+    scenario: Scenario,
+    open_stream: Callable[[], QueryStream],
+    queries: int,
+    progress: Callable[[int], None],
+    keep: Callable[[Records], None] = lambda records: None,
 ) -> Streamed:
     """Run `queries` queries of a stream, which is opened twice: for its arrivals, then for its queries.
 
-    `progress` is told the queries done since it was last called.
+    `progress` is told the queries done since it was last called; `keep` gets the records of all queries, in their
+    order and in parts, whose arrays are only good until it returns.
     """
     warmup, block = warmup_queries(queries), _block_queries(scenario)
     check_run_memory(scenario, min(block, queries), field="queries of a block")
@@ -68,12 +81,22 @@ def stream(
         arrived += size
         node.run(traffic, last=arrived == queries)
         closed, skip = node.closed(), max(0, warmup - done)
-        latencies.add(node.latency_s(closed)[skip:])
+        latencies.add(node.latency_s(closed)[skip:], scenario.sla_s)
         use.add(node, closed, skip)
+        keep(node.records(done, closed))
         node.drop(closed)
         done += closed
         progress(size)
-    return Streamed(latencies.tail(), use.usage(), use.offloaded / (queries - warmup), seen.hexdigest(source.noise_key))
+    counted = queries - warmup
+    return Streamed(
+        tail=latencies.tail(),
+        usage=use.usage(),
+        goodput=Goodput.of(counted, latencies.shed, latencies.within, end_s - begin_s),
+        offloaded_fraction=use.offloaded / counted,
+        streams_sha256=seen.hexdigest(source.noise_key),
+        work_sent=use.work_sent(),
+        grows=latencies.grow(),
+    )
 
 
 def _counted_span(source: QueryStream, sizes: list[int], warmup: int, seen: Fingerprint) -> tuple[float, float]:
@@ -104,11 +127,29 @@ class _StreamedNode:
         self._scenario = scenario
         self.node: NodeArrays = node_arrays(scenario)
         self.state: NodeState = empty_state(self.node, 0, 0)
+        self._events: EventState | None = None
+        if kernel_for(scenario) == "events":
+            check_rows(scenario)
+            self._events = empty_events(self.node, 0)
 
     def run(self, traffic: Traffic, *, last: bool) -> None:
         """Let a block arrive, and whatever enters a stage before its last arrival (all, after the `last` one)."""
-        self.state = admit_all(self._scenario, self.node, self.state, traffic)
-        serve_until(self.node, self.state, math.inf if last else float(traffic.arrival_s[-1]))
+        until_s = math.inf if last else float(traffic.arrival_s[-1])
+        if self._events is None:
+            self.state = admit_all(self._scenario, self.node, self.state, traffic)
+            serve_until(self.node, self.state, until_s)
+            return
+        setting, queries = self._scenario.setting.numbers, int(self.state.counts[HELD]) + len(traffic.items)
+        check_known(self.node, int(traffic.items.max(initial=0)))
+        self.state = with_room(
+            self.node, self.state, queries, requests_needed(self.node, self.state, traffic.items, setting)
+        )
+        self._events = events_with_room(self.node, self._events, queries)
+        key = np.uint64(traffic.noise_key)
+        admit_unserved(
+            self.node, self.state, self._events, key, traffic.arrival_s, traffic.items, traffic.query, setting
+        )
+        serve_events(self.node, self.state, self._events, int(setting.order), until_s)
 
     def closed(self) -> int:
         """How many of the first queries held have a known completion."""
@@ -116,12 +157,30 @@ class _StreamedNode:
         return int(unknown[0]) if unknown.size else int(self.state.counts[HELD])
 
     def latency_s(self, closed: int) -> Floats:
-        """Latencies of the first queries held, in order of arrival."""
+        """Latencies of the first queries held, in order of arrival; NaN of those that were shed."""
         return np.asarray(completion_s(self.node, self.state, 0, closed) - self.state.arrival_s[:closed])
+
+    def records(self, done: int, closed: int) -> Records:
+        """Records of the first queries held, before which the node had `done`."""
+        state, held = self.state, slice(0, closed)
+        return Records(
+            done,
+            state.query[held],
+            state.arrival_s[held],
+            state.items[held],
+            state.setting[held],
+            completion_s(self.node, state, 0, closed),
+            tuple(StageRecords.of_state(self.node, state, stage, held) for stage in range(len(state.first))),
+            self._scenario.controls,
+        )
 
     def drop(self, closed: int) -> None:
         """Forget the first queries held."""
-        forget(self.node, self.state, np.arange(self.state.counts[HELD]) >= closed)
+        keep = np.arange(self.state.counts[HELD]) >= closed
+        if self._events is None:
+            forget(self.node, self.state, keep)
+        else:
+            forget_events(self.node, self.state, self._events, keep)
 
 
 class _Use:
@@ -130,14 +189,21 @@ class _Use:
     def __init__(self, scenario: Scenario, begin_s: float, end_s: float) -> None:
         self._scenario = scenario
         self.begin_s, self.end_s = begin_s, end_s
-        self.busy_s = np.zeros((len(scenario.stages), 2))
+        self.busy_s, self._sent_s = np.zeros((len(scenario.stages), 2)), np.zeros((len(scenario.stages), 2))
         self.completed = self.offloaded = 0
 
     def add(self, streamed: _StreamedNode, closed: int, skip: int) -> None:
-        """Count the first queries held; the first `skip` of them are no part of the offloaded ones."""
+        """Count the first queries held; the first `skip` of them are no part of the offloaded ones, nor of the work."""
         node, state = streamed.node, streamed.state
-        ends = closed * node.sub_batches
+        begins, ends = skip * node.sub_batches, closed * node.sub_batches
         for stage in range(len(self.busy_s)):
+            self._sent_s[stage] += work_seconds(
+                state.offloaded[stage, begins:ends],
+                state.first[stage, begins : ends + 1],
+                state.start_s[stage],
+                state.end_s[stage],
+                state.carries[stage],
+            )
             self.busy_s[stage] += busy_seconds(
                 state.offloaded[stage, :ends],
                 state.first[stage, : ends + 1],
@@ -154,6 +220,10 @@ class _Use:
         by_query = state.offloaded[:, : ends : node.sub_batches]  # the sub-batches of a query go the same way
         self.offloaded += int(by_query[:, skip:].any(axis=0).sum())
 
+    def work_sent(self) -> dict[str, float | None]:
+        """Mean work sent to the busiest pool of each kind, in its servers' time."""
+        return usage_of(self._scenario, self._sent_s.tolist(), self.end_s - self.begin_s)[0]
+
     def usage(self) -> Usage:
         """The summary of it."""
         length_s = self.end_s - self.begin_s
@@ -167,19 +237,22 @@ class _Latencies:
         from datasketches import tdigest_double  # type: ignore[import-untyped]  # loaded when the first long run starts
 
         self._left = batch_sizes(count)
-        self._sizes = np.array(self._left)
         self._sketches = [tdigest_double(_COMPRESSION) for _ in range(BATCHES)]
-        self._sums = np.zeros(BATCHES)
-        self._batch = 0
+        self._sums, self._sizes = np.zeros(BATCHES), np.zeros(BATCHES, dtype=np.int64)
+        self._batch = self.within = self.shed = 0
 
-    def add(self, latency_s: Floats) -> None:
-        """The next latencies."""
+    def add(self, latency_s: Floats, sla_s: float) -> None:
+        """The next latencies, NaN of queries that were shed."""
+        self.within += int((latency_s <= sla_s).sum())
         while latency_s.size:
-            part = latency_s[: self._left[self._batch]]
+            next_ = latency_s[: self._left[self._batch]]
+            part = next_ if self.shed == 0 and not np.isnan(next_).any() else next_[~np.isnan(next_)]
+            self.shed += len(next_) - len(part)
             self._sketches[self._batch].update(part)
             self._sums[self._batch] += float(part.sum())
-            self._left[self._batch] -= len(part)
-            latency_s = latency_s[len(part) :]
+            self._sizes[self._batch] += len(part)
+            self._left[self._batch] -= len(next_)
+            latency_s = latency_s[len(next_) :]
             self._batch += self._left[self._batch] == 0
 
     def tail(self) -> Tail:
@@ -187,6 +260,9 @@ class _Latencies:
         whole = self._sketches[0].__class__(_COMPRESSION)
         for sketch in self._sketches:
             whole.merge(sketch)
+        if whole.is_empty():
+            unknown = math.nan, math.nan
+            return Tail(math.nan, math.nan, math.nan, math.nan, unknown, unknown, unknown)
         mean_s, half = float(self._sums.sum() / self._sizes.sum()), half_width(self._sums / self._sizes)
         return Tail(
             mean_s=mean_s,
@@ -197,6 +273,11 @@ class _Latencies:
             p95_ci_s=self._interval(whole, 0.95),
             p99_ci_s=self._interval(whole, 0.99),
         )
+
+    def grow(self) -> bool:
+        """Whether they rise all through the run."""
+        with np.errstate(invalid="ignore"):
+            return means_grow(self._sums / self._sizes)
 
     def _interval(self, whole: Any, level: float) -> Interval:
         value_s = whole.get_quantile(level)

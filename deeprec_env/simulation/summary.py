@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.intervals import BATCHES, mean_interval, quantile_interval
+from deeprec_env.simulation.intervals import BATCHES, batch_means, mean_interval, quantile_interval
 from deeprec_env.simulation.records import Records
-from deeprec_env.simulation.window_meter import usage
+from deeprec_env.simulation.window_meter import usage, usage_of
 
 Interval = tuple[float, float]
 
@@ -22,7 +23,10 @@ def warmup_queries(queries: int) -> int:
 
 @dataclass(frozen=True)
 class Tail:
-    """Latencies of the counted queries in seconds; intervals at 95 % from batch means."""
+    """Latencies of the counted queries that were admitted, in seconds; intervals at 95 % from batch means.
+
+    All are NaN where none was admitted.
+    """
 
     mean_s: float
     p50_s: float
@@ -42,6 +46,27 @@ class Tail:
         return "pass" if all(high <= limit for (_, high), limit in checks) else "undecided"
 
 
+MOST_SHED = 0.01
+"""Share of the queries above which a run that sheds them never passes."""
+
+
+@dataclass(frozen=True)
+class Goodput:
+    """What became of the counted queries: the share that was shed, the share that was within the target, of all.
+
+    `goodput_qps`: those within the target, a second between the first counted and the last arrival.
+    """
+
+    shed_rate: float
+    goodput: float
+    goodput_qps: float
+
+    @classmethod
+    def of(cls, counted: int, shed: int, within: int, length_s: float) -> Goodput:
+        """From how many queries there were of each, over a time."""
+        return cls(shed / counted, within / counted, within / length_s)
+
+
 @dataclass(frozen=True)
 class Usage:
     """Rates, utilisation and energy between the first counted and the last arrival.
@@ -56,11 +81,15 @@ class Usage:
 
 
 def summarise_tail(records: Records, warmup: int) -> Tail:
-    """Latencies of all queries but the first `warmup`, however late they completed."""
+    """Latencies of all queries admitted but the first `warmup`, however late they completed."""
     latency_s = records.latency_s[warmup:]
-    p50_s, p95_s, p99_s = np.percentile(latency_s, (50, 95, 99)).tolist()
+    admitted_s = latency_s[~records.shed[warmup:]]
+    if not admitted_s.size:
+        unknown = math.nan, math.nan
+        return Tail(math.nan, math.nan, math.nan, math.nan, unknown, unknown, unknown)
+    p50_s, p95_s, p99_s = np.percentile(admitted_s, (50, 95, 99)).tolist()
     return Tail(
-        mean_s=float(latency_s.mean()),
+        mean_s=float(admitted_s.mean()),
         p50_s=p50_s,
         p95_s=p95_s,
         p99_s=p99_s,
@@ -73,11 +102,41 @@ def summarise_tail(records: Records, warmup: int) -> Tail:
 def backlog_grows(records: Records, warmup: int) -> bool:
     """Whether latencies rise all through the run, as they do where more work comes than can be done.
 
-    Kendall's rank correlation of the means of 20 consecutive batches with their order, above 0.7.
+    Kendall's rank correlation of the means of 20 consecutive batches with their order, above 0.7. Of queries that were
+    admitted; it does not grow where a batch has none.
     """
-    means = np.array([batch.mean() for batch in np.array_split(records.latency_s[warmup:], BATCHES)])
+    return means_grow(batch_means(records.latency_s[warmup:]))
+
+
+def means_grow(means: Floats) -> bool:
+    """`backlog_grows`, from the means of the batches."""
+    if np.isnan(means).any():
+        return False
     later, earlier = np.triu_indices(BATCHES, 1)[::-1]
     return float(np.sign(means[later] - means[earlier]).mean()) > 0.7
+
+
+def summarise_goodput(records: Records, scenario: Scenario, warmup: int) -> Goodput:
+    """What became of all queries but the first `warmup`."""
+    latency_s, length_s = records.latency_s[warmup:], float(records.arrival_s[-1] - records.arrival_s[warmup])
+    within = int((latency_s <= scenario.sla_s).sum())
+    return Goodput.of(len(latency_s), int(records.shed[warmup:].sum()), within, length_s)
+
+
+def work_sent(records: Records, scenario: Scenario, warmup: int) -> dict[str, float | None]:
+    """Mean work that the counted queries sent to the busiest pool of each kind, in its servers' time (None without).
+
+    The offered load where the node's state decides who goes where, or how many are served together.
+    """
+    length_s = float(records.arrival_s[-1] - records.arrival_s[warmup])
+    work_s = []
+    for log in records.stages:
+        seconds = log.end_s - log.start_s if log.carries is None else (log.end_s - log.start_s) * log.carries
+        by_query = np.concatenate([[0.0], np.cumsum(seconds)])[log.first]
+        sent = np.diff(by_query)[warmup:]
+        away = log.offloaded[warmup:]
+        work_s.append((float(sent[~away].sum()), float(sent[away].sum())))
+    return usage_of(scenario, work_s, length_s)[0]
 
 
 def summarise_usage(records: Records, scenario: Scenario, warmup: int) -> Usage:

@@ -22,6 +22,7 @@ from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.policies.fixed.grid_capacity import MOST_EFFORT
 from deeprec_env.policies.fixed.tune import TuneOptions, find_setting
 from deeprec_env.policies.presets import TARGETS_MS
+from deeprec_env.provenance import Question, ask
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.load import load_scenario, preset_text
 from deeprec_env.scenario.schema import Scenario
@@ -158,6 +159,13 @@ class PaperRun:
         check_writable("output", self.csv)
         if self.csv.exists():
             self._read()
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        models = list(dict.fromkeys(cell.model for cell in self.cells))
+        covers = (*RESULTS, "policies")
+        return ask("paper", None, seed=self._seed, split="validation", engine="compiled", sources=covers, models=models)
 
     @property
     def rows(self) -> list[Row]:

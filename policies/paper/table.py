@@ -10,6 +10,7 @@ from typing import Any
 from deeprec_env import console
 from deeprec_env.policies.evaluation.paired import Estimate, ratio
 from deeprec_env.policies.paper.gains import BASELINE, METHODS, NODES, PUBLISHED, RULES, TARGETS, Cell, Row
+from deeprec_env.provenance import Question, asked
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 FIGURES = {"qps": "QPS", "qps_per_watt": "QPS per watt"}
@@ -90,8 +91,8 @@ _NODE_NAMES = {"cpu": "CPU only", "accelerator": "accelerator"}
 _RULE_NAMES = {"full": "full rule (p95, p99 and load)", "p95-only": "p95 alone"}
 
 
-def to_json(rows: Sequence[Row], found: Sequence[Gain], files: dict[str, Path]) -> dict[str, Any]:
-    """Rows and gains, and where the files are."""
+def to_json(rows: Sequence[Row], found: Sequence[Gain], files: dict[str, Path], question: Question) -> dict[str, Any]:
+    """Rows and gains, where the files are, and what was asked."""
     return {
         "schema_version": SCHEMA_VERSION,
         "gains": [
@@ -111,6 +112,7 @@ def to_json(rows: Sequence[Row], found: Sequence[Gain], files: dict[str, Path]) 
         ],
         "rows": [vars(row) for row in rows],
         **{name: str(path) for name, path in files.items()},
+        **asked(question),
         "versions": versions(),
     }
 

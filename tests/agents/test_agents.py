@@ -17,7 +17,8 @@ pytest.importorskip("stable_baselines3")
 from deeprec_env import InputError, load_scenario
 from deeprec_env.agents.agent import load_agent
 from deeprec_env.agents.hyperparams import load_hyperparams
-from deeprec_env.agents.training import TrainSettings, Watch, train
+from deeprec_env.agents.training import TrainSettings, train
+from deeprec_env.agents.watch import Watch
 from deeprec_env.cli.main import main
 from deeprec_env.envs.environments import SERVING
 from deeprec_env.policies.evaluation.comparison import compare

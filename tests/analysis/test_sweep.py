@@ -28,7 +28,7 @@ def test_an_interrupted_sweep_goes_on_and_ends_with_the_same_bytes(tmp_path: Pat
     told: list[int] = []
     whole.run(lambda what, done: told.append(done))
     assert sum(told) == whole.settings == 4
-    assert whole.png.read_bytes().startswith(b"\x89PNG")
+    assert whole.pictures[0].read_bytes().startswith(b"\x89PNG")
     with whole.csv.open(encoding="utf-8") as file:
         next(file)
         rows = list(csv.DictReader(file))

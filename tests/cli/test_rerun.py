@@ -18,6 +18,8 @@ from deeprec_env.provenance import Question
 from deeprec_env.simulation.asyncio_engine import AsyncioEngine
 from tests.conftest import MODEL_PROFILE, day_scenario
 from tests.recpipe.spaces import space, stage
+from tests.recpipe.test_replay import ACCELERATOR
+from tests.recpipe.test_replay import table as runs
 from tests.test_cli import call
 
 PROFILE = MODEL_PROFILE.replace("cpu,100,", "cpu,1000,")  # as large as queries are
@@ -122,6 +124,67 @@ def test_searches_of_pipelines_suffice_alone(
     assert (status, err.startswith("error: files: got 'recpipe-criteo'")) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pipeline", "rpaccel", "--items", 1024, "--fidelity", "corrected"),
+        ("pipeline", "cache", "--samples", 2000, "--policy", "lru", "--seed", 3),
+        ("pipeline", "replay", "runs.csv", "--service", "fit", "--seed", 2),
+        ("pipeline", "headlines", "--quick"),
+        ("pipeline", "figure", "3", "--output", "figures"),
+        ("profile", "compare", "amd-epyc-milan", "toy.csv", "--output", "compared"),
+    ],
+    ids=lambda words: words[1],
+)
+def test_tables_suffice_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[object, ...]
+) -> None:
+    if "figure" in words:
+        pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    runs(tmp_path, ACCELERATOR, ACCELERATOR | {"sweep_pos": "3"})
+    Path("toy.csv").write_text(PROFILE.replace("toy,", "wnd,"), encoding="utf-8")
+    result = written(capsys, tmp_path, *words)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = tmp_path / "again.json"
+    assert call(capsys, "rerun", result, "--output", again) == (0, "same\n", "")
+    before, after = (json.loads(path.read_text(encoding="utf-8")) for path in (result, again))
+    assert after["question"] == before["question"]
+    figure = next(key for key, value in before.items() if isinstance(value, list | dict) and key not in SAID)
+    status, out, _ = call(capsys, "rerun", changed(result, figure, value="other"))
+    assert (status, f"{figure}: " in out) == (1, True)
+
+
+SAID = ("question", "versions", "files", "pictures", "agreement")
+
+
+def test_files_of_tables_must_hold_what_they_held(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = runs(tmp_path, ACCELERATOR)
+    result = written(capsys, tmp_path, "pipeline", "replay", path)
+    runs(tmp_path, ACCELERATOR | {"sweep_pos": "3"})
+    status, _, err = call(capsys, "rerun", result)
+    assert (status, err.startswith(f"error: files: got '{path}'; must hold what")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("profile", "ncf", "--batches", 1, "--passes", 1, "--rows-scale", 0.001), "times differ from run to run"),
+        (("profile", "ncf", "--operators", "--batches", 1, "--rows-scale", 0.001), "times differ from run to run"),
+    ],
+)
+def test_what_was_measured_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[object, ...], why: str
+) -> None:
+    pytest.importorskip("torch")
+    result = written(capsys, tmp_path, *words, "--output", tmp_path / "measured")
+    question = json.loads(result.read_text(encoding="utf-8"))["question"]
+    assert (question["arguments"]["models"], question["line"][:16]) == (["ncf"], "deeprec profile ")
+    status, out, err = call(capsys, "rerun", result)
+    assert (status, out, err.count("\n"), why in err) == (2, "", 1, True)
+
+
 HYPERPARAMS = """
 DeepRec/Serving-v1:
   n_envs: 2
@@ -147,6 +210,23 @@ def test_a_training_suffices_alone(capsys: pytest.CaptureFixture[str], scenario_
     assert call(capsys, "rerun", result) == (0, "same\n", "")
     status, out, _ = call(capsys, "rerun", changed(result, "question", "seed", value=4))
     assert (status, "best.objective_s: " in out) == (1, True)
+
+
+@pytest.mark.parametrize("options", [("--seeds", 2), ("--search", "--trials", 2)])
+def test_trainings_of_seeds_and_searches_suffice_alone(
+    capsys: pytest.CaptureFixture[str], scenario_file: Path, tmp_path: Path, options: tuple[object, ...]
+) -> None:
+    pytest.importorskip("stable_baselines3")
+    if "--search" in options:
+        pytest.importorskip("optuna")
+    hyperparams = tmp_path / "mine.yml"
+    hyperparams.write_text(HYPERPARAMS, encoding="utf-8")
+    run = tmp_path / "run"
+    train = ("train", scenario_file, *options, "--hyperparams", hyperparams, "--seed", 3, "--output", run)
+    result = written(capsys, tmp_path, *train)
+    hyperparams.unlink()
+    shutil.rmtree(run)
+    assert call(capsys, "rerun", result) == (0, "same\n", "")
 
 
 def test_a_resumed_training_is_not_repeated(

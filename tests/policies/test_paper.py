@@ -149,6 +149,9 @@ def test_the_command_prints_writes_and_draws(
     assert payload == json.loads((tmp_path / "paper.json").read_text(encoding="utf-8"))
     assert payload["schema_version"] == 1
     assert [gain["gain"] for gain in payload["gains"]] == pytest.approx([2.0] * len(payload["gains"]))
+    with pytest.raises(SystemExit) as stopped:
+        main(["rerun", str(tmp_path / "paper.json")])
+    assert (stopped.value.code, capsys.readouterr().out) == (0, "same\n")
     picture = (tmp_path / "paper.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     write_plot(tmp_path / "other.png", gains(table(("ncf",), {("ncf", "static"): 20.0})))

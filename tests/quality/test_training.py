@@ -153,6 +153,13 @@ def test_the_commands_train_and_write_the_table(
     assert (two["stages"], two["models"], two["items"], two["queries"]) == ("2", "dim_4-dim_32", "256-64", "4")
     alone = next(row for row in rows if row["pipeline"] == "dim_32@256")
     assert float(two["difference"]) == pytest.approx(float(two["ndcg@64"]) - float(alone["ndcg@64"]))
+    assert trained["question"]["arguments"]["recipe"]["epochs"] == 1
+    for found, why in ((trained, "it trained models"), (table, f"it needs the trained models in {folder}")):
+        (tmp_path / "result.json").write_text(json.dumps(found), encoding="utf-8")
+        with pytest.raises(SystemExit) as stopped:
+            main(["rerun", str(tmp_path / "result.json")])
+        assert stopped.value.code == 2
+        assert f"can't be had again from its question: {why}" in capsys.readouterr().err
     before = out.read_bytes()
     payload("quality", "table", "--checkpoints", folder, "--output", out, *grid)
     assert out.read_bytes() == before

@@ -21,10 +21,11 @@ SLOW = {"10c"}
 
 @pytest.mark.parametrize("number", [number for number in FIGURES if number not in SLOW])
 def test_every_figure_has_a_table_and_a_picture(number: str, tmp_path: Path) -> None:
-    rows = write_figure(number, tmp_path)
+    rows = write_figure(number, tmp_path, kinds=("png", "pdf"))
     with (tmp_path / f"figure{number}.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(rows) > 2
     assert (tmp_path / f"figure{number}.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / f"figure{number}.pdf").read_bytes()[:4] == b"%PDF"
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

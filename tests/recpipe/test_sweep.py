@@ -120,6 +120,10 @@ def test_the_command_writes_table_parquet_and_pictures(tmp_path: Path, capsys: p
         "--queries",
         "1200",
         "--parquet",
+        "--floor",
+        "0.9",
+        "--pictures",
+        "png,svg",
         "--json",
     ]
     with pytest.raises(SystemExit) as stopped:
@@ -130,7 +134,9 @@ def test_the_command_writes_table_parquet_and_pictures(tmp_path: Path, capsys: p
     names = {Path(path).name for path in payload["files"]}
     assert names == {
         "cells.csv", "cells.parquet", "p95_against_qps.png", "quality_against_p95.png", "quality_against_qps.png",
+        "p95_against_qps.svg", "quality_against_p95.svg", "quality_against_qps.svg",
     }  # fmt: skip
+    assert all(b"<svg" in (tmp_path / name).read_bytes()[:500] for name in names if name.endswith("svg"))
     assert all((tmp_path / name).read_bytes()[:4] == b"\x89PNG" for name in names if name.endswith("png"))
     with (tmp_path / "cells.csv").open() as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
@@ -142,6 +148,7 @@ def test_the_command_writes_table_parquet_and_pictures(tmp_path: Path, capsys: p
     for wrong, message in (
         (["--sampler", "dice"], "sampler: got 'dice'"),
         (["--trials", "5"], "needs --sampler optuna"),
+        (["--pictures", "gif"], "pictures: got 'gif'; must be of png, pdf, svg"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([*arguments, *wrong])

@@ -1,14 +1,17 @@
 """Closed forms of queueing theory: arrival rate l, service rate m of a server, load r = l / (c m), service time S.
 
 Sources: Kleinrock, Queueing Systems I (M/M/c, section 3.5; M/G/1, section 5.7); Erlang 1909 and Crommelin 1932 (M/D/1);
-Graham 1969 (list schedules). Nothing here is shared with the engines.
+Graham 1969 (list schedules); Cobham 1954 (priorities); Bailey 1954 (bulk service); Boots and Tijms
+1999 (impatient customers). Nothing here is shared with the engines.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 
 
 def erlang_c(servers: int, load: float) -> float:
@@ -53,6 +56,49 @@ def md1_wait_within(time_s: float, rate: float, service_s: float) -> float:
 def pollaczek_khinchine(rate: float, first_s: float, second_s2: float) -> float:
     """Mean wait in M/G/1 from E[S] and E[S^2]: l E[S^2] / (2 (1 - r))."""
     return rate * second_s2 / (2.0 * (1.0 - rate * first_s))
+
+
+def cobham(rates: Sequence[float], firsts_s: Sequence[float], seconds_s2: Sequence[float]) -> list[float]:
+    """Mean waits of the classes of M/G/1, the most urgent first, that never interrupt a service.
+
+    W_k = sum_i l_i E[S_i^2] / 2 / ((1 - r_1 - ... - r_k-1) (1 - r_1 - ... - r_k)).
+    """
+    residual_s = 0.5 * sum(rate * square for rate, square in zip(rates, seconds_s2, strict=True))
+    free, waits = 1.0, []
+    for rate, first_s in zip(rates, firsts_s, strict=True):
+        waits.append(residual_s / (free * (free - rate * first_s)))
+        free -= rate * first_s
+    return waits
+
+
+def mdb1_mean_wait(rate: float, service_s: float, most: int) -> float:
+    """Mean wait in M/D^[1,b]/1: a free server takes min(b, those waiting) at once, and an arrival if none waits.
+
+    The number X left behind when a service ends has X' = max(X, 1) - min(max(X, 1), b) + Poisson(l D). The queue in
+    mid-service is that behind the last start and what has come since; with L its mean over time, W = L / l.
+    """
+    offered, largest = rate * service_s, 200 + 20 * most
+    coming = np.array([math.exp(k * math.log(offered) - offered - math.lgamma(k + 1)) for k in range(largest + 1)])
+    steps = np.zeros((largest + 1, largest + 1))
+    for found in range(largest + 1):
+        behind = max(found - most, 0)
+        steps[found, behind:] = coming[: largest + 1 - behind]
+        steps[found, largest] += 1.0 - steps[found].sum()
+    equations = np.vstack([(steps.T - np.eye(largest + 1))[:-1], np.ones(largest + 1)])
+    chance = np.linalg.solve(equations, np.append(np.zeros(largest), 1.0))
+    assert chance[-most:].sum() < 1e-12  # cut far out
+    behind_mean = float(chance @ np.maximum(np.arange(largest + 1) - most, 0))
+    busy_s, idle_s = service_s, float(chance[0]) / rate
+    waiting = (behind_mean + 0.5 * offered) * busy_s / (busy_s + idle_s)
+    return waiting / rate
+
+
+def shed_beyond(load: float, over: float) -> float:
+    """Loss of M/G/1 whose arrivals are refused if their wait would be longer than tau; `over` is P(W > tau) without.
+
+    (1 - r) q / (1 - r q): exact, the waits of the admitted being those of the unlimited queue, cut at tau.
+    """
+    return (1.0 - load) * over / (1.0 - load * over)
 
 
 def quantile(level: float, over: Callable[[float], float]) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from deeprec_env import Scenario
-from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.simulation import Records
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload import QueryStream, Traffic, episode_seed
@@ -35,19 +35,27 @@ SLOWER = {"asyncio": 1.1, "compiled": 1.03}
 
 @dataclass(frozen=True)
 class Sample:
-    """The counted queries of a run: latency, wait of the first request for a server, and whether offloaded."""
+    """The counted queries of a run: latency, wait of the first request for a server, whether offloaded, and items.
+
+    Latency and wait of a query that was shed are NaN.
+    """
 
     records: Records
     latency_s: Floats
     wait_s: Floats
     offloaded: NDArray[np.bool_]
+    items: Ints
 
     @classmethod
     def of(cls, records: Records) -> Sample:
         counted = slice(round(WARM_UP * len(records)), None)
         first = records.stages[0]
-        wait_s = first.start_s[first.first[:-1]] - records.arrival_s
-        return cls(records, records.latency_s[counted], wait_s[counted], records.offloaded[counted])
+        served = ~records.shed
+        wait_s = np.full(len(records), np.nan)
+        wait_s[served] = first.start_s[first.first[:-1][served]] - records.arrival_s[served]
+        return cls(
+            records, records.latency_s[counted], wait_s[counted], records.offloaded[counted], records.items[counted]
+        )
 
 
 @dataclass(frozen=True)

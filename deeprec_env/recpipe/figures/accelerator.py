@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from deeprec_env.recpipe.design_space.pictures import COLOURS, Line, draw_lines, picture
+from deeprec_env.pictures import picture, plain_numbers
+from deeprec_env.recpipe.design_space.pictures import COLOURS, Line, draw_lines
 from deeprec_env.recpipe.figures.commodity import name
 from deeprec_env.recpipe.figures.experiment import experiment, lowest
 from deeprec_env.recpipe.figures.lines import (
     ACCELERATOR_QUERIES,
+    FigureFiles,
     Points,
     Row,
     beside,
+    caption,
     cpu_gpu_grids,
     lowest_p95,
     rows_of,
@@ -35,7 +36,7 @@ _ACCELERATOR_LOADS_MS = LOADS_MS | {"low": 10.0}  # the longest gap that it ran 
 _LATE_MS = 500.0
 
 
-def figure_12(folder: Path, seed: int) -> list[Row]:
+def figure_12(files: FigureFiles, seed: int) -> list[Row]:
     """p95 against rate of RPAccel: the whole chip for one stage, split for two and three.
 
     In the artifact's experiment; then with Poisson arrivals, by the artifact's model and by the corrected one, in
@@ -46,14 +47,15 @@ def figure_12(folder: Path, seed: int) -> list[Row]:
     for fidelity in ("artifact", "corrected"):
         panels[f"Poisson arrivals, {fidelity} model"] = beside(_poisson(fidelity, seed), {})
     rows: list[Row] = []
-    with picture(folder / "figure12.png", columns=3, width=5.4) as axes:
+    with picture(files.pictures, columns=3, width=5.4, caption=caption(seed)) as axes:
         for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
             draw_lines(axis, lines)
-            axis.axhline(10, color="0.4", linestyle=":", linewidth=1.2)
+            axis.axhline(10, color="0.4", linestyle=":", linewidth=1.2, label="target: p95 within 10 ms")
+            axis.legend(fontsize=8)
             axis.set(ylim=(0, 16), xlabel="queries/s", ylabel="p95 (ms)", title=title)
             rows += rows_of(lines, "qps", "p95_ms", title)
         axes[0][0].set_title("Figure 12: the artifact's experiment")
-    write_rows(folder / "figure12.csv", rows)
+    write_rows(files.csv, rows)
     return rows
 
 
@@ -66,7 +68,7 @@ def _poisson(fidelity: str, seed: int) -> dict[str, Points]:
     return tails
 
 
-def figure_13(folder: Path, seed: int) -> list[Row]:
+def figure_13(files: FigureFiles, seed: int) -> list[Row]:
     """p95 at a query every 4 ms as the candidates grow: one stage on the whole chip against two on halves.
 
     The artifact has the script and the numbers of items of this figure; its logs for them are not at hand, but for
@@ -83,7 +85,7 @@ def figure_13(folder: Path, seed: int) -> list[Row]:
             best = min((trial for trial in trials if trial.gap_ms == SCALED_GAP_MS), key=lambda trial: trial.p95_ms)
             p95_ms = best.p95_ms if best.p95_ms < _LATE_MS else None
             rows.append({"candidates": first, "stages": stages, "pipeline": str(best.candidate), "p95_ms": p95_ms})
-    with picture(folder / "figure13.png") as axes:
+    with picture(files.pictures, caption=caption(seed, candidates=None)) as axes:
         axis = axes[0][0]
         lines = []
         for stages in (1, 2):
@@ -96,12 +98,13 @@ def figure_13(folder: Path, seed: int) -> list[Row]:
         lost = [f"{row['candidates']}" for row in rows if row["p95_ms"] is None]
         note = f"\none stage can't keep up with {', '.join(lost)}" if lost else ""
         axis.set(xlabel="candidates of a query", ylabel="p95 (ms)", yscale="log")
+        plain_numbers(axis.yaxis)
         axis.set_title(f"Figure 13: more candidates, a query every {SCALED_GAP_MS:g} ms{note}")
-    write_rows(folder / "figure13.csv", rows)
+    write_rows(files.csv, rows)
     return rows
 
 
-def figure_14(folder: Path, seed: int) -> list[Row]:
+def figure_14(files: FigureFiles, seed: int) -> list[Row]:
     """The lowest p95 of every kind of hardware at a low, a medium and a high rate, NDCG@64 above 0.9225.
 
     A query every 15, 2 and 0.5 ms (10 ms is the accelerator's lowest rate). What is half a second late can't keep up.
@@ -122,7 +125,7 @@ def figure_14(folder: Path, seed: int) -> list[Row]:
             row |= {"sent_qps": ladder[position][0], "p95_ms": p95_ms if p95_ms < _LATE_MS else None}
             late = position >= len(logged) or logged[position][1] >= _LATE_MS
             rows.append(row | {"logged_ms": None if late else logged[position][1]})
-    with picture(folder / "figure14.png", columns=3, width=4.6) as axes:
+    with picture(files.pictures, columns=3, width=4.6, caption=caption(seed)) as axes:
         for axis, load in zip(axes[0], LOADS_MS, strict=True):
             of = [row for row in rows if row["load"] == load]
             for index, row in enumerate(of):
@@ -139,10 +142,11 @@ def figure_14(folder: Path, seed: int) -> list[Row]:
                 xlim=(-0.7, len(of) - 0.3),
                 title=f"{load} rate: a query every {LOADS_MS[load]:g} ms",
             )
+            plain_numbers(axis.yaxis)
             axis.grid(alpha=0.3, axis="y")
         axes[0][0].set_ylabel("p95 (ms); diamonds: logged")
         axes[0][0].set_title("Figure 14, low rate: every 15 ms (RPAccel: 10)")
-    write_rows(folder / "figure14.csv", rows)
+    write_rows(files.csv, rows)
     return rows
 
 

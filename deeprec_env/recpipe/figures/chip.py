@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from deeprec_env.latency.rpaccel import NETWORKS
+from deeprec_env.pictures import picture
 from deeprec_env.recpipe.chip.cache_sweep import COPIES, EXPONENT, ROWS, SHARES, SHIFT, TABLES
 from deeprec_env.recpipe.chip.embedding_cache import combine, filtered, hit_rate, split_entries, zipf_trace
 from deeprec_env.recpipe.chip.energy import DESIGNS, chip, components
 from deeprec_env.recpipe.chip.systolic import model_use
-from deeprec_env.recpipe.design_space.pictures import COLOURS, Line, draw_lines, picture
-from deeprec_env.recpipe.figures.lines import Row, write_rows
+from deeprec_env.recpipe.design_space.pictures import COLOURS, Line, draw_lines
+from deeprec_env.recpipe.figures.lines import FigureFiles, Row, write_rows
 from deeprec_env.recpipe.figures.published import ARRAY_USE, BEST_SHARE, CHIP
 
 SIDES = (16, 32, 64, 128)
 _SAMPLES = 400_000
 
 
-def figure_10a(folder: Path, seed: int) -> list[Row]:
+def figure_10a(files: FigureFiles, seed: int) -> list[Row]:
     """Utilisation and cycles of a weight-stationary array by its side, for each model and 4096 items."""
     rows: list[Row] = []
     for model in NETWORKS:
@@ -27,7 +26,7 @@ def figure_10a(folder: Path, seed: int) -> list[Row]:
             use = model_use(model, side)
             figures = {"cycles": use.cycles, "utilisation": use.utilisation, "published": ARRAY_USE[model][side]}
             rows.append({"model": model, "side": side, **figures})
-    with picture(folder / "figure10a.png", columns=2, width=5.4) as axes:
+    with picture(files.pictures, columns=2, width=5.4) as axes:
         left, right = axes[0]
         lines = []
         for model in NETWORKS:
@@ -49,11 +48,11 @@ def figure_10a(folder: Path, seed: int) -> list[Row]:
             axis.set_xscale("log", base=2)
             axis.set_xticks(SIDES, [str(side) for side in SIDES])
             axis.set_xlabel("side of the array")
-    write_rows(folder / "figure10a.csv", rows)
+    write_rows(files.csv, rows)
     return rows
 
 
-def figure_10c(folder: Path, seed: int) -> list[Row]:
+def figure_10c(files: FigureFiles, seed: int) -> list[Row]:
     """Mean cycles of an embedding access by the first stage's share of the cache, on the synthetic trace."""
     trace = zipf_trace(_SAMPLES, TABLES, ROWS, EXPONENT, SHIFT, np.random.default_rng(seed))
     rows: list[Row] = []
@@ -68,7 +67,7 @@ def figure_10c(folder: Path, seed: int) -> list[Row]:
             rows.append({"filter": ratio, "mib": mib, "share": share, "cycles": points[-1][1]})
         best = min(points, key=lambda point: point[1])[0]
         lines.append(Line(f"{mib} MiB and a filter of 1/{1 / ratio:g} (best {best:g})", points))
-    with picture(folder / "figure10c.png", width=6.8) as axes:
+    with picture(files.pictures, width=6.8) as axes:
         axis = axes[0][0]
         draw_lines(axis, lines)
         for index, share in enumerate(BEST_SHARE.values()):
@@ -78,11 +77,11 @@ def figure_10c(folder: Path, seed: int) -> list[Row]:
             ylabel="mean cycles of an access, by bytes",
             title="Figure 10c: splitting the embedding cache",
         )
-    write_rows(folder / "figure10c.csv", rows)
+    write_rows(files.csv, rows)
     return rows
 
 
-def figure_11(folder: Path, seed: int) -> list[Row]:
+def figure_11(files: FigureFiles, seed: int) -> list[Row]:
     """Area and power of the monolithic and the reconfigurable chip, component by component."""
     rows: list[Row] = []
     for design in DESIGNS:
@@ -93,7 +92,7 @@ def figure_11(folder: Path, seed: int) -> list[Row]:
         rows.append(
             {"design": design, "component": "total", "area_mm2": whole.area_mm2, "power_w": whole.busy_w} | figures
         )
-    with picture(folder / "figure11.png", columns=2, width=4.6) as axes:
+    with picture(files.pictures, columns=2, width=4.6) as axes:
         for axis, column, label, published in (
             (axes[0][0], "area_mm2", "area (mm2)", 0),
             (axes[0][1], "power_w", "power (W)", 1),
@@ -102,15 +101,17 @@ def figure_11(folder: Path, seed: int) -> list[Row]:
                 bottom = 0.0
                 for colour, row in zip(COLOURS, (each for each in rows if each["design"] == design), strict=False):
                     if row["component"] != "total":
-                        named = {"label": row["component"]} if index == 0 else {}
+                        named = {"label": row["component"]} if index == published == 0 else {}
                         axis.bar(index, row[column], bottom=bottom, color=colour, width=0.55, **named)
                         bottom += row[column]
-                axis.text(index, bottom, f"{bottom:.2f}", ha="center", va="bottom", fontsize=8)
+                axis.annotate(
+                    f"{bottom:.2f}", (index, bottom), (0, 4), textcoords="offset points", ha="center", fontsize=8
+                )
                 axis.plot([index - 0.35, index + 0.35], [CHIP[design][published]] * 2, "k--", linewidth=1.2)
             axis.set_xticks(range(len(DESIGNS)), list(DESIGNS))
             axis.set(ylabel=label)
             axis.margins(y=0.1)
         axes[0][0].set_title("Figure 11 (dashed: published)")
-        axes[0][1].legend(fontsize=7, loc="lower center")
-    write_rows(folder / "figure11.csv", rows)
+        axes[0][0].figure.legend(loc="outside right center", fontsize=8, frameon=False)
+    write_rows(files.csv, rows)
     return rows

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deeprec_env.files import replacing
+from deeprec_env.pictures import picture_paths
 from deeprec_env.recpipe.design_space.cells import Cell
 from deeprec_env.recpipe.design_space.pictures import Line
 from deeprec_env.recpipe.design_space.space import load_space, space_of
@@ -16,6 +18,26 @@ from deeprec_env.recpipe.figures.published import ENOUGH
 
 Row = dict[str, Any]
 Points = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class FigureFiles:
+    """Where a figure's table and its pictures, one of every kind, are written."""
+
+    csv: Path
+    pictures: Sequence[Path]
+
+    @classmethod
+    def of(cls, folder: Path, number: str, kinds: Sequence[str]) -> FigureFiles:
+        """`folder`/figureNUMBER.csv, and .png, .pdf, .svg."""
+        name = f"figure{number}"
+        return cls(folder / f"{name}.csv", picture_paths(folder, name, kinds))
+
+    @property
+    def all(self) -> list[Path]:
+        """The table, then the pictures."""
+        return [self.csv, *self.pictures]
+
 
 CPU_QUERIES, ACCELERATOR_QUERIES = 2000, 10_000
 """Queries of a run, as in the artifact."""
@@ -26,6 +48,12 @@ MODELS = ["dim_4", "dim_16", "dim_32"]
 
 TWO_HALVES = [(unit, unit // 2) for unit in (4, 16, 64)]
 """Units of half the chip: (size, number)."""
+
+
+def caption(seed: int, *, candidates: int | None = 4096) -> str:
+    """What stands below a picture of runs: what was simulated, and which of its lines were logged."""
+    of = "" if candidates is None else f", {candidates} candidates a query"
+    return f"simulated: RecPipe's experiment{of}, seed {seed}; hollow and dashed: as logged"
 
 
 def stage(model: str | list[str], items: int | list[int], device: str, **more: Any) -> Row:

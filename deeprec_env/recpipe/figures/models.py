@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from deeprec_env.latency.rpaccel import NETWORKS
+from deeprec_env.pictures import picture
 from deeprec_env.recpipe.design_space.config import QUALITY
-from deeprec_env.recpipe.design_space.pictures import COLOURS, Line, draw_lines, picture
-from deeprec_env.recpipe.figures.lines import ITEMS, Row, write_rows
+from deeprec_env.recpipe.design_space.pictures import COLOURS, Line, draw_lines
+from deeprec_env.recpipe.figures.lines import ITEMS, FigureFiles, Row, write_rows
 from deeprec_env.recpipe.figures.published import TEST_ERROR
 from deeprec_env.scenario.quality import METRIC, read_quality
 
 
-def figure_2(folder: Path, seed: int) -> list[Row]:
+def figure_2(files: FigureFiles, seed: int) -> list[Row]:
     """Multiplications of the three models an item, against their error.
 
     The paper's figure shows hundreds of trained networks, from a search that is not repeated here; these three are
@@ -27,7 +26,7 @@ def figure_2(folder: Path, seed: int) -> list[Row]:
         }
         for name, network in NETWORKS.items()
     ]
-    with picture(folder / "figure2.png") as axes:
+    with picture(files.pictures) as axes:
         axis = axes[0][0]
         axis.plot(
             [row["multiplications"] for row in rows],
@@ -47,11 +46,11 @@ def figure_2(folder: Path, seed: int) -> list[Row]:
         )
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    write_rows(folder / "figure2.csv", rows)
+    write_rows(files.csv, rows)
     return rows
 
 
-def figure_3(folder: Path, seed: int) -> list[Row]:
+def figure_3(files: FigureFiles, seed: int) -> list[Row]:
     """NDCG@64 of single models by the items that they rank, from the quality table; the error of each beside it."""
     table = read_quality(QUALITY)
     rows: list[Row] = [
@@ -64,7 +63,7 @@ def figure_3(folder: Path, seed: int) -> list[Row]:
         for model in NETWORKS
         for items in ITEMS
     ]
-    with picture(folder / "figure3.png", columns=2, width=5.2) as axes:
+    with picture(files.pictures, columns=2, width=5.2) as axes:
         left, right = axes[0]
         lines = [
             Line(model, [(row["items"], row[METRIC]) for row in rows if row["model"] == model]) for model in NETWORKS
@@ -78,5 +77,5 @@ def figure_3(folder: Path, seed: int) -> list[Row]:
             right.text(index, last["error_percent"], text, ha="center", va="bottom", fontsize=8)
         right.set_xticks(range(len(NETWORKS)), list(NETWORKS))
         right.set(ylim=(18.0, 18.8), ylabel="logged test error (%)", title="then the model (4096 items)")
-    write_rows(folder / "figure3.csv", rows)
+    write_rows(files.csv, rows)
     return rows
