@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deeprec_env.arguments import whole
 from deeprec_env.errors import InputError
 from deeprec_env.jit import compiled
 from deeprec_env.scenario.by_identity import ByIdentity
@@ -137,10 +136,9 @@ class _Kind:
         Raises `InputError` for queries that predictions know no mean service of.
         """
         if largest > self._largest:
-            if not self.arrays.decided_on_entry:
-                whole(
-                    "items", largest, 0, self._most, f"must be at most {self._most}, the most of the scenario's sizes"
-                )
+            if largest > self._most and not self.arrays.decided_on_entry:
+                allowed = f"must be at most {self._most}, the most of the scenario's sizes"
+                raise InputError("items", largest, allowed)
             self._largest = largest
             threshold = 1 if self.scenario.has_accelerator else None
             for plan in range(len(self.scenario.planned_stages)):
