@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from deeprec_env.analysis.capacity import TUNING_QUERIES, CapacityEstimate, find_capacity
-from deeprec_env.analysis.day import with_day
 from deeprec_env.arguments import whole
 from deeprec_env.errors import InputError
 from deeprec_env.policies.base import Progress
 from deeprec_env.policies.evaluation.day_metrics import DayRuns, day_metrics
+from deeprec_env.policies.fixed.best_day import with_best_day
 from deeprec_env.policies.fixed.capacity_meter import CapacityMeter
 from deeprec_env.policies.fixed.deeprecsched import ClimbOptions, deeprecsched
 from deeprec_env.policies.fixed.deeprecsched_repository import LiveTuner, RepositoryOptions, deeprecsched_repository
@@ -114,7 +114,7 @@ def _repository(scenario: Scenario, options: TuneOptions, progress: Progress) ->
 
 
 def _day(scenario: Scenario, options: TuneOptions, progress: Progress) -> Tuned:
-    scenario = with_day(scenario, engine=options.engine)
+    scenario = with_best_day(scenario, engine=options.engine)
     seeds = range(options.seed, options.seed + options.days)
     days = DayRuns(scenario, day_metrics, seeds=seeds, split="validation", engine=options.engine)
     return Tuned(grid_day(scenario, days, progress), days.queries_used)
