@@ -213,4 +213,4 @@ def test_a_map_under_predicted_offloading_has_no_thresholds(tmp_path: Path) -> N
     found = whole.to_json()
     assert found["offload"] == "predicted"
     assert found["best"]["shed_rate"] <= 0.01
-    assert whole.png.read_bytes().startswith(b"\x89PNG")
+    assert whole.pictures[0].read_bytes().startswith(b"\x89PNG")
