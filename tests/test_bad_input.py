@@ -16,7 +16,7 @@ import yaml
 
 import deeprec_env
 from deeprec_env import InputError, find_capacity, load_scenario, simulate
-from tests.conftest import day_scenario, plans_day
+from tests.conftest import day_scenario, pipeline_day, plans_day
 from tests.test_cli import call
 
 DIGITS = "9" * 5000
@@ -33,6 +33,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "--engine": NAMES,
     "--seed": COUNTS,
 }
+WORDS = (*NAMES, "lifo", "FCFS", "0")
 
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "simulate NODE": {
@@ -42,6 +43,37 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--queries": (*COUNTS, "0", "1099", "1000000000000", "99999999999999999999999"),
         "--split": NAMES,
         "--records": ("", "out", "out.txt", "no/where.csv", "."),
+        "--split-rule": (*WORDS, "evenly"),
+        "--order": (*WORDS, "largest-first"),
+        "--offload": (*WORDS, "64"),
+        "--admit": (*(text for text in NUMBERS if text != "1e400"), "0", "-1", "1e-6", "0.5", "1e300"),
+        "--set": (
+            "control.order=lifo", "control.orders=[fcfs, lifo]", "control.split=half", "control.offload=guess",
+            "control.offloads=[predicted, guess]", "control.admit_ms=0.5", "control.admits_ms=[60, 0.5]",
+            "node.cpu.batching={max_items: 1000}", "node.accelerator.batching={max_items: 999}",
+        ),
+    },
+    "simulate CPU": {
+        "--offload": ("predicted",),
+        "--set": (
+            "control.offload=predicted", "control.offloads=[null, predicted]", "control.threshold=64",
+            "node.accelerator.batching={max_items: 1000}",
+        ),
+    },
+    "simulate PARTS": {
+        "--offload": ("predicted",),
+        "--admit": ("60",),
+        "--set": (
+            "control.offload=predicted", "control.offloads=[null, predicted]", "control.admit_ms=60",
+            "control.admits_ms=[60]", "pipeline.0.accelerator.batching={max_items: 1000}",
+        ),
+    },
+    "controls NODE": {
+        "--loads": ("", "many", "0", "-1", "1,1", "nan", "inf", "101", "0.5,"),
+        "--queries": (*COUNTS, "0", "1099", "1000001"),
+        "--seeds": (*COUNTS, "0", "1001"),
+        "--seed": COUNTS,
+        "--output": ("NODE",),
     },
     "capacity NODE": {
         **SETTINGS,
@@ -138,6 +170,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "pipeline headlines --quick": {"--seed": COUNTS},
     "paper": {"--models": ("nowhere", ""), "--output": ("NODE",)},
+    "controls NODE NODE": {"--seeds": ("2",)},
+    "controls PARTS": {"--seeds": ("2",)},
     "schema": {"--seed": COUNTS},
 }  # fmt: skip
 
@@ -164,6 +198,17 @@ KEYS: dict[str, tuple[Any, ...]] = {
     "control.plan": (True, 1, "both", 1.0),
     "control.interval_s": (True, 0, -1, math.nan),
     "plans": ([], [{"name": "a", "items": [1]}]),
+    "control.split": (True, "half", "EVEN", None, ["even"]),
+    "control.splits": ([], ["even", "even"], ["half"], "even"),
+    "control.order": (True, "lifo", "", None, 0),
+    "control.orders": ([], ["fcfs", "fcfs"], ["fcfs", "lifo"], "fcfs"),
+    "control.offload": (True, "guess", 64, None),
+    "control.offloads": ([], [64, 64], ["guess"], [0], [True], "predicted"),
+    "control.admit_ms": (True, 0, -1, 0.5, 1e300, "many", math.nan),
+    "control.admits_ms": ([], [60, 60], [60, 0.5], ["many"], 60),
+    "node.cpu.batching": ({"max_items": 1000}, True, 3),
+    "node.accelerator.batching": (True, 3, {}, {"max_items": 999}, {"max_items": 0}, {"max_items": 1000, "wait": 1}),
+    "node.accelerator.batching.max_wait_ms": (True, -1, 1e300, "many", 1.0),
     "sub_batches": (True, 0, 65, 2),
     "schema_version": (2, True, "1"),
     "nowhere": (3,),
@@ -199,6 +244,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("bad")
     texts = {
         "NODE": yaml.safe_dump(day_scenario()),
+        "CPU": yaml.safe_dump(day_scenario() | {"node": {"cpu": day_scenario()["node"]["cpu"]}}),
+        "PARTS": yaml.safe_dump(pipeline_day() | {"sub_batches": 2}),
         "DEEP": f"a: {'[' * 1500}{']' * 1500}",
         "DIGITS": f"sla_ms: {DIGITS}",
         "BINARY": "a: \x00",
@@ -249,6 +296,10 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "batch_size": (*OBJECTS, 0, -1, "8"),
     "threshold": (*OBJECTS, 0, -math.inf),
     "plan": (*OBJECTS, 0, 1),
+    "split_rule": (*OBJECTS, 0, "half"),
+    "order": (*OBJECTS, 0, "lifo"),
+    "offload": (*OBJECTS, 64, "guess"),
+    "admit": (*(value for value in OBJECTS if value != 1.5), 0, -1, 0.5, "60"),
     "queries": (*OBJECTS, "2000", 1099, 10**23),
     "seed": (*OBJECTS, -1, "0"),
     "split": OBJECTS,
@@ -363,6 +414,28 @@ def test_steps_and_resets_refuse_what_is_no_action(name: str) -> None:
     for seed in (1.5, "ab", [1], object()):
         with pytest.raises((InputError, gym.error.Error)):
             several.reset(seed=seed)
+
+
+REASONS: tuple[tuple[str, str, Any, str], ...] = (
+    ("NODE", "control.order", "lifo", "'fcfs', 'small-first' or 'least-slack'"),
+    ("NODE", "control.offloads", ["guess"], "must be predicted, or a threshold"),
+    ("NODE", "control.admit_ms", 0.5, "must be at least 0.55, the mean of the fastest query alone"),
+    ("NODE", "node.cpu.batching", {"max_items": 1000}, "only an accelerator takes requests together"),
+    ("NODE", "node.accelerator.batching", {"max_items": 999}, "must be at least 1000, the items of the largest query"),
+    ("CPU", "control.offload", "predicted", "needs an accelerator; without one must be threshold"),
+    ("PARTS", "control.offload", "predicted", "beside sub_batches 2: predictions are of whole queries"),
+    ("PARTS", "control.admit_ms", 60, "beside sub_batches 2: predictions are of whole queries"),
+    ("PARTS", "pipeline.0.accelerator.batching", {"max_items": 1000}, "beside sub_batches 2"),
+)
+
+
+@pytest.mark.parametrize(("name", "key", "value", "reason"), REASONS)
+def test_what_is_wrong_with_a_further_control_is_said_with_the_reason(
+    name: str, key: str, value: Any, reason: str, files: dict[str, str]
+) -> None:
+    with pytest.raises(InputError) as raised:
+        load_scenario(files[name], {key: value})
+    assert reason in str(raised.value)
 
 
 def test_a_slip_in_a_controller_is_an_error() -> None:

@@ -9,6 +9,7 @@ import typer
 from deeprec_env import console
 from deeprec_env.cli.agents import evaluate
 from deeprec_env.cli.compare_results import compare_results
+from deeprec_env.cli.controls import controls
 from deeprec_env.cli.paper import paper
 from deeprec_env.cli.pipeline import app as pipeline
 from deeprec_env.cli.pipeline_paper import figure, headlines
@@ -41,6 +42,7 @@ app.command()(tune)
 app.command()(rerun)
 app.command("compare")(compare_results)
 app.command()(paper)
+app.command()(controls)
 app.add_typer(profile_commands, name="profile")
 app.command()(train)
 app.command()(evaluate)

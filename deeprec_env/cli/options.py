@@ -102,3 +102,11 @@ def whole_numbers(field: str, text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise InputError(field, text, "must be whole numbers") from None
+
+
+def real_numbers(field: str, text: str) -> tuple[float, ...]:
+    """Numbers, comma-separated; `InputError` names `field`."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(field, text, "must be numbers, comma-separated") from None

@@ -12,6 +12,7 @@ from deeprec_env.cli.pipeline_paper import figure_json, headlines_json
 from deeprec_env.cli.profile import comparison_json, thread_counts
 from deeprec_env.errors import InputError
 from deeprec_env.provenance import KEY, Question
+from deeprec_env.scenario.load import load_scenario
 
 Answer = dict[str, Any]
 
@@ -63,6 +64,23 @@ def _paper(question: Question, before: Mapping[str, Any]) -> Answer:
     return to_json(run.rows, gains(run.rows), {}, run.question)
 
 
+def _controls(question: Question, before: Mapping[str, Any]) -> Answer:
+    from deeprec_env.analysis.controls import ControlsRun
+    from deeprec_env.cli.controls_table import lines, to_json
+
+    scenarios, loads = (question.arguments.get(name) for name in ("scenarios", "loads"))
+    if not isinstance(scenarios, dict):
+        raise InputError(f"{KEY}.arguments.scenarios", scenarios, "must be a mapping")
+    if not isinstance(loads, list):
+        raise InputError(f"{KEY}.arguments.loads", loads, "must be a list")
+    named = {name: load_scenario(described) for name, described in scenarios.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        counts = {name: _whole(question, name) for name in ("queries", "seeds")}
+        run = ControlsRun(Path(folder), named, loads=loads, seed=question.seed, **counts)
+        run.run()
+    return to_json(run, lines(run.rows), {})
+
+
 def _comparison(question: Question, before: Mapping[str, Any]) -> Answer:
     from deeprec_env.latency.comparison import compare
     from deeprec_env.latency.profile import load_profile
@@ -95,5 +113,6 @@ TABLES: dict[str, Callable[[Question, Mapping[str, Any]], Answer]] = {
     "pipeline figure": _figure,
     "pipeline headlines": _headlines,
     "paper": _paper,
+    "controls": _controls,
     "profile compare": _comparison,
 }

@@ -5,9 +5,16 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
-from deeprec_env.scenario.bounds import Count, Positive
+from deeprec_env.scenario.bounds import MOST_ITEMS, Count, Positive
 from deeprec_env.scenario.component import Sparse
 from deeprec_env.scenario.setting import OFFLOADS, ORDERS, PREDICTED, SPLITS
 from deeprec_env.scenario.threshold import NEVER, AnyThreshold
@@ -24,9 +31,18 @@ def _no_limit(value: Any) -> Any:
     return None if never else value
 
 
+def _offload_level(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """One message for what is neither, in place of one for each."""
+    try:
+        return read(value)
+    except ValidationError:
+        raise ValueError(f"must be predicted, or a threshold: at least 1 and at most {MOST_ITEMS}, or null") from None
+
+
 Split = Literal["full", "even"]
 Order = Literal["fcfs", "small-first", "least-slack"]
 Offload = Literal["threshold", "predicted"]
+AnyOffload = Annotated[Literal["predicted"] | AnyThreshold, WrapValidator(_offload_level)]
 AnyLimit = Annotated[Positive | None, BeforeValidator(_no_limit)]
 assert (*SPLITS, *ORDERS, *OFFLOADS) == (*Split.__args__, *Order.__args__, *Offload.__args__)  # type: ignore[attr-defined]
 
@@ -57,7 +73,7 @@ class Control(Sparse):
     thresholds: tuple[AnyThreshold, ...] | None = Field(default=None, validate_default=False)
     splits: tuple[Split, ...] | None = None
     orders: tuple[Order, ...] | None = None
-    offloads: tuple[Literal["predicted"] | AnyThreshold, ...] | None = Field(default=None, validate_default=False)
+    offloads: tuple[AnyOffload, ...] | None = Field(default=None, validate_default=False)
     admits_ms: tuple[AnyLimit, ...] | None = Field(default=None, validate_default=False)
     interval_s: Positive = 0.1
 

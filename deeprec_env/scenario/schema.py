@@ -113,19 +113,23 @@ class Scenario(Sparse):
     @model_validator(mode="after")
     def _further_controls_fit(self) -> Self:
         control, batching = self.control, [stage for stage in self.stages if stage.batching is not None]
-        if self.sub_batches > 1:
-            together = [name for name in ("offload", "admit_ms") if control.uses(name)]
-            if together or batching:
-                what = f"control.{together[0]}" if together else f"{batching[0].name}.accelerator.batching"
-                raise InputError(what, "beside sub_batches", "must stand alone: predictions are of whole queries")
-        if not self.has_accelerator and control.uses("offload"):
-            raise InputError("control.offload", PREDICTED, "needs an accelerator; without one must be threshold")
+        if control.uses("offload"):
+            if not self.has_accelerator:
+                raise InputError("control.offload", PREDICTED, "needs an accelerator; without one must be threshold")
+            self.check_whole(PREDICTED, "control.offload")
         limits = [limit for limit in control.further_values("admit_ms") if limit is not None]
         if limits:
+            self.check_whole(min(limits), "control.admit_ms")
             self.check_limit(min(limits), "control.admit_ms")
         for stage in batching:
             self._check_batching(stage)
         return self
+
+    def check_whole(self, value: object, field: str) -> None:
+        """Raise `InputError` for what predicts, or takes requests together, beside `sub_batches` above 1."""
+        if self.sub_batches > 1:
+            allowed = f"must be left out beside sub_batches {self.sub_batches}: predictions are of whole queries"
+            raise InputError(field, value, allowed)
 
     def check_limit(self, admit_ms: float, field: str = "admit_ms") -> None:
         """Raise `InputError` for an admission limit that not even the fastest query on an idle node keeps."""
@@ -146,12 +150,14 @@ class Scenario(Sparse):
     def _check_batching(self, stage: Stage) -> None:
         """Every query has to fit into a batch."""
         assert stage.batching is not None
+        name = "node" if self.node is not None else f"pipeline.{stage.name}"
+        field, given = f"{name}.accelerator.batching.max_items", stage.batching.max_items
+        self.check_whole(given, field)
         most = max(items[self.stages.index(stage)] for items in self.planned_items)
         largest = min(int(self.workload.sizes.probabilities()[0].max()), most)
-        if stage.batching.max_items < largest:
-            name = "node" if self.node is not None else f"pipeline.{stage.name}"
-            allowed = f"must be at least {largest}, the items of the largest query"
-            raise InputError(f"{name}.accelerator.batching.max_items", stage.batching.max_items, allowed)
+        if given < largest:
+            allowed = f"must be at least {largest}, the items of the largest query, which is not cut for a batch"
+            raise InputError(field, given, allowed)
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -67,7 +67,10 @@ def check_possible(scenario: Scenario, setting: Setting) -> None:
         raise InputError("threshold", setting.threshold, "must be null: the scenario has no accelerator")
     if setting.offload == PREDICTED and not scenario.has_accelerator:
         raise InputError("offload", PREDICTED, "must be threshold: the scenario has no accelerator")
+    if setting.offload == PREDICTED:
+        scenario.check_whole(PREDICTED, "offload")
     if setting.admit_ms is not None:
+        scenario.check_whole(setting.admit_ms, "admit_ms")
         scenario.check_limit(setting.admit_ms)
     scenario.plan_index(setting.plan)
 
