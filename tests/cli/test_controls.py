@@ -178,7 +178,7 @@ def test_the_command_prints_its_json_and_can_be_asked_again(capsys: pytest.Captu
     assert call(capsys, "rerun", result)[:2] == (0, "same\n")
     status, out, _ = call(capsys, "controls", file, *options)
     assert status == 0
-    assert "small at 0.6 of capacity (700 queries/s, batch size 64, threshold 500, target 60 ms)" in out
+    assert "small at 0.6 of capacity (700 queries/s, batch size 64, threshold 500, target 60 ms)" in " ".join(out.split())
     assert [line.split()[:2] for line in out.splitlines() if line.startswith("plain")][1] == ["plain", "-"]
 
 
