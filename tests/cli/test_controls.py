@@ -161,7 +161,9 @@ def test_a_capacity_that_the_file_lacks_is_found(monkeypatch: pytest.MonkeyPatch
     assert 300 < found.qps < 2000
 
 
-def test_the_command_prints_its_json_and_can_be_asked_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_prints_its_json_and_can_be_asked_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump(small()), encoding="utf-8")
     options = ("--loads", "0.6,1.8", "--queries", QUERIES, "--seeds", SEEDS, "--output", tmp_path / "out")
@@ -176,9 +178,10 @@ def test_the_command_prints_its_json_and_can_be_asked_again(capsys: pytest.Captu
     result = tmp_path / "result.json"
     result.write_text(json.dumps(found), encoding="utf-8")
     assert call(capsys, "rerun", result)[:2] == (0, "same\n")
+    monkeypatch.setenv("COLUMNS", "240")
     status, out, _ = call(capsys, "controls", file, *options)
     assert status == 0
-    assert "small at 0.6 of capacity (700 queries/s, batch size 64, threshold 500, target 60 ms)" in " ".join(out.split())
+    assert "small at 0.6 of capacity (700 queries/s, batch size 64, threshold 500, target 60 ms)" in out
     assert [line.split()[:2] for line in out.splitlines() if line.startswith("plain")][1] == ["plain", "-"]
 
 
