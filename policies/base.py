@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -91,15 +92,21 @@ def fixed(scenario: Scenario, setting: Setting, tuning_queries: int = 0) -> Tune
     """The policy of one setting, on a scenario whose ladders hold it."""
     control = scenario.control.model_copy(
         update={
-            "batch_sizes": _with(setting.batch_size, scenario.control.batch_sizes),
-            "thresholds": _with(setting.threshold, scenario.thresholds),
+            "batch_sizes": on_ladder((setting.batch_size,), scenario.control.batch_sizes),
+            "thresholds": on_ladder((setting.threshold,), scenario.thresholds),
         }
     )
     extended = scenario.replace(control=control)
     return TunedPolicy(FixedPolicy(*extended.action(setting)), extended, tuning_queries, setting)
 
 
-def _with(value: Any, ladder: tuple[Any, ...]) -> tuple[Any, ...]:
-    if value in ladder:
+def on_ladder(levels: Sequence[Any], ladder: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A ladder that holds some levels, those it lacks in their place: numbers ascend, then none, then words."""
+    missing = [level for level in levels if level not in ladder]
+    if not missing:
         return ladder
-    return tuple(sorted((*ladder, value), key=lambda level: (level is None, level or 0)))
+
+    def place(level: Any) -> tuple[int, Any]:
+        return (2, 0) if isinstance(level, str) else (1, 0) if level is None else (0, level)
+
+    return tuple(sorted((*ladder, *missing), key=place))

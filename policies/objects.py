@@ -12,6 +12,7 @@ from deeprec_env.envs.task import Task
 from deeprec_env.errors import InputError
 from deeprec_env.policies.adapted import adapted
 from deeprec_env.policies.base import TunedPolicy
+from deeprec_env.scenario.control import FURTHER_LADDERS
 from deeprec_env.scenario.schema import Scenario
 
 _SPACES = ("observation_space", "action_space")
@@ -32,7 +33,10 @@ def prepared_object(name: str, given: Any, scenario: Scenario, task: Task) -> Tu
     if isinstance(given, TunedPolicy):
         _check_predict(name, given.policy)
         theirs = given.scenario
-        ladders = {"batch_sizes": theirs.control.batch_sizes, "thresholds": theirs.thresholds}
+        ladders: dict[str, Any] = {"batch_sizes": theirs.control.batch_sizes, "thresholds": theirs.thresholds}
+        for name in FURTHER_LADDERS.values():
+            if getattr(theirs.control, name) is not None:
+                ladders[name] = getattr(theirs.control, name)
         return replace(given, scenario=scenario.replace(control=scenario.control.model_copy(update=ladders)))
     if not is_policy(given):
         raise InputError("policies", name, "must be a policy's name, a path, or an object with predict")

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 Traffic = Annotated[
     str | None,
-    typer.Option(help="serving: day, built from the scenario's capacity (default), or flash, with flash crowds."),
+    typer.Option(
+        help="serving, serving-v2: day, built from the scenario's capacity (default), flash, with flash crowds, "
+        "or drift, with sizes that grow through the day."
+    ),
 ]
 Windows = Annotated[int | None, typer.Option(help="capacity: windows of an episode (default: 1536).")]
 QualityFloor = Annotated[

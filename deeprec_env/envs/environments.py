@@ -9,6 +9,7 @@ import gymnasium as gym
 from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
+from deeprec_env.envs.serving_v2_task import ServingV2Task
 from deeprec_env.envs.spec import EnvSpec, name_of
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import is_plugin, load_plugin, plugin_names
@@ -41,8 +42,18 @@ PIPELINE = EnvSpec(
     vector_env="deeprec_env.envs.vector:PipelineVectorEnv",
 )
 
-SPECS = (SERVING, CAPACITY, PIPELINE)
-"""This package's environments, at their latest version."""
+SERVING_V2 = EnvSpec(
+    id="DeepRec/Serving-v2",
+    alias="serving-v2",
+    task=ServingV2Task,
+    evaluation="deeprec_env.policies.evaluation.serving_v2:SERVING_V2",
+    hyperparams=SERVING.id,
+    env="deeprec_env.envs.serving_v2:ServingV2Env",
+    vector_env="deeprec_env.envs.vector:ServingV2VectorEnv",
+)
+
+SPECS = (SERVING, CAPACITY, PIPELINE, SERVING_V2)
+"""This package's environments: the versions that the commands know."""
 
 EARLIER = (
     EnvSpec(

@@ -21,6 +21,11 @@ FIELDS = (*_MEASURED, "day_sin", "day_cos")
 CAPACITY_FIELDS = (*_MEASURED, "load")
 """The same of `CapacityEnv`."""
 
+V2_FIELDS = (
+    *FIELDS, "shed_rate", "waiting_cpu", "waiting_accelerator", "predicted", "offload", "order", "admit_ms",
+)  # fmt: skip
+"""The same of `ServingV2Env`: those of `ServingEnv` come first."""
+
 PIPELINE_MEASURED = _MEASURED
 """The first of `PipelineEnv`; the rest depend on the scenario's stages and plans."""
 

@@ -18,7 +18,17 @@ RENDER_MODES = ("ansi", "rgb_array")
 WIDTH, HEIGHT = 800, 600
 """Pixels of a picture."""
 
-_TITLES = {"batch_size": "batch size", "threshold": "threshold (items)", "plan": "plan"}
+_TITLES = {
+    "batch_size": "batch size",
+    "threshold": "threshold (items)",
+    "plan": "plan",
+    "offload": "offload (items)",
+    "order": "order",
+    "admit_ms": "admission limit (ms)",
+}
+
+
+_FURTHER = {"offload": ", offload at {}", "order": ", order {}", "admit_ms": ", admission limit (ms) {}"}
 
 
 class Frame(NamedTuple):
@@ -34,6 +44,9 @@ def describe(scenario: Scenario, frames: Sequence[Frame], windows: int) -> str:
         return f"window 0/{windows}: nothing has happened yet\n"
     window, setting = frames[-1]
     settings = f"batch size {setting.batch_size}, threshold {_name(setting.threshold)}"
+    settings += "".join(
+        _FURTHER[name].format(_name(setting.level(name))) for name in scenario.controls if name in _FURTHER
+    )
     if scenario.plans:
         settings += f", plan {scenario.plan_names[setting.plan]}"
     verdict = "within" if window.p95_s <= scenario.sla_s else "over"
@@ -138,17 +151,20 @@ class Picture:
             "cpu": [frame.window.cpu_utilisation * 100 for frame in frames],
         }
         for name, levels in self._ladders.items():
-            curves[name] = [_place(getattr(frame.setting, name), levels) for frame in frames]
+            curves[name] = [_place(frame.setting.level(name), levels) for frame in frames]
         if "accelerator" in self._lines:
             curves["accelerator"] = [frame.window.accelerator_utilisation * 100 for frame in frames]
         return curves
 
 
-def _place(value: int | None, levels: Sequence[Any]) -> float:
-    """The index of a value on its ladder; halfway between its neighbours where it is none of the levels."""
+def _place(value: Any, levels: Sequence[Any]) -> float:
+    """The index of a value on its ladder; where it is none of the levels between its neighbours, a word below all."""
     if value in levels:
         return levels.index(value)
-    return sum(threshold_number(level) < threshold_number(value) for level in levels) - 0.5
+    if isinstance(value, str):
+        return -0.5
+    numbers = (threshold_number(level) for level in levels if not isinstance(level, str))
+    return sum(number < threshold_number(value) for number in numbers) - 0.5
 
 
 def _make_room(axes: Any) -> None:
@@ -167,5 +183,7 @@ def _mark_levels(axes: Any, names: Sequence[str]) -> None:
     axes.set_ylim(-0.5, len(names) - 0.5)
 
 
-def _name(level: int | None) -> str:
+def _name(level: Any) -> str:
+    if isinstance(level, float):
+        return f"{level:g}"
     return "never" if level is None else str(level)

@@ -28,8 +28,11 @@ class Scale(NamedTuple):
 
 
 def tail(window: Window, scale: Scale) -> float:
-    """(1 - x if x <= 1 else -ln x) - 5 v with x = p95 / SLA and v = violation rate; 0 for an empty sample."""
-    if not window.sample:
+    """(1 - x if x <= 1 else -ln x) - 5 v with x = p95 / SLA and v = violation rate; 0 for an empty sample.
+
+    As of all rewards, a sample is empty if nothing was shed either; if something was, x is 0 and v 1.
+    """
+    if _nothing(window):
         return 0.0
     x = window.p95_s / scale.sla_s
     return (1.0 - x if x <= 1.0 else -math.log(x)) - 5.0 * window.violation_rate
@@ -37,7 +40,7 @@ def tail(window: Window, scale: Scale) -> float:
 
 def goodput(window: Window, scale: Scale) -> float:
     """1 - v: the share of the window's sample within the target (0 for an empty sample)."""
-    return 1.0 - window.violation_rate if window.sample else 0.0
+    return 0.0 if _nothing(window) else 1.0 - window.violation_rate
 
 
 def efficiency(window: Window, scale: Scale) -> float:
@@ -80,9 +83,14 @@ def mean_quality(window: Any, qualities: Sequence[float]) -> Any:
     return ranked / np.maximum(window.sample, 1.0)
 
 
+def _nothing(window: Window) -> bool:
+    """Whether there is nothing to reward: no query in the sample, none that was shed."""
+    return not window.sample and not window.shed_rate
+
+
 def _energy(window: Window, scale: Scale) -> float:
     """What a window's energy costs; nothing for an empty sample, or for a node without powers."""
-    if not window.sample or scale.full_w == 0.0:
+    if _nothing(window) or scale.full_w == 0.0:
         return 0.0
     return ENERGY_WEIGHT * window.energy_j / (scale.full_w * (window.end_s - window.begin_s))
 

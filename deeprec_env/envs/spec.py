@@ -22,7 +22,8 @@ _ID = re.compile(r"(?:[\w:-]+/)?(?P<name>[\w:.-]+?)(?:-v\d+)?")
 class EnvSpec:
     """One environment.
 
-    `id`: Gymnasium's name, "NAMESPACE/NAME-vVERSION". `task`: a class of (scenario, reward), which says what is
+    `id`: Gymnasium's name, "NAMESPACE/NAME-vVERSION". `alias`: the name on the command line, where another version has
+    the id's short one. `task`: a class of (scenario, reward), which says what is
     observed, chosen and rewarded; the first of its rewards is the default. `scenario`: the default one's name.
     `evaluation`: a `deeprec_env.policies.evaluation.evaluation.Evaluation`, or "module:name" of one, which is imported
     when it is used (default: policies are judged by their rewards). `hyperparams`: the key in hyperparameter files,
@@ -37,11 +38,12 @@ class EnvSpec:
     hyperparams: str = ""
     env: str = ""
     vector_env: str = ""
+    alias: str = ""
 
     @property
     def name(self) -> str:
         """The name on the command line: that of "DeepRec/Serving-v1" is "serving"."""
-        return name_of(self.id)
+        return self.alias or name_of(self.id)
 
     @property
     def hyperparams_key(self) -> str:

@@ -22,7 +22,7 @@ from deeprec_env.scenario.control import THRESHOLDS
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting, SettingNumbers, threshold_number
+from deeprec_env.scenario.setting import PREDICTED, Setting, SettingNumbers, numbers_of, threshold_number
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import SPLITS, Traffic, episode_seed
 
@@ -35,6 +35,9 @@ class Normalised(NamedTuple):
     batch_size: Any
     threshold: Any
     plan: Any
+    order: Any
+    offload: Any
+    admit_ms: Any
 
 
 class Episode(ABC):
@@ -69,8 +72,8 @@ class Task(ABC):
 
     A task whose actions are no indices on ladders sets its own `action_space` and `decode_action`.
 
-    With `ladders="common"` a node that has nothing to choose a threshold for takes the full ladder of thresholds and
-    ignores what is chosen: the one that it starts with stays in force.
+    With `ladders="common"` a node that has nothing to choose a threshold for takes the full ladder of thresholds (and
+    of `offload`) and ignores what is chosen: the one that it starts with stays in force.
 
     `numbers` names the attributes that `observe` and `info` measure windows by, so that tasks can be put side by side.
     """
@@ -93,9 +96,11 @@ class Task(ABC):
         self.mean_items = self.scenario.workload.sizes.mean_items
         self.ladders = self.scenario.ladders
         both = any(len(stage.pools()) == 2 for stage in self.scenario.stages)
-        self._ignores_threshold = ladders == "common" and not both and self.scenario.thresholds == (None,)
-        if self._ignores_threshold:
-            self.ladders = self.ladders | {"threshold": THRESHOLDS}
+        full = (
+            {"threshold": THRESHOLDS, "offload": (*THRESHOLDS, PREDICTED)} if ladders == "common" and not both else {}
+        )
+        self._ignored = {name: levels for name, levels in full.items() if self.ladders[name] == (None,)}
+        self.ladders = self.ladders | self._ignored
         self.batch_sizes: tuple[int, ...] = self.ladders["batch_size"]
         self.thresholds: tuple[Threshold, ...] = self.ladders["threshold"]
         pools = [pool for stage in self.scenario.stages for pool in stage.pools().values()]
@@ -137,11 +142,11 @@ class Task(ABC):
         if setting is None:
             named = zip(self.controls, indices, strict=True)
             levels = {name: self._in_force(name, self.ladders[name][index]) for name, index in named}
-            setting = self._decoded[indices] = self.start.replace(**levels)
+            setting = self._decoded[indices] = self.start.at(**levels)
         return setting
 
     def _in_force(self, control: str, level: Any) -> Any:
-        return self.start.threshold if control == "threshold" and self._ignores_threshold else level
+        return self.start.level(control) if control in self._ignored else level
 
     @property
     def by_ladders(self) -> bool:
@@ -157,22 +162,29 @@ class Task(ABC):
         return [list(named[name]) for name in self.controls]
 
     def normalised(self, setting: Setting) -> Normalised:
-        """Where batch size and threshold stand on the ladders, 0 to 1; plans have no order, theirs is the index."""
+        """Where a setting stands on the ladders, 0 to 1; plans have no order, theirs is the index."""
         found = self._places.get(setting)
         if found is None:
-            batch_size = _normalised(setting.batch_size, self.batch_sizes)
-            threshold = _normalised(setting.threshold, self.thresholds)
-            found = self._places[setting] = Normalised(batch_size, threshold, setting.plan)
+            places = {
+                name: setting.plan if name == "plan" else _normalised(setting.level(name), self.ladders[name])
+                for name in Normalised._fields
+            }
+            found = self._places[setting] = Normalised(**places)
         return found
 
     @cached_property
     def levels(self) -> dict[str, tuple[Floats, Floats]]:
-        """By control and index on its ladder: what is put in force, as a number and normalised."""
+        """By control and index on its ladder: what is put in force, as `numbers_of` it, (levels, k), and normalised.
+
+        Normalised are the places on the ladders of those numbers, (levels, k), too.
+        """
         found = {}
         for name in self.controls:
-            settings = [self.start.replace(**{name: self._in_force(name, level)}) for level in self.ladders[name]]
-            numbers = np.array([getattr(each.numbers, name) for each in settings])
-            found[name] = numbers, np.array([getattr(self.normalised(each), name) for each in settings])
+            settings = [self.start.at(**{name: self._in_force(name, level)}) for level in self.ladders[name]]
+            decided = numbers_of(name)
+            numbers = [[getattr(each.numbers, number) for number in decided] for each in settings]
+            places = [[getattr(self.normalised(each), number) for number in decided] for each in settings]
+            found[name] = np.array(numbers), np.array(places, dtype=np.float64)
         return found
 
     def beside(self, tasks: Sequence[Task]) -> Task:
@@ -236,10 +248,12 @@ def split_of(options: Mapping[str, Any] | None) -> str:
 
 
 def _normalised(value: Any, ladder: tuple[Any, ...]) -> float:
-    """Where a setting stands on its ladder, 0 to 1; between its neighbours if it is off the ladder."""
+    """Where a setting stands on its ladder, 0 to 1; off the ladder between its neighbours, and a word at -1."""
     if len(ladder) == 1:
         return 0.0
     if value in ladder:
         return ladder.index(value) / (len(ladder) - 1)
-    below = sum(threshold_number(level) < threshold_number(value) for level in ladder)
+    if isinstance(value, str):
+        return -1.0
+    below = sum(threshold_number(level) < threshold_number(value) for level in ladder if not isinstance(level, str))
     return below / len(ladder)

@@ -17,6 +17,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.memory import check_memory
 from deeprec_env.plugins import load_plugin
 from deeprec_env.scenario.by_identity import ByIdentity
+from deeprec_env.scenario.control import FURTHER_LADDERS
 from deeprec_env.scenario.schema import Scenario
 
 DrawScenario = Callable[[np.random.Generator], Scenario]
@@ -30,7 +31,9 @@ _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _BYTES_PER_ENV = 600_000
 """About what an environment of many holds before its first query: room for 1024 queries and 8192 requests."""
 
-_LADDERS = {"batch_size": "control.batch_sizes", "threshold": "control.thresholds", "plan": "plans"}
+_LADDERS = {"batch_size": "control.batch_sizes", "threshold": "control.thresholds", "plan": "plans"} | {
+    name: f"control.{ladder}" for name, ladder in FURTHER_LADDERS.items()
+}
 
 
 class TaskSource(ABC):
@@ -123,7 +126,11 @@ def check_alike(field: str, first: Task, other: Task) -> None:
     for name in first.controls:
         levels, others = first.ladders[name], other.ladders[name]
         if len(others) != len(levels):
-            hint = "; ladders='common' gives nodes without accelerator the full one" if name == "threshold" else ""
+            hint = (
+                "; ladders='common' gives nodes without accelerator the full one"
+                if name in ("threshold", "offload")
+                else ""
+            )
             raise InputError(
                 f"{field}.{_LADDERS.get(name, name)}",
                 list(others),

@@ -18,11 +18,12 @@ from deeprec_env.cores import usable_cores
 from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
+from deeprec_env.envs.serving_v2_task import ServingV2Task
 from deeprec_env.envs.task import Episode, Normalised, Task, split_of
 from deeprec_env.envs.task_source import OneTask, ScenarioSource, TaskSource, check_alike, check_count, task_sources
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.setting import Setting, SettingNumbers
+from deeprec_env.scenario.setting import Setting, SettingNumbers, numbers_of
 from deeprec_env.simulation.batched_nodes import BatchedNodes
 from deeprec_env.simulation.checks import check_setting
 from deeprec_env.simulation.engines import BATCH, engine_kind
@@ -92,7 +93,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._interval_s = np.array([task.interval_s for task in tasks])
         self._start_settings: Floats = np.array([task.start.numbers for task in tasks])
         self._start_places = Normalised(*np.array([task.normalised(task.start) for task in tasks]).T)
-        # By environment and index on the ladders: the levels as numbers, and normalised for the observation.
+        # By environment and index on the ladders: the numbers of the levels, and normalised for the observation.
         self._levels, self._normalised = {}, {}
         for name in tasks[0].controls:
             self._levels[name], self._normalised[name] = (
@@ -214,8 +215,10 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         rows = np.arange(self.num_envs)
         settings, places = self._start_settings.copy(), {}
         for name, index in zip(self._task.controls, given.T, strict=True):
-            settings[:, SettingNumbers._fields.index(name)] = self._levels[name][rows, index]
-            places[name] = self._normalised[name][rows, index]
+            levels, normalised = self._levels[name][rows, index], self._normalised[name][rows, index]
+            for position, number in enumerate(numbers_of(name)):
+                settings[:, SettingNumbers._fields.index(number)] = levels[:, position]
+                places[number] = normalised[:, position]
         return settings, self._start_places._replace(**places)
 
     def _by_task(self, actions: Any) -> tuple[Floats, Normalised]:
@@ -276,6 +279,25 @@ class ServingVectorEnv(NodeVectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
         make = partial(ServingTask, reward=reward, ladders=ladders)
+        tasks = task_sources(scenario, num_envs, make)
+        super().__init__(num_envs, tasks, engine, threads, render_mode, autoreset_mode)
+
+
+class ServingV2VectorEnv(NodeVectorEnv):
+    """`ServingV2Env`, many at once: `gymnasium.make_vec("deeprec_env:DeepRec/Serving-v2", num_envs=64)`."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: ScenarioSource | Sequence[ScenarioSource] = "dlrm-rmc1",
+        engine: str = "compiled",
+        reward: str = "tail",
+        threads: int | None = None,
+        render_mode: str | None = None,
+        ladders: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+    ) -> None:
+        make = partial(ServingV2Task, reward=reward, ladders=ladders)
         tasks = task_sources(scenario, num_envs, make)
         super().__init__(num_envs, tasks, engine, threads, render_mode, autoreset_mode)
 

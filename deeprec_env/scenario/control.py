@@ -33,7 +33,8 @@ assert (*SPLITS, *ORDERS, *OFFLOADS) == (*Split.__args__, *Order.__args__, *Offl
 FURTHER = ("split", "order", "offload", "admit_ms")
 """The controls that came after batch size, threshold and plan; a scenario uses one if its `Control` says so."""
 
-_LADDERS = {"split": "splits", "order": "orders", "offload": "offloads", "admit_ms": "admits_ms"}
+FURTHER_LADDERS = {"split": "splits", "order": "orders", "offload": "offloads", "admit_ms": "admits_ms"}
+"""The names of their ladders."""
 
 
 class Control(Sparse):
@@ -43,7 +44,7 @@ class Control(Sparse):
     is neither in force at the start nor on a ladder of the further controls can't be chosen.
     """
 
-    later: ClassVar[tuple[str, ...]] = ("plan", *FURTHER, *_LADDERS.values())
+    later: ClassVar[tuple[str, ...]] = ("plan", *FURTHER, *FURTHER_LADDERS.values())
 
     batch_size: Count = 25
     threshold: AnyThreshold = None
@@ -62,7 +63,7 @@ class Control(Sparse):
 
     @model_validator(mode="after")
     def _ladders_hold_something(self) -> Self:
-        for name in ("batch_sizes", "thresholds", *_LADDERS.values()):
+        for name in ("batch_sizes", "thresholds", *FURTHER_LADDERS.values()):
             ladder = getattr(self, name)
             if ladder is not None and (not ladder or len(set(ladder)) < len(ladder)):
                 raise ValueError(f"{name} must hold at least one value, each once")
@@ -70,14 +71,14 @@ class Control(Sparse):
 
     def further_ladder(self, control: str) -> tuple[Any, ...]:
         """What may be chosen of one of the `FURTHER` controls: its ladder, else what is in force at the start."""
-        given = getattr(self, _LADDERS[control])
+        given = getattr(self, FURTHER_LADDERS[control])
         if given is not None:
             return tuple(given)
         return (self.threshold if control == "offload" and self.offload != PREDICTED else getattr(self, control),)
 
     def further_values(self, control: str) -> set[Any]:
         """What can be in force of one of the `FURTHER` controls: at the start, or chosen from its ladder."""
-        ladder = getattr(self, _LADDERS[control]) or ()
+        ladder = getattr(self, FURTHER_LADDERS[control]) or ()
         if control == "offload":
             ladder = tuple(PREDICTED if level == PREDICTED else "threshold" for level in ladder)
         return {getattr(self, control), *ladder}

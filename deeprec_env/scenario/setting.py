@@ -40,6 +40,11 @@ class SettingNumbers(NamedTuple):
     admit_ms: float  # infinite: every query is admitted
 
 
+def numbers_of(control: str) -> tuple[str, ...]:
+    """Names of the `SettingNumbers` that a level of a control's ladder decides: that of `offload` two."""
+    return ("offload", "threshold") if control == "offload" else (control,)
+
+
 BATCH_SIZE, THRESHOLD, PLAN, SPLIT, ORDER, OFFLOAD, ADMIT_MS = range(len(SettingNumbers._fields))
 """Columns of settings as rows of an array."""
 

@@ -24,9 +24,11 @@ from deeprec_env.simulation.arrays import (
     with_room,
 )
 from deeprec_env.simulation.checks import warn_beyond
+from deeprec_env.simulation.event_kernel import forget_events, run_window_events
+from deeprec_env.simulation.event_state import EventState, empty_events, events_at, events_with_room, make_idle
 from deeprec_env.simulation.node import completion_s, forget, run_window
 from deeprec_env.simulation.splitting import setting_numbers
-from deeprec_env.simulation.stacked_arrays import StackedArrays, node_at, put, room_for, state_at
+from deeprec_env.simulation.stacked_arrays import StackedArrays, carrying, node_at, put, room_for, state_at
 from deeprec_env.simulation.windows import AT, width
 from deeprec_env.workload.noise import Keys
 from deeprec_env.workload.stream import Traffic
@@ -75,6 +77,48 @@ def _run_windows(
     return len(noise_keys), 0, 0
 
 
+@compiled
+def _run_windows_events(
+    stack: StackedArrays,
+    states: NodeState,
+    events: EventState,
+    noise_keys: Keys,
+    arrival_s: Floats,
+    items: Ints,
+    query: Ints,
+    settings: Floats,
+    begin_s: Floats,
+    end_s: Floats,
+    sla_s: Floats,
+    windows: Floats,
+    position: int,
+) -> tuple[int, int, int]:
+    """`_run_windows` where some nodes are served event by event; those that are decided on entry are not."""
+    for i in range(position, len(noise_keys)):
+        node = node_at(stack, i)
+        state = carrying(state_at(states, i, stack.stages[i]), node)
+        setting, window = setting_numbers(settings, i), windows[i, : stack.width[i]]
+        if node.decided_on_entry:
+            queries, requests = run_window(
+                node, state, noise_keys[i], arrival_s[i], items[i], query[i], setting, begin_s[i], end_s[i], sla_s[i],
+                window,
+            )  # fmt: skip
+        else:
+            queries, requests = run_window_events(
+                node, state, events_at(events, i), noise_keys[i], arrival_s[i], items[i], query[i], setting, begin_s[i],
+                end_s[i], sla_s[i], window,
+            )  # fmt: skip
+        if queries > 0:
+            return i, queries, requests
+        if 2 * windows[i, _BACKLOG] < state.counts[HELD]:
+            keep = completion_s(node, state, 0, state.counts[HELD]) >= end_s[i]  # not of those shed, which is NaN
+            if node.decided_on_entry:
+                forget(node, state, keep)
+            else:
+                forget_events(node, state, events_at(events, i), keep)
+    return len(noise_keys), 0, 0
+
+
 class _Kind:
     """A scenario's node, and the most items of a query that its latencies have been told of."""
 
@@ -85,8 +129,14 @@ class _Kind:
         self._largest = 0
 
     def expect(self, largest: int) -> None:
-        """Let latencies warn of queries of `largest` items, if they have not been told of any as large."""
+        """Let latencies warn of queries of `largest` items, if they have not been told of any as large.
+
+        Raises `InputError` for queries that predictions know no mean service of.
+        """
         if largest > self._largest:
+            known = self.arrays.mean_s.shape[-1] - 1
+            if not self.arrays.decided_on_entry and largest > known:
+                raise InputError("items", largest, f"must be at most {known}, the most that the scenario's sizes have")
             self._largest = largest
             threshold = 1 if self.scenario.has_accelerator else None
             for plan in range(len(self.scenario.planned_stages)):
@@ -111,12 +161,14 @@ class BatchedNodes:
         """Let the nodes be those of other scenarios."""
         before, self._kinds = self._kinds, [self._made.of(scenario) for scenario in scenarios]
         stack = room_for([kind.arrays for kind in self._kinds], self._stack)
-        if stack is not self._stack:
+        parts = self._states.arrival_s.shape[-1] * max(kind.arrays.sub_batches for kind in self._kinds)
+        if stack is not self._stack or parts > self._states.entry_s.shape[-1]:
             self._hold(stack, self._states.arrival_s.shape[-1], self._states.base_s.shape[-1])
             return
         for position, kind in enumerate(self._kinds):
             if kind is not before[position]:
                 self._put(position, kind)
+        self._remember_events()
 
     def _hold(self, stack: StackedArrays, queries: int, requests: int) -> None:
         """Put all nodes into a new stack, with room for that many queries and requests of each."""
@@ -124,8 +176,15 @@ class BatchedNodes:
         for position, kind in enumerate(self._kinds):
             self._put(position, kind)
         self._states = empty_state(stack.padded, queries, requests, (len(self._kinds),))
+        self._events: EventState | None = None  # none while every node is decided on entry
+        self._remember_events()
         stages, plans = stack.padded.overhead_s.shape[-1], stack.padded.fewest.shape[-1]
         self._windows = np.zeros((len(self._kinds), width(stages, plans)))
+
+    def _remember_events(self) -> None:
+        """Have the memory that nodes need which are not decided on entry, once there is one."""
+        if self._events is None and not all(kind.arrays.decided_on_entry for kind in self._kinds):
+            self._events = empty_events(self._stack.padded, self._states.arrival_s.shape[-1], (len(self._kinds),))
 
     def _put(self, position: int, kind: _Kind) -> None:
         put(self._stack, position, kind.arrays)
@@ -138,6 +197,8 @@ class BatchedNodes:
         self._states.counts[:] = 0
         self._states.free_s[:] = -math.inf
         self._states.first[:, :, 0] = 0
+        if self._events is not None:
+            make_idle(self._events)
         self.expect(traffic)
 
     def expect(self, traffic: Sequence[Traffic]) -> None:
@@ -162,21 +223,17 @@ class BatchedNodes:
         most that one of them needs), valid until the next call.
         """
         position = 0
+        ahead = self._noise_keys, self._arrival_s, self._items, self._query
+        measured = settings, begin_s, end_s, self._sla_s, self._windows
         while True:
-            position, queries, requests = _run_windows(
-                self._stack,
-                self._states,
-                self._noise_keys,
-                self._arrival_s,
-                self._items,
-                self._query,
-                settings,
-                begin_s,
-                end_s,
-                self._sla_s,
-                self._windows,
-                position,
-            )
+            if self._events is None:
+                position, queries, requests = _run_windows(self._stack, self._states, *ahead, *measured, position)
+            else:
+                position, queries, requests = _run_windows_events(
+                    self._stack, self._states, self._events, *ahead, *measured, position
+                )
             if not queries:
                 return self._windows
             self._states = with_room(self._stack.padded, self._states, queries, requests)
+            if self._events is not None:
+                self._events = events_with_room(self._stack.padded, self._events, queries)

@@ -72,8 +72,8 @@ def empty_events(node: NodeArrays, queries: int, nodes: tuple[int, ...] = ()) ->
     """The memory for an idle node with room for n queries; `nodes` (n,) stacks n of them."""
     pools, most, each = node.servers.shape[-1], node.slowdown.shape[-1] - 1, int(np.max(node.sub_batches))
     parts = queries * each
-    # Every sub-batch on its way or in a batch, every server busy, every timer set.
-    events = parts + int(np.max(node.servers.sum(axis=-1))) + pools
+    # Every sub-batch on its way or in a batch, every server busy (as many as any pool has), every timer set.
+    events = parts + pools * (most + 1)
     return EventState(
         counts=np.zeros((*nodes, 4), dtype=np.int64),
         due_s=np.empty((*nodes, events)),

@@ -94,3 +94,28 @@ def state_at(states: NodeState, position: int, stages: int) -> NodeState:
         states.end_s[position, :stages],
         states.carries[position, :stages],
     )
+
+
+@compiled
+def carrying(state: NodeState, node: NodeArrays) -> NodeState:
+    """The state of a node of the stack without what others' batches need, if it has none."""
+    carries = state.carries
+    if node.batch_items.max() == 0:
+        carries = np.empty((1, len(carries), 0), dtype=np.bool_)[0, : len(carries)]  # of the same type, for Numba
+    return NodeState(
+        state.counts,
+        state.free_s,
+        state.arrival_s,
+        state.items,
+        state.query,
+        state.setting,
+        state.entry_s,
+        state.leave_s,
+        state.offloaded,
+        state.first,
+        state.waiting,
+        state.base_s,
+        state.start_s,
+        state.end_s,
+        carries,
+    )

@@ -1,6 +1,7 @@
 """Arrival processes, size distributions and the stream of queries drawn from them."""
 
 from deeprec_env.workload.arrivals import Gamma, Poisson, PoissonMs
+from deeprec_env.workload.between import Between
 from deeprec_env.workload.diurnal import Diurnal, Flash
 from deeprec_env.workload.drifting import Drifting
 from deeprec_env.workload.mmpp import MMPP
@@ -12,6 +13,7 @@ from deeprec_env.workload.trace import Trace
 __all__ = [
     "MMPP",
     "SPLITS",
+    "Between",
     "Diurnal",
     "Drifting",
     "Fixed",

@@ -32,12 +32,14 @@ LATENCY_LEVELS = (*(level / 100 for level in range(100)), 0.995, 0.999, 1.0)
 class DayMetrics:
     """One day under one policy, over all queries that arrived in it, drained. Times in seconds.
 
-    `hourly_p95_s` holds the 24 hours' p95 (NaN for an hour without arrivals); `p95_hourly_s`, its mean, is the day
-    metric. `goodput_qps` counts the queries within the target.
+    `hourly_p95_s` holds the 24 hours' p95 (NaN for an hour without queries that were admitted); `p95_hourly_s`, its
+    mean, is the day metric. `violation_rate` is the share of all arrivals over the target, those that were shed among
+    them; `shed_rate` is theirs, and they are in no percentile (infinite where nothing was admitted all day).
+    `goodput_qps` counts the queries within the target.
     """
 
     scales: ClassVar[Mapping[str, Scale]] = {
-        "violation_rate": SHARE,
+        **dict.fromkeys(("violation_rate", "shed_rate"), SHARE),
         **dict.fromkeys(("p95_hourly_s", "p95_day_s", "p99_day_s", "goodput_qps", "joules_per_query"), POSITIVE),
     }
 
@@ -50,26 +52,31 @@ class DayMetrics:
     joules_per_query: float
     queries: int
     latency_quantiles_s: tuple[float, ...]
+    shed_rate: float = 0.0
 
 
 def day_metrics(records: Records, scenario: Scenario) -> DayMetrics:
     """Metrics of a drained day's records."""
-    day_s, latency_s = day_length_s(scenario), records.latency_s
-    hour = np.minimum((records.arrival_s / (day_s / HOURS)).astype(np.int64), HOURS - 1)
+    day_s, shed = day_length_s(scenario), records.shed
+    arrival_s, latency_s = records.arrival_s[~shed], records.latency_s[~shed]
+    within = int((latency_s <= scenario.sla_s).sum())
+    if not latency_s.size:
+        arrival_s, latency_s = np.zeros(1), np.full(1, math.inf)
+    hour = np.minimum((arrival_s / (day_s / HOURS)).astype(np.int64), HOURS - 1)
     hourly = [float(np.percentile(latency_s[hour == h], 95)) if (hour == h).any() else math.nan for h in range(HOURS)]
     p95_s, p99_s = np.percentile(latency_s, (95, 99)).tolist()
-    late = latency_s > scenario.sla_s
     _, energy_j = usage(records, scenario, 0.0, day_s)
     return DayMetrics(
         hourly_p95_s=tuple(hourly),
         p95_hourly_s=float(np.nanmean(hourly)),
         p95_day_s=p95_s,
         p99_day_s=p99_s,
-        violation_rate=float(late.mean()),
-        goodput_qps=int((~late).sum()) / day_s,
+        violation_rate=(len(records) - within) / len(records),
+        goodput_qps=within / day_s,
         joules_per_query=joules_each(energy_j, len(records)),
         queries=len(records),
         latency_quantiles_s=tuple(np.quantile(latency_s, LATENCY_LEVELS).tolist()),
+        shed_rate=float(shed.mean()),
     )
 
 

@@ -1,7 +1,8 @@
 """Capacity of any policy, fixed or adaptive: the highest stationary Poisson rate that it holds.
 
 The rule is that of a fixed setting, read for settings that change: the offered load of every pool, averaged over the
-queries by the settings they met, below 1; p95 within the target; p99 within `p99_factor` times the target.
+queries by the settings they met, below 1 (under predicted offload or batching: no growth of the backlog); p95 within
+the target; p99 within `p99_factor` times the target. A query that was shed counts as late for ever.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deeprec_env.envs.node_env import NodeEnv
 from deeprec_env.envs.serving import ServingEnv
 from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.policies.evaluation.day_metrics import day_length_s
@@ -19,12 +21,12 @@ from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.fixed.refine import saturation_rates
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting
+from deeprec_env.scenario.setting import OFFLOAD, OFFLOADS, PREDICTED, Setting
 from deeprec_env.simulation.intervals import quantile_interval
 from deeprec_env.simulation.offered_load import ServiceDemand, service_demands
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run, with_options
-from deeprec_env.simulation.summary import warmup_queries
+from deeprec_env.simulation.summary import backlog_grows, warmup_queries
 from deeprec_env.workload.stream import QueryStream, episode_seed
 
 SPLIT = "test"
@@ -33,6 +35,7 @@ PRECISION = 0.005
 _STEP = 1.15  # first factor between rates while they are still to be bracketed, squared from one to the next
 _CLOSE = 1.015  # the same where the answer is nearly known
 _LOWEST = 0.01  # of the analytic bound: as good as an empty system
+_SHED_S = 1e30  # for ever; a number, since percentiles are interpolated
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,26 @@ class RateMeter:
     """Runs one policy at stationary rates, always on the same traffic, stretched: the first `queries` of a seed."""
 
     def __init__(
-        self, prepared: TunedPolicy, *, seed: int, queries: int, split: str = SPLIT, engine: str = "compiled"
+        self,
+        prepared: TunedPolicy,
+        *,
+        seed: int,
+        queries: int,
+        split: str = SPLIT,
+        engine: str = "compiled",
+        make: Callable[..., NodeEnv] = ServingEnv,
     ) -> None:
+        """`make`: the environment in which settings that change do so, of (scenario, engine=...)."""
         self._prepared, self._seed, self._split = prepared, seed, split
-        self._queries, self._engine = queries, engine
+        self._queries, self._engine, self._make = queries, engine, make
         self._work: dict[Setting, list[ServiceDemand]] = {}
 
     def probe(self, qps: float) -> RateProbe:
         """The policy at a rate, without the warm-up."""
         records = self._run(with_options(self._prepared.scenario, qps=qps))
         counted = slice(warmup_queries(self._queries), self._queries)
-        p95_s, p99_s = np.percentile(records.latency_s[counted], (95, 99)).tolist()
+        latency_s = records.latency_s[counted]
+        p95_s, p99_s = np.percentile(np.where(np.isnan(latency_s), _SHED_S, latency_s), (95, 99)).tolist()
         return RateProbe(p95_s, p99_s, self._load(records, counted, qps))
 
     def p95_s(self, qps: float) -> tuple[float, tuple[float, float]]:
@@ -80,7 +92,7 @@ class RateMeter:
     def overloads(self, qps: float) -> bool:
         """Whether a fixed setting is known to fail the rule without a run: a pool's offered load is not below 1."""
         scenario, fixed = self._prepared.scenario, self._prepared.setting
-        if fixed is None or scenario.p99_factor is None:
+        if fixed is None or fixed.offload == PREDICTED or scenario.p99_factor is None:
             return False
         return any(demand.load(qps) >= 1.0 for demand in service_demands(scenario, fixed))
 
@@ -89,7 +101,7 @@ class RateMeter:
         if fixed is not None:
             traffic = QueryStream(at_rate.workload, episode_seed(self._seed, self._split)).draw(self._queries)
             return run(at_rate.with_setting(fixed), traffic, engine=self._engine)
-        env = ServingEnv(at_rate, engine=self._engine)
+        env = self._make(at_rate, engine=self._engine)
         # A few windows more than the queries need on average: a fixed setting's queries, and some after them.
         expected = self._queries + 5 * math.sqrt(self._queries)
         env.windows = math.ceil(expected / (at_rate.workload.arrivals.mean_qps * env.interval_s))
@@ -99,11 +111,18 @@ class RateMeter:
             env.close()
 
     def _load(self, records: Records, counted: slice, qps: float) -> float:
+        if self._undecided(records):
+            return math.inf if backlog_grows(records, warmup_queries(self._queries)) else 0.0
         settings, counts = np.unique(records.setting[counted], axis=0, return_counts=True)
         loads = np.zeros(len(self._service_demands(settings[0])))
         for numbers, count in zip(settings, counts, strict=True):
             loads += count * np.array([demand.load(qps) for demand in self._service_demands(numbers)])
         return float(loads.max() / counts.sum())
+
+    def _undecided(self, records: Records) -> bool:
+        """Whether the work of the pools does not follow from the settings alone."""
+        predicted = bool((records.setting[:, OFFLOAD] == OFFLOADS.index(PREDICTED)).any())
+        return predicted or any(stage.batching is not None for stage in self._prepared.scenario.stages)
 
     def _service_demands(self, numbers: Floats) -> list[ServiceDemand]:
         setting = Setting.of(numbers)
@@ -113,7 +132,13 @@ class RateMeter:
 
 
 def policy_capacities(
-    prepared: TunedPolicy, seeds: Sequence[int], *, queries: int, split: str = SPLIT, engine: str = "compiled"
+    prepared: TunedPolicy,
+    seeds: Sequence[int],
+    *,
+    queries: int,
+    split: str = SPLIT,
+    engine: str = "compiled",
+    make: Callable[..., NodeEnv] = ServingEnv,
 ) -> tuple[float, ...]:
     """By seed the highest stationary Poisson rate that a policy holds, to `PRECISION` below; 0 where it holds none.
 
@@ -125,7 +150,7 @@ def policy_capacities(
     start = min(highest, scenario.capacity.qps) if scenario.capacity else 0.5 * highest
     found: list[float] = []
     for seed in seeds:
-        meter = RateMeter(prepared, seed=seed, queries=queries, split=split, engine=engine)
+        meter = RateMeter(prepared, seed=seed, queries=queries, split=split, engine=engine, make=make)
         near = found[0] if found else 0.0
         found.append(_largest(meter.meets, near or start, _CLOSE if near else _STEP, _LOWEST * highest))
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.errors import InputError
 from deeprec_env.policies.base import TunedPolicy
+from deeprec_env.scenario.control import FURTHER_LADDERS
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 
@@ -29,16 +31,30 @@ def recording(prepared: TunedPolicy, episodes: Mapping[int, Runs]) -> dict[str, 
     return {
         "batch_sizes": list(scenario.control.batch_sizes),
         "thresholds": list(scenario.thresholds),
-        "setting": None if setting is None else [setting.batch_size, setting.threshold, setting.plan],
+        **{name: list(ladder) for name, ladder in _further_ladders(scenario).items()},
+        "setting": None if setting is None else _plain_setting(setting),
         "tuning_queries": prepared.tuning_queries,
         "episodes": {str(seed): runs for seed, runs in episodes.items()},
     }
+
+
+def _further_ladders(scenario: Scenario) -> dict[str, tuple[Any, ...]]:
+    """The ladders of further controls that a scenario names."""
+    named = {name: getattr(scenario.control, name) for name in FURTHER_LADDERS.values()}
+    return {name: ladder for name, ladder in named.items() if ladder is not None}
+
+
+def _plain_setting(setting: Setting) -> list[Any]:
+    """A setting's fields in their order, without the further controls where all of them are the defaults."""
+    fields = [getattr(setting, each.name) for each in dataclasses.fields(setting)]
+    return fields[:3] if Setting(*fields[:3]) == setting else fields
 
 
 def recorded_policy(name: str, recorded: Any, scenario: Scenario) -> TunedPolicy:
     """The policy that takes the actions of a `recording`, episode by episode; `InputError` for what is none."""
     try:
         control = {"batch_sizes": recorded["batch_sizes"], "thresholds": recorded["thresholds"]}
+        control |= {name: recorded[name] for name in FURTHER_LADDERS.values() if name in recorded}
         actions = [
             np.asarray(action) for runs in recorded["episodes"].values() for action, times in runs for _ in range(times)
         ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from deeprec_env.analysis.day import with_day, with_flash
-from deeprec_env.errors import InputError
+from deeprec_env.analysis.day import with_day, with_drift, with_flash
+from deeprec_env.arguments import choice
 from deeprec_env.policies.base import PrivilegedPolicy, TunedPolicy
 from deeprec_env.policies.evaluation import paired
 from deeprec_env.policies.evaluation.day_metrics import DayMetrics, day_length_s, day_metrics, day_objective
@@ -28,8 +28,12 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.header import devices
 from deeprec_env.workload.stream import QueryStream, episode_seed
 
-TRAFFICS = ("day", "flash")
-"""Traffic that policies can be compared on."""
+TRAFFICS: dict[str, Callable[[Scenario], Scenario]] = {
+    "day": lambda scenario: scenario,
+    "flash": with_flash,
+    "drift": with_drift,
+}
+"""Traffic that policies can be compared on, each what it makes of a scenario with a day."""
 
 
 def score(result: Result) -> Estimate | None:
@@ -52,8 +56,11 @@ def describe(prepared: TunedPolicy) -> str:
     """A policy's settings in words: the fixed ones, or "adaptive"; of a reference, "sees ahead"."""
     if prepared.setting is None:
         return "sees ahead" if isinstance(prepared.policy, PrivilegedPolicy) else "adaptive"
-    batch_size, threshold = prepared.setting.batch_size, prepared.setting.threshold
-    return f"B {batch_size}, T {'never' if threshold is None else threshold}"
+    setting = prepared.setting
+    offload: Any = setting.level("offload")
+    words = f"B {setting.batch_size}, T {'never' if offload is None else offload}"
+    words += "" if setting.order == "fcfs" else f", {setting.order}"
+    return words + ("" if setting.admit_ms is None else f", admits {setting.admit_ms:g} ms")
 
 
 def _measure(run: EpisodeRun, prepared: TunedPolicy) -> DayMetrics:
@@ -68,12 +75,14 @@ def _judge(days: Sequence[DayMetrics], scenario: Scenario) -> dict[str, float]:
     }
 
 
+def traffic_of(choices: Choices) -> Callable[[Scenario], Scenario]:
+    """What the chosen traffic makes of a scenario with a day; `InputError` for one that is not known."""
+    return TRAFFICS[choice("traffic", choices["traffic"], TRAFFICS)]
+
+
 def _prepare(scenario: Scenario, engine: str, choices: Choices) -> Scenario:
-    traffic = choices["traffic"]
-    if traffic not in TRAFFICS:
-        raise InputError("traffic", traffic, f"must be one of {', '.join(TRAFFICS)}")
-    scenario = with_day(scenario, engine=engine)
-    return with_flash(scenario) if traffic == "flash" else scenario
+    traffic = traffic_of(choices)
+    return traffic(with_day(scenario, engine=engine))
 
 
 def _capacities(prepared: TunedPolicy, seeds: Sequence[int], options: TuneOptions) -> tuple[float, ...]:
@@ -81,7 +90,7 @@ def _capacities(prepared: TunedPolicy, seeds: Sequence[int], options: TuneOption
     return policy_capacities(prepared, seeds, queries=queries, engine=options.engine)
 
 
-def _streams(compared: Comparison) -> list[str]:
+def streams_of(compared: Comparison) -> list[str]:
     """The digests of the test days' traffic."""
     workload, day_s = compared.scenario.workload, day_length_s(compared.scenario)
     streams = [QueryStream(workload, episode_seed(seed, SPLIT)) for seed in compared.seeds]
@@ -126,13 +135,14 @@ SERVING = Evaluation(
     # A reference has none: to search ahead in every window of every probed rate would cost more than all the rest, and
     # no server could do what it does.
     capacities=_capacities,
-    header={**{key: cell for key, cell in HEADER.items() if key != "environment"}, "streams_sha256": _streams},
+    header={**{key: cell for key, cell in HEADER.items() if key != "environment"}, "streams_sha256": streams_of},
     entry={
         "p95_hourly_ms": lambda result: result.mean("p95_hourly_s") * 1e3,
         "p95_hourly_ci_ms": lambda result: result.estimate("p95_hourly_s", 1e3).ci,
         "p95_day_ms": lambda result: result.mean("p95_day_s") * 1e3,
         "p99_day_ms": lambda result: result.mean("p99_day_s") * 1e3,
         **figure("violation_rate"),
+        **figure("shed_rate"),
         "goodput": lambda result: 1.0 - result.mean("violation_rate"),
         "goodput_qps": lambda result: result.mean("goodput_qps"),
         "capacity_qps": lambda result: result.capacity_qps,
@@ -149,6 +159,8 @@ SERVING = Evaluation(
         "hourly p95 ms": lambda result: result.estimate("p95_hourly_s").with_interval(".2f", 1e3),
         "day p95 ms": lambda result: f"{result.mean('p95_day_s') * 1e3:.2f}",
         "day p99 ms": lambda result: f"{result.mean('p99_day_s') * 1e3:.2f}",
+        "shed %": lambda result: result.estimate("shed_rate").with_interval(".2f", 1e2),
+        "goodput qps": lambda result: f"{result.mean('goodput_qps'):.0f}",
         "violations %": lambda result: result.estimate("violation_rate").with_interval(".2f", 1e2),
         "capacity qps": lambda result: "-" if result.capacity_qps is None else f"{result.capacity_qps:.0f}",
         "of grid-capacity's": lambda result: (

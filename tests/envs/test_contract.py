@@ -18,7 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from deeprec_env import InputError
 from deeprec_env.envs import register_environments
-from deeprec_env.envs.environments import EARLIER, SPECS, find_spec
+from deeprec_env.envs.environments import EARLIER, SERVING, SERVING_V2, SPECS, find_spec
 from deeprec_env.envs.node_env import NodeEnv
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.envs.wrappers import BoxActions, DiscreteActions
@@ -60,7 +60,8 @@ def test_gymnasium_makes_it_under_its_name(spec: EnvSpec) -> None:
     register_environments()
     register_environments()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore" if spec in EARLIER else "error")  # Gymnasium says that there is a newer version
+        # Gymnasium says that there is a newer version.
+        warnings.simplefilter("ignore" if spec in (*EARLIER, SERVING) else "error")
         env = gym.make(f"deeprec_env:{spec.id}", scenario=nodes(spec)[0]).unwrapped
         several = gym.make_vec(f"deeprec_env:{spec.id}", num_envs=2, scenario=nodes(spec)[0])
         default = gym.make(spec.id).unwrapped
@@ -305,8 +306,13 @@ def test_a_latency_of_the_users_own_works_in_single_environments_alone(spec: Env
         own["pipeline"] = [own["pipeline"][0] | {"cpu": latency}, *own["pipeline"][1:]]
     else:
         own["node"] = own["node"] | {"cpu": latency}
-    episodes = [episode(make(spec, engine, own), actions(spec, 0)) for engine in ENGINES]
-    assert episodes[0] == episodes[1]
+    if spec is SERVING_V2:
+        episode(make(spec, "asyncio", own), actions(spec, 0))
+        with pytest.raises(InputError, match="use engine asyncio"):
+            make(spec, "compiled", own).reset()
+    else:
+        episodes = [episode(make(spec, engine, own), actions(spec, 0)) for engine in ENGINES]
+        assert episodes[0] == episodes[1]
     with pytest.raises(InputError, match="vectorization_mode='sync'"):
         spec.make_vector(2, own)
 

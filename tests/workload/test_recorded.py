@@ -203,3 +203,20 @@ def test_flash_crowds_overload_what_the_day_does_not() -> None:
     assert np.mean(np.array(highest["flash"]) > 1.0) > 0.7
     assert max(highest["flash"]) <= 1.5
     assert np.mean([flash.day(np.random.default_rng(seed)).mean() for seed in range(5)]) == pytest.approx(100.0)
+
+
+def test_sizes_between_two_levels_are_that_part_of_a_distribution() -> None:
+    smaller = sizes(kind="between", of={"kind": "mlperf"}, high=0.5)
+    assert dict(zip(*(array.tolist() for array in smaller.probabilities()), strict=True)) == pytest.approx(
+        {100: 0.2, 200: 0.8}
+    )
+    larger = sizes(kind="between", of={"kind": "mlperf"}, low=0.5)
+    drawn = larger.draw(np.random.default_rng(0), 20_000)
+    items, counts = np.unique(drawn, return_counts=True)
+    assert items.tolist() == [200, 300, 400, 500, 600, 700]
+    assert counts / len(drawn) == pytest.approx(larger.probabilities()[1], abs=0.02)
+    whole = sizes(kind="mlperf").mean_items
+    assert 0.5 * (smaller.mean_items + larger.mean_items) == pytest.approx(whole)
+    assert smaller.fingerprint != larger.fingerprint
+    with pytest.raises(InputError, match="below high"):
+        load_scenario(workload(sizes={"kind": "between", "of": {"kind": "mlperf"}, "low": 0.5, "high": 0.5}))
