@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+from deeprec_env.envs.serving_v2_task import V2_CONTROLS
 from deeprec_env.policies.adaptive.load_table import KEPT
 from deeprec_env.policies.adaptive.load_table_p99 import first_setting
 from deeprec_env.policies.adaptive.rate_table import ALL_LEVELS, RateTable
@@ -18,9 +19,6 @@ from deeprec_env.policies.base import Progress
 from deeprec_env.progress import Step, part
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import PREDICTED, Setting
-
-CONTROLS = ("batch_size", "offload", "order", "admit_ms")
-"""What these tables choose, in the order of an action."""
 
 ANCHORS = (0.15, 0.4, 0.65, 0.85, 1.0, 1.35)
 """Load levels at which all settings are tried."""
@@ -33,10 +31,10 @@ _QUARTER = 4
 
 
 def all_settings(scenario: Scenario) -> list[Setting]:
-    """Every choice of the ladders of `CONTROLS`, admission limits from the most permissive on."""
-    ladders = [scenario.ladders[control] for control in CONTROLS]
-    ladders[-1] = sorted(ladders[-1], key=lambda limit: (limit is not None, -(limit or 0.0)))
-    return [scenario.setting.at(**dict(zip(CONTROLS, levels, strict=True))) for levels in product(*ladders)]
+    """Every choice of the ladders of `V2_CONTROLS`, admission limits from the most permissive on."""
+    *ladders, limits = [scenario.ladders[control] for control in V2_CONTROLS]
+    ladders.append(tuple(sorted(limits, key=lambda limit: (limit is not None, -(limit or 0.0)))))
+    return [scenario.setting.at(**dict(zip(V2_CONTROLS, levels, strict=True))) for levels in product(*ladders)]
 
 
 def predicted_settings(scenario: Scenario) -> list[Setting]:

@@ -13,6 +13,7 @@ from deeprec_env.policies.adaptive.rate_table import BEYOND, RateTable
 from deeprec_env.policies.adaptive.stationary import TIED, Outcome, ranked
 from deeprec_env.policies.base import Progress
 from deeprec_env.policies.fixed.refine import saturation_rates
+from deeprec_env.policies.on_serving_v2 import without_further
 from deeprec_env.progress import Step
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
@@ -26,7 +27,7 @@ KEPT = 4
 
 def find_queueing_table(scenario: Scenario, unit_qps: float, progress: Progress) -> RateTable:
     """The settings of all levels; load 1 is `unit_qps` queries a second."""
-    model, most_qps = QueueingModel(scenario), saturation_rates(scenario)
+    model, most_qps = QueueingModel(scenario), saturation_rates(without_further(scenario))
     levels, ranking = (*LEVELS, *BEYOND), []
     limits = [limit for limit in scenario.ladders["admit_ms"] if limit is not None and limit <= scenario.sla_ms]
     for number, level in enumerate(levels):
