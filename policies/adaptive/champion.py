@@ -8,7 +8,7 @@ rate or work). First table and refusal are chosen together, then the reading, on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from deeprec_env.envs.serving_v2_task import V2_CONTROLS
@@ -43,7 +43,7 @@ class Combination:
 
     table: str
     refusal: str
-    lookup: Lookup = Lookup()
+    lookup: Lookup = field(default_factory=Lookup)
 
 
 def combined(combination: Combination, table: RateTable, scenario: Scenario) -> Policy:

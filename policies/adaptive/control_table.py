@@ -73,7 +73,7 @@ def find_control_table(
 
 
 def find_small_table(runs: StationaryRuns, settings: Sequence[Setting], queries: int, progress: Progress) -> RateTable:
-    """The table over a few settings, all of which every level tries on `queries` / 10, and the best on `queries` / 5."""
+    """The table over a few settings: every level tries all on `queries` / 10, and the best on `queries` / 5."""
     used, ranking = runs.queries_used, []
     rounds = [(max(500, queries // 10), 4), (max(1000, queries // 5), 4)]
     for number, level in enumerate(ALL_LEVELS):

@@ -1,12 +1,12 @@
 """Latencies by formulas: p95 and p99 of a node's queries at any rate from the moments of its service times.
 
 A pool is a queue G/G/c by Allen and Cunneen's formula with Sakasegawa's probability of waiting (Kingman's bound for one
-server): mean wait = P(wait) E[S] / (c (1 - rho)) x (I + C^2) / 2, P(wait) = rho^(sqrt(2 (c + 1)) - 1). C^2 is the squared
-coefficient of variation of a request's service; queries come as Poisson, each with K requests at once, so that I, the
-index of dispersion of the requests' arrivals, is E[K^2] / E[K] (on an accelerator, where a query is one request, 1: the
-formula for one server is then Pollaczek and Khinchine's). The wait is taken as exponential beside an atom at 0, and a
-query's own time as that of its slowest request, with what does not fit on the idle servers after the others. Stages in
-series add up their percentiles, which is pessimistic.
+server): mean wait = P(wait) E[S] / (c (1 - rho)) x (I + C^2) / 2, P(wait) = rho^(sqrt(2 (c + 1)) - 1). C^2 is the
+squared coefficient of variation of a request's service; queries come as Poisson, each with K requests at once, so that
+I, the index of dispersion of the requests' arrivals, is E[K^2] / E[K] (on an accelerator, where a query is one request,
+1: the formula for one server is then Pollaczek and Khinchine's). The wait is taken as exponential beside an atom at 0,
+and a query's own time as that of its slowest request, with what does not fit on the idle servers after the others.
+Stages in series add up their percentiles, which is pessimistic.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from deeprec_env.scenario.setting import Setting
 from deeprec_env.workload.checked import size_probabilities
 
 ATOMS = np.concatenate([np.linspace(0.0, 0.9, 33), np.linspace(0.9, 1.0, 33)[1:]])
-"""Levels between which the sizes are replaced by one: finer for the large ones, which make the tail and are offloaded."""
+"""Levels between which sizes are replaced by one: finer for the large ones, which make the tail and are offloaded."""
 
-NOISE = (np.arange(32) + 0.5) / 32
-"""Levels of the service noise that stand for its distribution."""
+_EDGES = np.concatenate([np.linspace(0.0, 0.9, 19), np.linspace(0.9, 0.99, 10)[1:], np.linspace(0.99, 1.0, 11)[1:]])
+NOISE, NOISE_SHARES = 0.5 * (_EDGES[1:] + _EDGES[:-1]), np.diff(_EDGES)
+"""Levels of the service noise that stand for its distribution, and the share of each."""
 
 _BISECTIONS = 40
 _NEARLY = 0.999
@@ -115,24 +116,22 @@ class QueueingModel:
             slow = pool.slowdown(max(1, round(busy)))
             large = self._service_s(pool, flow.large) * slow + flow.overhead_s
             small = (self._service_s(pool, flow.small) * slow + flow.overhead_s) * (flow.small > 0)[:, None]
-            work_s = float(share @ (large_n * large.mean(axis=1) + small.mean(axis=1)))
+            work_s = float(share @ (large_n * (large @ NOISE_SHARES) + small @ NOISE_SHARES))
             load = qps * float(flow.share.sum()) * work_s / servers
             busy = min(load, 1.0) * servers
         k, k2 = float(share @ requests), float(share @ requests**2)
         mean_s = work_s / k
-        square = float(share @ (large_n * (large**2).mean(axis=1) + (small**2).mean(axis=1))) / k
+        square = float(share @ (large_n * (large**2 @ NOISE_SHARES) + small**2 @ NOISE_SHARES)) / k
         rho = min(load, _NEARLY)
         waits = rho ** (math.sqrt(2.0 * (servers + 1)) - 1.0)
         variability = 0.5 * (k2 / k + square / mean_s**2 - 1.0)
         wait_s = waits * mean_s / (servers * (1.0 - rho)) * variability
         # The slowest of several requests of the same noise levels: its level is a power of one's.
-        places = np.clip((NOISE[None, :] ** (1.0 / np.maximum(large_n, 1.0))[:, None]) * len(NOISE) - 0.5, 0, None)
-        below = np.minimum(places.astype(np.int64), len(NOISE) - 2)
-        rows = np.arange(len(large))[:, None]
-        own_s = large[rows, below] + (places - below) * (large[rows, below + 1] - large[rows, below])
+        levels = NOISE[None, :] ** (1.0 / np.maximum(large_n, 1.0))[:, None]
+        own_s = np.stack([np.interp(level, NOISE, seconds) for level, seconds in zip(levels, large, strict=True)])
         late = np.maximum(0.0, requests - np.maximum(servers * (1.0 - rho), 1.0))
         own_s = own_s + (late * mean_s / servers)[:, None]
-        weights = np.repeat(flow.share / len(NOISE), len(NOISE))
+        weights = np.outer(flow.share, NOISE_SHARES).ravel()
         return _Wait(waits, wait_s / waits if waits > 0.0 else 0.0), _Own(own_s.ravel(), weights)
 
     def _service_s(self, pool: PoolSpec, items: Ints) -> Floats:
@@ -145,7 +144,8 @@ class QueueingModel:
         if known is None:
             drawn = np.sort(checked.base_s(pool.latency, np.full(len(NOISE), items), NOISE))
             mean_s = float(checked.mean_s(pool.latency, np.array([items]))[0])
-            known = drawn * (mean_s / drawn.mean()) if drawn.mean() > 0.0 else drawn
+            of_levels_s = float(drawn @ NOISE_SHARES)
+            known = drawn * (mean_s / of_levels_s) if of_levels_s > 0.0 else drawn
             self._seconds[id(pool), items] = known
         return known
 

@@ -28,7 +28,7 @@ from deeprec_env.policies.privileged.all_controls import ControlCandidates, Hind
 from deeprec_env.simulation.engines import FORK, engine_kind
 
 TABLES: dict[str, Callable[[ChampionTuning, StationaryRuns], RateTable]] = {
-    "load-table-p99": lambda tuning, runs: find_load_table_p99(runs, tuning.options.queries // 4, tuning.progress),
+    "load-table-p99": lambda tuning, runs: find_load_table_p99(runs, tuning.options.queries, tuning.progress),
     "predicted-offload": lambda tuning, runs: find_small_table(
         runs, predicted_settings(tuning.scenario), tuning.options.queries, tuning.progress
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.policies.privileged.lookahead import Candidates, LookAhead
+from deeprec_env.policies.privileged.lookahead import LookAhead
 from deeprec_env.workload.stream import Traffic
 
 
