@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deeprec_env.envs.serving_v2_task import V2_CONTROLS
 from deeprec_env.policies.adaptive.rate_table import Lookup, RateTable, RateTablePolicy
@@ -44,6 +48,30 @@ class Combination:
     table: str
     refusal: str
     lookup: Lookup = field(default_factory=Lookup)
+
+    @property
+    def in_words(self) -> str:
+        """For a table."""
+        lookup = self.lookup
+        words = f"{self.table}, {self.refusal}, memory {lookup.memory:g}, headroom {lookup.headroom:g}"
+        return words + (", by work" if lookup.by_work else "")
+
+
+class ChampionPolicy:
+    """The policy of a combination, which says what it is."""
+
+    def __init__(self, combination: Combination, policy: Policy) -> None:
+        self._policy, self.in_words = policy, combination.in_words
+
+    def predict(
+        self,
+        observation: NDArray[np.float32],
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """The combination's action and state."""
+        return self._policy.predict(observation, state, episode_start, deterministic)
 
 
 def combined(combination: Combination, table: RateTable, scenario: Scenario) -> Policy:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from deeprec_env.envs.serving_v2_task import V2_CONTROLS
-from deeprec_env.policies.adaptive.champion import ALL_DAYS, combined, find_champion
+from deeprec_env.policies.adaptive.champion import ALL_DAYS, ChampionPolicy, combined, find_champion
 from deeprec_env.policies.adaptive.control_table import (
     all_settings,
     find_control_table,
@@ -100,7 +100,7 @@ def _champion(tuning: ChampionTuning) -> TunedPolicy:
 
     best = find_champion(tables, scenario, judge, tuning.progress, min(ALL_DAYS, options.days))
     env.close()
-    return TunedPolicy(combined(best, tables[best.table], scenario), scenario, used)
+    return TunedPolicy(ChampionPolicy(best, combined(best, tables[best.table], scenario)), scenario, used)
 
 
 def _seeing_ahead(name: str) -> Callable[[ChampionTuning], TunedPolicy]:
