@@ -30,6 +30,7 @@ from deeprec_env.simulation.node import completion_s, forget, run_window
 from deeprec_env.simulation.splitting import setting_numbers
 from deeprec_env.simulation.stacked_arrays import StackedArrays, carrying, node_at, put, room_for, state_at
 from deeprec_env.simulation.windows import AT, width
+from deeprec_env.workload.checked import size_probabilities
 from deeprec_env.workload.noise import Keys
 from deeprec_env.workload.stream import Traffic
 
@@ -126,6 +127,7 @@ class _Kind:
         if not all_rows(scenario):
             raise InputError("latency", "of its own base_s", "can't be batched; use vectorization_mode='sync'")
         self.scenario, self.arrays = scenario, node_arrays(scenario)
+        self._most = int(size_probabilities(scenario.workload.sizes)[0].max())
         self._largest = 0
 
     def expect(self, largest: int) -> None:
@@ -134,9 +136,9 @@ class _Kind:
         Raises `InputError` for queries that predictions know no mean service of.
         """
         if largest > self._largest:
-            known = self.arrays.mean_s.shape[-1] - 1
-            if not self.arrays.decided_on_entry and largest > known:
-                raise InputError("items", largest, f"must be at most {known}, the most that the scenario's sizes have")
+            if largest > self._most and not self.arrays.decided_on_entry:
+                allowed = f"must be at most {self._most}, the most of the scenario's sizes"
+                raise InputError("items", largest, allowed)
             self._largest = largest
             threshold = 1 if self.scenario.has_accelerator else None
             for plan in range(len(self.scenario.planned_stages)):

@@ -75,14 +75,13 @@ class RateMeter:
         """The policy at a rate, without the warm-up."""
         records = self._run(with_options(self._prepared.scenario, qps=qps))
         counted = slice(warmup_queries(self._queries), self._queries)
-        latency_s = records.latency_s[counted]
-        p95_s, p99_s = np.percentile(np.where(np.isnan(latency_s), _SHED_S, latency_s), (95, 99)).tolist()
+        p95_s, p99_s = np.percentile(_latencies_s(records)[counted], (95, 99)).tolist()
         return RateProbe(p95_s, p99_s, self._load(records, counted, qps))
 
     def p95_s(self, qps: float) -> tuple[float, tuple[float, float]]:
         """p95 in seconds at a rate, and its 95 % interval."""
         records = self._run(with_options(self._prepared.scenario, qps=qps))
-        latency_s = records.latency_s[warmup_queries(self._queries) : self._queries]
+        latency_s = _latencies_s(records)[warmup_queries(self._queries) : self._queries]
         return float(np.percentile(latency_s, 95)), quantile_interval(latency_s, 0.95)
 
     def meets(self, qps: float) -> bool:
@@ -129,6 +128,11 @@ class RateMeter:
         if setting not in self._work:
             self._work[setting] = service_demands(self._prepared.scenario, setting)
         return self._work[setting]
+
+
+def _latencies_s(records: Records) -> Floats:
+    """Latencies, of what was shed a number above all others."""
+    return np.where(records.shed, _SHED_S, records.latency_s)
 
 
 def policy_capacities(
