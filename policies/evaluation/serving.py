@@ -54,9 +54,10 @@ def capacity_ratio(result: Result) -> Estimate | None:
 
 
 def describe(prepared: TunedPolicy) -> str:
-    """A policy's settings in words: the fixed ones, or "adaptive"; of a reference, "sees ahead"."""
+    """A policy's settings in words: the fixed ones, what it says of itself (`in_words`), "sees ahead" or "adaptive"."""
     if prepared.setting is None:
-        return "sees ahead" if isinstance(prepared.policy, PrivilegedPolicy) else "adaptive"
+        own = getattr(prepared.policy, "in_words", "adaptive")
+        return "sees ahead" if isinstance(prepared.policy, PrivilegedPolicy) else str(own)
     setting = prepared.setting
     offload: Any = setting.level("offload")
     words = f"B {setting.batch_size}, T {'never' if offload is None else offload}"

@@ -9,6 +9,7 @@ from deeprec_env.envs.environments import SERVING_V2 as SPEC
 from deeprec_env.envs.serving_v2_task import with_further_ladders
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import TunedPolicy
+from deeprec_env.policies.evaluation.champions import CHAMPIONS, REFERENCES_OF_ALL, ChampionTuning
 from deeprec_env.policies.evaluation.evaluation import HEADER, Choices, Tuning
 from deeprec_env.policies.evaluation.policy_capacity import capacity_queries, policy_capacities
 from deeprec_env.policies.evaluation.serving import SERVING, streams_of, traffic_of
@@ -50,7 +51,9 @@ def _capacities(prepared: TunedPolicy, seeds: Sequence[int], options: TuneOption
 SERVING_V2 = replace(
     SERVING,
     prepare=_prepare,
-    baselines={name: _mapped(name) for name in baselines()} | {"random": _random},
+    tuning=ChampionTuning,
+    baselines={name: _mapped(name) for name in baselines()} | {"random": _random} | CHAMPIONS | REFERENCES_OF_ALL,
+    compared=(*SERVING.compared[:-1], *CHAMPIONS, "rate-oracle"),
     capacities=_capacities,
     header={**HEADER, "streams_sha256": streams_of},
 )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.policies.adaptive.load_table import LoadTable
 from deeprec_env.policies.evaluation.day_metrics import HOURS, day_length_s
 from deeprec_env.policies.privileged.futures import forkable_engine, true_rates_qps
 from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.engine import ForkableEngine
 from deeprec_env.workload.stream import Traffic
@@ -30,6 +31,25 @@ FIRST_FUTURES, MORE_FUTURES = 2, 6
 """Futures that all candidates are tried on, and further ones for the finalists."""
 
 
+class Candidates(Protocol):
+    """Where the settings that are tried come from: a table by load, such as a `LoadTable`."""
+
+    @property
+    def scenario(self) -> Scenario:
+        """On whose ladders the settings are."""
+
+    @property
+    def unit_qps(self) -> float:
+        """The rate of load 1."""
+
+    @property
+    def ranking(self) -> Sequence[Sequence[Setting]]:
+        """By load level the best settings, best first."""
+
+    def indices(self, loads: Floats) -> NDArray[np.int64]:
+        """The level of each load."""
+
+
 class LookAhead(ABC):
     """A reference that is shown the node itself; a subclass says which futures of the traffic it believes in.
 
@@ -40,8 +60,9 @@ class LookAhead(ABC):
     """
 
     futures = (FIRST_FUTURES, MORE_FUTURES)
+    controls: tuple[str, ...] = ("batch_size", "threshold")
 
-    def __init__(self, table: LoadTable) -> None:
+    def __init__(self, table: Candidates) -> None:
         self._table = table
 
     def watch(self, env: TrafficEnv) -> None:
@@ -64,11 +85,12 @@ class LookAhead(ABC):
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], Any]:
-        """The best action for the watched environment, (2,); the observation adds nothing to what it sees there."""
+        """The best action for the watched environment; the observation adds nothing to what it sees there."""
         window = round(self._engine.now_s / self._interval_s)
         until = min(window + HORIZON, self._windows)
         present = self._engine.fork(Traffic.nothing())
-        trial = _Trial(present, self._known_latencies(present), self._hour_s, until * self._interval_s)
+        known_s, end_s = self._known_latencies(present), until * self._interval_s
+        trial = _Trial(present, known_s, self._hour_s, end_s, self.value)
         candidates, (first, more) = self._candidates(window), self.futures
         costs = trial.costs(candidates, [self.future(window, until) for _ in range(first)])
         if more:
@@ -76,13 +98,21 @@ class LookAhead(ABC):
             candidates = [candidates[finalist] for finalist in finalists]
             costs = costs[finalists] + trial.costs(candidates, [self.future(window, until) for _ in range(more)])
         self._held = candidates[int(np.argmin(costs))]
-        return np.array(self._table.scenario.action(self._held)), state
+        return np.array(self._table.scenario.action(self._held, self.controls)), state
+
+    def value(self, latency_s: Floats) -> float:
+        """What an hour with these latencies costs, in seconds: its p95."""
+        return p95_s(latency_s)
 
     def _candidates(self, window: int) -> list[Setting]:
         level = int(self._table.indices(self._rates[window].mean(keepdims=True) / self._table.unit_qps)[0])
         near = self._table.ranking[max(level - REACH, 0) : level + REACH + 1]
-        settings = [setting for best in near for setting in best[:PER_LEVEL]]
+        settings = [setting for best in near for setting in best[:PER_LEVEL]] + self.more_candidates(level)
         return list(dict.fromkeys(settings + ([self._held] if self._held else [])))
+
+    def more_candidates(self, level: int) -> list[Setting]:
+        """Settings that are tried besides at a load level; none."""
+        return []
 
     def _known_latencies(self, present: ForkableEngine) -> Floats:
         """Latencies of the hour's queries that `present` has forgotten: they completed before the oldest in flight."""
@@ -96,8 +126,11 @@ class LookAhead(ABC):
 class _Trial:
     """Settings tried from one present."""
 
-    def __init__(self, present: ForkableEngine, known_s: Floats, hour_s: float, end_s: float) -> None:
+    def __init__(
+        self, present: ForkableEngine, known_s: Floats, hour_s: float, end_s: float, value: Callable[[Floats], float]
+    ) -> None:
         self._present, self._known_s, self._hour_s, self._end_s = present, known_s, hour_s, end_s
+        self._value = value
         self._hour = int(_hour(np.array([present.now_s]), hour_s)[0])
 
     def costs(self, candidates: list[Setting], futures: list[Traffic]) -> Floats:
@@ -117,11 +150,11 @@ class _Trial:
                 sample = np.concatenate([self._known_s, sample])
             if sample.size:
                 share = min(1.0, self._end_s / self._hour_s - this)
-                cost += share * _p95(sample)
+                cost += share * self._value(sample)
         return cost
 
 
-def _p95(sample: Floats) -> float:
+def p95_s(sample: Floats) -> float:
     """NumPy's percentile, without what it costs to be general: this runs thousands of times a day."""
     rank = 0.95 * (len(sample) - 1)
     below = int(rank)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from deeprec_env.envs.traffic_env import TrafficEnv
-from deeprec_env.policies.adaptive.load_table import LoadTable
 from deeprec_env.policies.privileged.futures import drawn_future
-from deeprec_env.policies.privileged.lookahead import LookAhead
+from deeprec_env.policies.privileged.lookahead import Candidates, LookAhead
 from deeprec_env.workload.stream import Traffic
 
 _CHILD = 3  # of a seed, beside the three splits: its draws are those of no traffic
@@ -19,7 +18,7 @@ class RateOracle(LookAhead):
     The state that it knows is the node's: what is in flight, and when that will end if left alone.
     """
 
-    def __init__(self, table: LoadTable, seed: int) -> None:
+    def __init__(self, table: Candidates, seed: int) -> None:
         super().__init__(table)
         self._seed = seed
 
