@@ -1,7 +1,7 @@
 """What measured utilisation says of a profile: how many times slower than it the pools are, and how much larger sizes.
 
 Over the windows the server-seconds that a pool was busy are compared with those expected of the queries that came. The
-ratio is believed as far as it is beyond chance: a right profile is left alone.
+ratio is believed once it is beyond chance: a right profile is left alone.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from deeprec_env.workload.checked import size_probabilities
 MEMORY = 0.97
 """Weight of the past in what was measured, a window."""
 
-DOUBT = 2.0
-"""Standard errors by which a ratio is drawn towards 1."""
+DOUBT = 3.0
+"""Standard errors that a ratio must be from 1 to be believed."""
 
 SATURATED = 0.97
 """A pool as busy as this, now or in the window before, has done the work of those who came less those left waiting."""
@@ -55,14 +55,13 @@ class Sums:
         )
 
     def factor(self, edge: float) -> float:
-        """Measured in expected, drawn towards 1; `edge` is the error of where the windows begin and end."""
+        """Measured in expected, 1 where that may be chance; `edge` is the error of where the windows begin and end."""
         if self.measured <= 0.0:
             return 1.0
         expected = max(self.expected, self.measured / MOST)
         error = math.sqrt(self.variance + edge * edge) / expected
         ratio = math.log(self.measured / expected)
-        believed = math.copysign(max(0.0, abs(ratio) - DOUBT * error), ratio)
-        return math.exp(min(max(believed, -math.log(MOST)), math.log(MOST)))
+        return min(max(math.exp(ratio), 1.0 / MOST), MOST) if abs(ratio) > DOUBT * error else 1.0
 
 
 @dataclass(frozen=True)
