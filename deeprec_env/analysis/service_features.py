@@ -12,6 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deeprec_env.analysis.idle_latency import (
+    LEVELS,
+    WEIGHTS,
+    idle_accelerator_s,
+    idle_cpu_s,
+    mixed_quantiles,
+    noise_scv,
+    quantiles,
+    tail_s,
+)
 from deeprec_env.errors import InputError
 from deeprec_env.latency import checked
 from deeprec_env.latency.profile import Profile
@@ -36,12 +46,9 @@ SHARES = (0.95, 0.99)
 HIGHEST_LOAD = 0.995
 """Queueing formulas are evaluated at most at this load: beyond it nothing is stationary."""
 
-_EDGES = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.86, 0.91, 0.94, 0.96, 0.975, 0.985, 0.9925, 1.0])
-_LEVELS, _WEIGHTS = 0.5 * (_EDGES[1:] + _EDGES[:-1]), np.diff(_EDGES)
 _SIZES = 48  # sizes that an idle node's latencies are taken at
-_NOISE = (np.arange(8) + 0.5) / 8
 _MOST_SIZES = 1024
-_STEPS = 16  # of the bisections for percentiles
+_RARE = 1e-6  # a pool with a smaller share of the queries counts as left alone
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class Service:
         moments, idle = [], []
         for batch in batches:
             moments.append(_below(_cpu_moments(cpu, items, batch), probability, first))
-            idle.append(_quantiles(_idle_cpu_s(cpu, points, batch), weights, cut, below=True))
+            idle.append(quantiles(idle_cpu_s(cpu, points, batch), weights, cut, below=True))
         on_cpu = np.array(moments)[b, :, t].T
         self.visits_cpu, requests, squares, work, squares_s, each_squares, work_items = on_cpu
         kept = np.maximum(self.visits_cpu, 1e-12)
@@ -101,18 +108,18 @@ class Service:
         if accelerator is None:
             self.accelerator_s = self._accelerator_squares = self.visits_accelerator = np.zeros(len(settings))
             accelerator_items = np.zeros(len(settings))
-            self._idle_accelerator_s = np.zeros((len(settings), len(_LEVELS)))
+            self._idle_accelerator_s = np.zeros((len(settings), len(LEVELS)))
         else:
             seconds = checked.mean_s(accelerator.latency, items) * accelerator.slowdown(accelerator.servers)
             of_items = np.stack([np.ones(len(items)), seconds, seconds**2, seconds * items])
             above = of_items @ probability
             found = (above[:, None] - _below(of_items, probability, first))[:, t]
             self.visits_accelerator, self.accelerator_s, self._accelerator_squares, accelerator_items = found.clip(0.0)
-            spread = 1.0 + _noise_scv(accelerator, int(self.mean_items))
+            spread = 1.0 + noise_scv(accelerator, int(self.mean_items))
             self._accelerator_squares = self._accelerator_squares * spread
-            latencies = _idle_accelerator_s(accelerator, points)
-            self._idle_accelerator_s = _quantiles(latencies, weights, cut, below=False)[t]
-        self._cpu_squares = squares_s + each_squares * _noise_scv(cpu, batches[0])
+            latencies = idle_accelerator_s(accelerator, points)
+            self._idle_accelerator_s = quantiles(latencies, weights, cut, below=False)[t]
+        self._cpu_squares = squares_s + each_squares * noise_scv(cpu, batches[0])
         variance = max(float((items * items) @ probability) - self.mean_items**2, 1e-12)
         slopes = np.stack(
             [work_items - self.cpu_s * self.mean_items, accelerator_items - self.accelerator_s * self.mean_items]
@@ -152,9 +159,9 @@ class Service:
         waits = bounded ** (np.sqrt(2.0 * (together + 1.0)) - 1.0)
         shares = np.stack([self.visits_cpu, self.visits_accelerator], axis=-1)
         points_s = np.stack([self._idle_cpu_s * scale[0], self._idle_accelerator_s * scale[1]], axis=1)
-        weights = shares[:, :, None] * _WEIGHTS
-        idle_s = _mixed_quantiles(points_s, weights, (0.5, *SHARES))
-        queueing_s = np.stack([_tail_s(points_s, weights, waits, mean_wait_s, share) for share in SHARES], axis=-1)
+        weights = shares[:, :, None] * WEIGHTS
+        idle_s = mixed_quantiles(points_s, weights, (0.5, *SHARES))
+        queueing_s = np.stack([tail_s(points_s, weights, waits, mean_wait_s, share) for share in SHARES], axis=-1)
         queueing_s = np.maximum(queueing_s, idle_s[None, :, 1:])
         p95_s = idle_s[:, 1]
 
@@ -162,11 +169,11 @@ class Service:
             found: Floats = np.log(np.maximum(seconds, 1e-15) / p95_s).clip(-8.0, 8.0)
             return found
 
-        has = shares > 0.0
+        has = shares > _RARE
         tail = (points_s > p95_s[:, None, None]) * weights
         late = tail[:, 1].sum(axis=-1) / np.maximum(tail.sum(axis=(1, 2)), 1e-12)
-        spread = squares / scale * shares / np.maximum(means, 1e-15) ** 2 - 1.0
-        middle = len(_LEVELS) // 3
+        spread = _variation(squares / scale * shares, means)
+        middle = len(LEVELS) // 3
         fixed = {
             "cpu_servers": np.full(len(self.settings), np.log(self.servers[0])),
             "accelerator_servers": has[:, 1] * np.log(2.0 * self.servers[1]),
@@ -175,7 +182,7 @@ class Service:
             "burst_of_requests": has[:, 0] * np.log(self._burst / self.servers[0]),
             "cpu_work_spread": has[:, 0] * spread[:, 0],
             "accelerator_work_spread": has[:, 1] * spread[:, 1],
-            "request_spread": has[:, 0] * (self._request_squares / np.maximum(self._request_s, 1e-15) ** 2 - 1.0),
+            "request_spread": has[:, 0] * _variation(self._request_squares, self._request_s),
             "request": has[:, 0] * relative(self._request_s * scale[0]),
             "cpu_median": has[:, 0] * relative(points_s[:, 0, middle]),
             "cpu_tail": has[:, 0] * relative(points_s[:, 0, -1]),
@@ -203,6 +210,11 @@ class Service:
         named: dict[str, Floats] = {**fixed, **by_rate}
         rows = np.stack([np.broadcast_to(named[name], shape) for name in FEATURES], axis=-1)
         return Estimate(rows, np.log(queueing_s), loads)
+
+
+def _variation(squares: Floats, means: Floats) -> Floats:
+    """Squared coefficient of variation, bounded: of next to nothing it means nothing."""
+    return np.asarray((squares / np.maximum(means, 1e-15) ** 2 - 1.0).clip(0.0, 20.0))
 
 
 def check_service(scenario: Scenario) -> None:
@@ -260,68 +272,3 @@ def _below(values: Floats, probability: Floats, first: Ints) -> Floats:
     """Sums over the sizes before each place, (moments, places)."""
     summed = np.cumsum(values * probability, axis=-1)
     return np.concatenate([np.zeros((len(values), 1)), summed], axis=-1)[:, first]
-
-
-def _idle_cpu_s(pool: PoolSpec, items: Ints, batch: int) -> Floats:
-    """Latencies of split queries on an idle node, (sizes, noise): the slowest request's, in waves where needed."""
-    requests = -(-items // batch)
-    largest = np.minimum(items, batch)
-    busy = [pool.slowdown(min(int(count), pool.servers)) for count in requests]
-    level = _NOISE[None, :] ** (1.0 / np.minimum(requests, pool.servers))[:, None]
-    slowest = checked.base_s(pool.latency, np.repeat(largest, len(_NOISE)), level.ravel()).reshape(level.shape)
-    waves = -(-requests // pool.servers) - 1
-    found: Floats = (slowest + (waves * checked.mean_s(pool.latency, largest))[:, None]) * np.array(busy)[:, None]
-    return found
-
-
-def _idle_accelerator_s(pool: PoolSpec, items: Ints) -> Floats:
-    """Latencies of offloaded queries on an idle node, (sizes, noise)."""
-    levels = np.tile(_NOISE, len(items))
-    seconds = checked.base_s(pool.latency, np.repeat(items, len(_NOISE)), levels) * pool.slowdown(1)
-    return np.asarray(seconds).reshape(len(items), len(_NOISE))
-
-
-def _noise_scv(pool: PoolSpec, items: int) -> float:
-    """Squared coefficient of variation of a request's noise."""
-    seconds = checked.base_s(pool.latency, np.full(len(_NOISE), max(items, 1)), _NOISE)
-    return float(np.var(seconds) / max(float(np.mean(seconds)) ** 2, 1e-300))
-
-
-def _quantiles(seconds: Floats, weights: Floats, cut: Ints, *, below: bool) -> Floats:
-    """Quantiles at `_LEVELS` of the latencies of the sizes before (or from) each place in `cut`, (places, levels)."""
-    order = np.argsort(seconds, axis=None, kind="stable")
-    values, size = seconds.ravel()[order], order // seconds.shape[1]
-    chosen = (size < cut[:, None]) if below else (size >= cut[:, None])
-    summed = np.cumsum(chosen * weights[size], axis=-1)
-    total = summed[:, -1:]
-    place = (summed[:, None, :] < _LEVELS[None, :, None] * total[:, :, None]).sum(axis=-1)
-    return np.asarray(values[np.minimum(place, len(values) - 1)])
-
-
-def _mixed_quantiles(points_s: Floats, weights: Floats, shares: tuple[float, ...]) -> Floats:
-    """Quantiles of weighted points, (settings, shares), linear between their middles."""
-    flat, mass = points_s.reshape(len(points_s), -1), weights.reshape(len(points_s), -1)
-    order = np.argsort(flat, axis=-1, kind="stable")
-    flat, mass = np.take_along_axis(flat, order, axis=-1), np.take_along_axis(mass, order, axis=-1)
-    middle = np.cumsum(mass, axis=-1) - 0.5 * mass
-    found = np.empty((len(flat), len(shares)))
-    for row in range(len(flat)):
-        kept = mass[row] > 0.0
-        found[row] = np.interp(shares, middle[row, kept], flat[row, kept])
-    return np.maximum(found, 1e-15)
-
-
-def _tail_s(points_s: Floats, weights: Floats, waits: Floats, mean_wait_s: Floats, share: float) -> Floats:
-    """The percentile of an idle node's latency plus a wait: exponential, and by chance; (rates, settings)."""
-    low = np.zeros(waits.shape[:2])
-    high = points_s.max(axis=(1, 2)) - np.log(1.0 - share) * mean_wait_s.max(axis=-1)
-    rate = 1.0 / np.maximum(mean_wait_s, 1e-15)
-    for _ in range(_STEPS):
-        middle = 0.5 * (low + high)
-        beyond = np.zeros(middle.shape)
-        for pool in range(2):
-            left = middle[..., None] - points_s[:, pool]
-            chance = np.where(left < 0.0, 1.0, waits[..., pool, None] * np.exp(-left.clip(0.0) * rate[..., pool, None]))
-            beyond += (chance * weights[:, pool]).sum(axis=-1)
-        low, high = np.where(beyond > 1.0 - share, middle, low), np.where(beyond > 1.0 - share, high, middle)
-    return np.asarray(0.5 * (low + high))
