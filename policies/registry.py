@@ -14,6 +14,7 @@ from deeprec_env.envs.environments import find_spec
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.plugins import is_plugin, load_plugin, plugin_names, takes
+from deeprec_env.policies.adaptive.generalist import GeneralistPolicy
 from deeprec_env.policies.adaptive.load_table import LoadTable, LoadTablePolicy, find_load_table
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import Policy, Progress, TunedPolicy, fixed
@@ -46,7 +47,7 @@ REFERENCES = ("rate-oracle", "hindsight")
 
 _PREPARED = "deeprec_env.policies.base.TunedPolicy, or an object with predict"
 
-_OWN = (*METHODS, *BY_LOAD, "random")
+_OWN = (*METHODS, *BY_LOAD, "generalist", "random")
 
 
 def prepare(
@@ -65,6 +66,8 @@ def prepare(
         progress(f"{name}: settings by load")
         table = find_load_table(scenario, queries=options.queries, seed=options.seed, engine=options.engine)
         return TunedPolicy(BY_LOAD[name](table, options.seed), table.scenario, table.queries_used)
+    if name == "generalist":
+        return TunedPolicy(GeneralistPolicy(scenario), scenario, 0)
     if name == "random":
         indices = gym.spaces.MultiDiscrete([len(scenario.control.batch_sizes), len(scenario.thresholds)])
         return TunedPolicy(RandomPolicy(indices, options.seed), scenario, 0)

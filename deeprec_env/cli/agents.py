@@ -15,9 +15,9 @@ from deeprec_env.scenario.load import load_scenario
 
 _OTHERS = "".join(f", {name}" for name in plugin_names("deeprec_env.policies"))
 _POLICIES_HELP = (
-    f"Names (also hindsight, random{_OTHERS}), module:function, or paths of agents, "
+    f"Names (also generalist, hindsight, random{_OTHERS}), module:function, or paths of agents, "
     "also Stable-Baselines3's zips and RL Zoo's folders (with --trust) "
-    "(default: all but hindsight, random; other environments than serving have their own)."
+    "(default: all but these; other environments than serving have their own)."
 )
 ENV_HELP = f"{', '.join(environment_names())}, an id as Gymnasium has it, or module:name of an EnvSpec."
 REWARDS_HELP = "; ".join(f"{spec.name}: {', '.join(spec.task.rewards)}" for spec in SPECS)

@@ -120,6 +120,11 @@ class Profile(RowModel):
         return {self.profile: _SHIPPED / f"{self.profile}.csv" if self.is_shipped else Path(self.profile)}
 
     @property
+    def knows_growth(self) -> bool:
+        """Whether several batches were measured: one alone does not say how latency grows with the items."""
+        return bool((self._quantiles_s[0] != self._quantiles_s[-1]).any())
+
+    @property
     def is_shipped(self) -> bool:
         """Whether the profile is one of the package's, not a file."""
         return self.profile in shipped_profiles()

@@ -1,0 +1,1 @@
+"""Training of the generalist: random services, their simulated tails, and the network fitted to them."""

@@ -1,0 +1,149 @@
+"""What measured utilisation says of a profile: how many times slower than it the pools are, and how much larger sizes.
+
+Over the windows the server-seconds that a pool was busy are compared with those expected of the queries that came. The
+ratio is believed once it is beyond chance: a right profile is left alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from deeprec_env.analysis.service_features import Service
+from deeprec_env.scenario.pools import PoolSpec
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.workload.checked import size_probabilities
+
+MEMORY = 0.97
+"""Weight of the past in what was measured, a window."""
+
+DOUBT = 3.0
+"""Standard errors that a ratio must be from 1 to be believed."""
+
+SATURATED = 0.97
+"""A pool as busy as this, now or in the window before, has done the work of those who came less those left waiting."""
+
+BUSY = 0.85
+"""A pool less busy than this leaves no queries waiting."""
+
+MOST = 6.0
+"""Factors are from 1 / MOST to MOST."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Measured and expected over the windows, and the variance of their difference by chance.
+
+    `saturated`: the pool was, in the last window.
+    """
+
+    measured: float = 0.0
+    expected: float = 0.0
+    variance: float = 0.0
+    saturated: bool = False
+
+    def more(self, measured: float, expected: float, variance: float, saturated: bool = False) -> Sums:
+        """With another window."""
+        return Sums(
+            MEMORY * self.measured + measured,
+            MEMORY * self.expected + expected,
+            MEMORY * MEMORY * self.variance + variance,
+            saturated,
+        )
+
+    def factor(self, edge: float) -> float:
+        """Measured in expected, 1 where that may be chance; `edge` is the error of where the windows begin and end."""
+        if self.measured <= 0.0:
+            return 1.0
+        expected = max(self.expected, self.measured / MOST)
+        error = math.sqrt(self.variance + edge * edge) / expected
+        ratio = math.log(self.measured / expected)
+        return min(max(math.exp(ratio), 1.0 / MOST), MOST) if abs(ratio) > DOUBT * error else 1.0
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Times the profile's: service times of CPU and accelerator, and sizes; and what they were computed from."""
+
+    cpu: float = 1.0
+    accelerator: float = 1.0
+    items: float = 1.0
+    sums: tuple[Sums, Sums, Sums] = field(default=(Sums(), Sums(), Sums()), repr=False)
+
+
+class Seen(NamedTuple):
+    """What a window showed: the setting's place among the service's, rates, sizes, busy shares of both pools."""
+
+    setting: int
+    offered_qps: float
+    completed_qps: float
+    mean_items: float
+    utilisation: tuple[float, float]
+
+
+class UtilisationModel:
+    """Expected utilisation of a service's pools under its settings, and what measured utilisation says of it."""
+
+    def __init__(self, scenario: Scenario, service: Service) -> None:
+        assert scenario.node is not None
+        self._service, self._interval_s = service, scenario.control.interval_s
+        self._pools = (scenario.node.cpu, scenario.node.accelerator)
+        self.mean_items = service.mean_items
+        items, probability = size_probabilities(scenario.workload.sizes)
+        self._items_sd = math.sqrt(max(float(items.astype(np.float64) ** 2 @ probability) - self.mean_items**2, 0.0))
+
+    def updated(self, factors: Factors, window: Seen) -> Factors:
+        """The factors after another window."""
+        queries = window.offered_qps * self._interval_s
+        if queries < 1.0:
+            return factors
+        cpu, accelerator, items = factors.sums
+        pools = [self._pool(kind, sums, window) for kind, sums in enumerate((cpu, accelerator))]
+        items = items.more(window.mean_items * queries, self.mean_items * queries, queries * self._items_sd**2)
+        values = [sums.factor(self._edge(kind, window.setting)) for kind, sums in enumerate(pools)]
+        return replace(
+            factors,
+            cpu=values[0],
+            accelerator=values[1],
+            items=items.factor(0.0),
+            sums=(pools[0], pools[1], items),
+        )
+
+    def _pool(self, kind: int, sums: Sums, window: Seen) -> Sums:
+        service, pool = self._service, self._pools[kind]
+        if pool is None:
+            return sums
+        setting, servers = window.setting, pool.servers
+        visits = (service.visits_cpu, service.visits_accelerator)[kind][setting]
+        mean_s = (service.cpu_s, service.accelerator_s)[kind][setting]
+        # The line through the sizes takes out most of the chance that lies in which queries came.
+        of_items_s = max(
+            mean_s + service.by_items_s[kind, setting] * (window.mean_items - self.mean_items), 0.1 * mean_s
+        )
+        measured = window.utilisation[kind]
+        expected = window.offered_qps * of_items_s / servers * _contended(pool, measured)
+        saturated = measured >= SATURATED
+        if (saturated or sums.saturated) and visits > 0.0:
+            # Those left waiting are its own, unless the other pool is busy enough to have left some too.
+            whose = 1.0 if window.utilisation[1 - kind] < BUSY else visits
+            expected -= (window.offered_qps - window.completed_qps) * whose * mean_s / visits / servers
+        queries = window.offered_qps * self._interval_s
+        variance = queries * (service.rest_s[kind, setting] / (servers * self._interval_s)) ** 2
+        return sums.more(measured, expected, variance, saturated)
+
+    def _edge(self, kind: int, setting: int) -> float:
+        """Work that may lie on either side of a window's end, in the share of a window of all servers: a request's."""
+        service, pool = self._service, self._pools[kind]
+        if pool is None:
+            return 0.0
+        visits = (service.visits_cpu, service.visits_accelerator)[kind][setting]
+        mean_s = (service.cpu_s, service.accelerator_s)[kind][setting]
+        return float(mean_s / max(visits, 1e-9) / (pool.servers * self._interval_s))
+
+
+def _contended(pool: PoolSpec, busy: float) -> float:
+    """Slow-down with a share of the servers busy, in that with all of them."""
+    return pool.slowdown(max(1, round(busy * pool.servers))) / pool.slowdown(pool.servers)
