@@ -91,9 +91,12 @@ def test_an_interrupt_leaves_a_checkpoint_of_each(tmp_path: Path) -> None:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # Of a process that a shell began in its background SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         train_seeds(settings(tmp_path, timesteps=10_000_000), 2, folder, processes=2)
+    signal.signal(signal.SIGINT, before)
     reached = [json.loads(state.read_text(encoding="utf-8"))["timesteps"] for state in states]
     assert min(reached) > 0
     assert not list(folder.glob("*/.*"))
