@@ -30,7 +30,7 @@ def controls(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:  # fmt: skip
-    """Measure what split, order, offload, admission and batching are each worth. One at a time, and all together."""
+    """Measure what each further control is worth."""
     from deeprec_env.analysis.controls import LOADS, QUERIES, SCENARIOS, SEEDS, ControlsRun
     from deeprec_env.cli.controls_table import lines, print_lines, to_json
 
