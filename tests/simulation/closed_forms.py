@@ -77,7 +77,7 @@ def mdb1_mean_wait(rate: float, service_s: float, most: int) -> float:
     The number X left behind when a service ends has X' = max(X, 1) - min(max(X, 1), b) + Poisson(l D). The queue in
     mid-service is that behind the last start and what has come since; with L its mean over time, W = L / l.
     """
-    offered, largest = rate * service_s, 200 + 20 * most
+    offered, largest = rate * service_s, 1500 + 20 * most
     coming = np.array([math.exp(k * math.log(offered) - offered - math.lgamma(k + 1)) for k in range(largest + 1)])
     steps = np.zeros((largest + 1, largest + 1))
     for found in range(largest + 1):
