@@ -15,6 +15,7 @@ from types import NoneType
 from typing import Any
 
 from deeprec_env.errors import InputError
+from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.quality import quality_file
 from deeprec_env.scenario.schema import Scenario
@@ -163,7 +164,8 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 def _setting(scenario: Scenario) -> dict[str, Any]:
     setting = scenario.setting
     named = {"plan": scenario.plan_names[setting.plan]} if scenario.plans else {}
-    return {"batch_size": setting.batch_size, "threshold": setting.threshold, **named}
+    further = {name: getattr(setting, name) for name in scenario.controls if name in FURTHER}
+    return {"batch_size": setting.batch_size, "threshold": setting.threshold, **named, **further}
 
 
 def _checked(data: Any) -> dict[str, Any]:

@@ -410,3 +410,9 @@ def test_results_from_python_say_it_too() -> None:
     assert again.to_json() == pickle.loads(pickle.dumps(asked)).to_json() == asked.to_json()
     with pytest.raises(InputError):
         Question.of_json({**asked.to_json(), "files": {"/nowhere/at/all.csv": "00"}})
+
+
+def test_a_question_names_the_further_settings_that_are_used() -> None:
+    plain = simulate(day_scenario(), queries=1200).to_json()["question"]["setting"]
+    used = simulate(day_scenario(), queries=1200, order="small-first", admit=50.0).to_json()["question"]["setting"]
+    assert used == plain | {"order": "small-first", "admit_ms": 50.0}
