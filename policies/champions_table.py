@@ -21,6 +21,7 @@ from deeprec_env.arguments import choice
 from deeprec_env.envs.environments import SERVING_V2
 from deeprec_env.errors import InputError
 from deeprec_env.files import make_folder, replacing
+from deeprec_env.policies.champions_markdown import scenario_table, table_over_all
 from deeprec_env.policies.evaluation.champions import CHAMPIONS
 from deeprec_env.policies.evaluation.comparison import compare
 from deeprec_env.policies.evaluation.evaluation import evaluation_of
@@ -34,8 +35,6 @@ COMPARED = ("deeprecsched", "grid-day", "load-table", *CHAMPIONS, "rate-oracle")
 
 NAMES = tuple(f"{model}{node}" for model in TARGETS_MS for node in ("", "-cpu"))
 """The presets that are measured here."""
-
-_COLUMNS = "| traffic | policy | hourly p95 ms | day p99 ms | violations % | shed % | goodput qps | capacity qps |"
 
 
 def cell_path(folder: Path, name: str, traffic: str) -> Path:
@@ -60,37 +59,22 @@ def measure_cell(name: str, traffic: str, seeds: int, options: TuneOptions, prog
     ).to_json()
 
 
-def rows(cell: dict[str, Any], traffic: str) -> list[str]:
-    """A cell's rows of the table, in Markdown."""
-    found = []
-    for policy, entry in cell["policies"].items():
-        capacity = entry["capacity_qps"]
-        columns = (
-            traffic,
-            policy,
-            f"{entry['p95_hourly_ms']:.2f}",
-            f"{entry['p99_day_ms']:.1f}",
-            f"{100 * (entry['violation_rate'] or 0.0):.2f}",
-            f"{100 * (entry['shed_rate'] or 0.0):.2f}",
-            f"{entry['goodput_qps']:.0f}",
-            "" if capacity is None else f"{capacity:.0f}",
-        )
-        found.append("| " + " | ".join(columns) + " |")
-    return found
-
-
 def table(folder: Path, names: list[str], traffics: list[str]) -> str:
-    """All cells that are there, a table for each scenario."""
-    text = []
-    for name in names:
-        lines = []
-        for traffic in traffics:
-            path = cell_path(folder, name, traffic)
-            if path.exists():
-                lines += rows(json.loads(path.read_text(encoding="utf-8")), traffic)
-        if lines:
-            text += [f"### {Path(name).stem}", "", _COLUMNS, "|---|---|" + "---:|" * 6, *lines, ""]
-    return "\n".join(text)
+    """All cells that are there: one table over the scenarios, then one for each of them."""
+    found = {
+        name: {
+            traffic: json.loads(path.read_text(encoding="utf-8"))
+            for traffic in traffics
+            if (path := cell_path(folder, name, traffic)).exists()
+        }
+        for name in names
+    }
+    lines = ["### Over all", ""]
+    lines += table_over_all({each: [cells[each] for cells in found.values() if each in cells] for each in traffics})
+    for name, cells in found.items():
+        if cells:
+            lines += scenario_table(Path(name).stem, cells)
+    return "\n".join(lines)
 
 
 def write(
