@@ -32,7 +32,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from deeprec_env.errors import MOST_SHOWN, InputError
+from deeprec_env.errors import MOST_SHOWN, InputError, WorkLost
 from deeprec_env.extras import not_installed
 from deeprec_env.layout import table_lines
 from deeprec_env.progress import Progress as Tell
@@ -103,6 +103,8 @@ def run(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None
         _fail(str(missing), 2)
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}", 2)
+    except WorkLost as lost:
+        _fail(str(lost), 1)
     except Stopped as stopped:
         sys.stderr.write(f"interrupted: {stopped}\n")
         sys.exit(TERMINATED if isinstance(stopped.__cause__, _Terminated) else INTERRUPTED)
@@ -235,6 +237,8 @@ def _bar(
             yield bar, bar.add_task(what, total=total)
     except KeyboardInterrupt as stop:
         raise Stopped(kept if isinstance(kept, str) else kept()) from stop
+    except WorkLost as lost:
+        raise WorkLost(f"{lost}; {kept if isinstance(kept, str) else kept()}") from None
 
 
 def _fail(message: str, status: int) -> None:

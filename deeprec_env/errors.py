@@ -34,6 +34,10 @@ class NotInstalled(InputError):
         return type(self), self._given
 
 
+class WorkLost(RuntimeError):
+    """Those that did the work have gone; what was done is kept. The command line exits with status 1 and one line."""
+
+
 def shown(value: object) -> str:
     """A value as messages show it: its `repr`, of a long one the beginning."""
     try:

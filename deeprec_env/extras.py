@@ -17,6 +17,7 @@ EXTRAS = {
     "moviepy": "video",
     "pyarrow": "parquet",
     "optuna": "search",
+    "ray": "cluster",
 }
 """The extra of this package that brings each module."""
 

@@ -11,15 +11,14 @@ import csv
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from deeprec_env.analysis.day import with_day
 from deeprec_env.arguments import real, whole
-from deeprec_env.cores import usable_cores
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import Executor, Threads
 from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.provenance import Question, ask, file_digests
 from deeprec_env.scenario.load import load_scenario
@@ -160,6 +159,10 @@ def measure(name: str, scenario: Scenario, load: float, queries: int, seeds: Seq
     return rows
 
 
+def _work(shared: tuple[int, Sequence[int]], task: tuple[str, Scenario, float]) -> list[Row]:
+    return measure(*task, *shared)
+
+
 def _overload(found: Result) -> str:
     if not found.overloaded:
         return ""
@@ -231,22 +234,17 @@ class ControlsRun:
         """The rows there are of what was asked for, in the table's order."""
         return [row for cell in self.cells for row in self._known.get(cell, ())]
 
-    def run(self, progress: Callable[[str, int], None] = lambda what, done: None) -> None:
-        """Compute what is missing, a cell a core; `progress` is told what is done and the cells done since."""
+    def run(
+        self, progress: Callable[[str, int], None] = lambda what, done: None, *, executor: Executor = Threads()
+    ) -> None:
+        """Compute what is missing, by default a cell a core; `progress` is told of what is done since."""
         missing = [cell for cell in self.cells if cell not in self._known]
         progress("controls", len(self.cells) - len(missing))
-        with ThreadPoolExecutor(usable_cores()) as threads:
-            jobs = {
-                threads.submit(measure, cell[0], self._given[cell[0]], cell[2], self.queries, self.seeds): cell
-                for cell in missing
-            }
-            try:
-                for job in as_completed(jobs):
-                    self._known[jobs[job]] = job.result()
-                    self._write()
-                    progress(f"controls: {jobs[job][0]} at {jobs[job][2]:g}", 1)
-            finally:
-                threads.shutdown(wait=False, cancel_futures=True)
+        tasks = [(cell[0], self._given[cell[0]], cell[2]) for cell in missing]
+        for number, rows in executor.results(_work, (self.queries, self.seeds), tasks):
+            self._known[missing[number]] = rows
+            self._write()
+            progress(f"controls: {missing[number][0]} at {missing[number][2]:g}", 1)
 
     def _read(self) -> None:
         with self.csv.open(encoding="utf-8", newline="") as file:

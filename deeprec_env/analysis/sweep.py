@@ -11,6 +11,7 @@ from typing import Any
 from deeprec_env.analysis.capacity import CapacityEstimate, find_capacity
 from deeprec_env.analysis.heatmap import Spot, write_heatmap
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import Executor, Threads
 from deeprec_env.extras import can_plot
 from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.pictures import picture_paths
@@ -95,18 +96,18 @@ class Sweep:
         """Settings of the ladders."""
         return len(self._ladder)
 
-    def run(self, progress: Callable[[str, int], None] = lambda what, done: None) -> None:
-        """Find what is missing, then draw; `progress` is told what is being done and the settings done since."""
+    def run(
+        self, progress: Callable[[str, int], None] = lambda what, done: None, *, executor: Executor = Threads(1)
+    ) -> None:
+        """Find what is missing, then draw; `progress` is told of the settings done since.
+
+        One setting after another by default: the replications of each have the cores.
+        """
         progress(f"{self._name}: {len(self._rows)} settings are there", len(self._rows))
-        for setting in self._ladder:
-            if setting in self._rows:
-                continue
-            size, limit = setting
-            progress(f"{self._name}: batch size {size}, threshold {_text(limit)}", 0)
-            found = find_capacity(
-                self._scenario, batch_size=size, threshold=limit, p95_only=False, confirm=False, **self._options
-            )
-            self._rows[setting] = _row(found)
+        missing = [setting for setting in self._ladder if setting not in self._rows]
+        for number, found in executor.results(_work, (self._scenario, self._options), missing):
+            size, limit = missing[number]
+            self._rows[size, limit] = _row(found)
             self._write()
             progress(f"{self._name}: batch size {size}, threshold {_text(limit)}", 1)
         if self.pictures and can_plot():
@@ -170,6 +171,11 @@ class Sweep:
             writer = csv.DictWriter(file, self._columns, lineterminator="\n", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self._rows[setting] for setting in self._ladder if setting in self._rows)
+
+
+def _work(shared: tuple[Scenario, dict[str, Any]], setting: tuple[int, Threshold]) -> CapacityEstimate:
+    (scenario, options), (size, limit) = shared, setting
+    return find_capacity(scenario, batch_size=size, threshold=limit, p95_only=False, confirm=False, **options)
 
 
 def _row(found: CapacityEstimate) -> Row:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed, real_numbers, with_line
+from deeprec_env.cli.options import Cluster, Json, Seed, real_numbers, with_line
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import Threads, executor_of
 from deeprec_env.files import check_writable, replacing
 from deeprec_env.scenario.load import load_scenario
 
@@ -27,6 +28,7 @@ def controls(
     seeds: Annotated[int | None, typer.Option(help="Runs of a cell, paired by seed (default: 6).")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the table and its JSON; goes on with its CSV.")]
     = Path("runs/controls"),
+    cluster: Cluster = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:  # fmt: skip
@@ -52,7 +54,7 @@ def controls(
     check_writable("output", files["json"])
     kept = f"cells that are done are kept in {run.csv}; the same command goes on"
     with console.progress("controls", len(run.cells), quiet=json, kept=kept) as update:
-        run.run(update)
+        run.run(update, executor=executor_of(cluster, Threads()))
     found = lines(run.rows)
     payload = with_line(to_json(run, found, files))
     with replacing(files["json"]) as file:

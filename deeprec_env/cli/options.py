@@ -43,6 +43,10 @@ Arrivals = Annotated[
     str, typer.Option(help="Traffic at a rate: poisson, or scenario (its own process; a stationary one).")
 ]
 Engine = Annotated[str, typer.Option(help="Simulation engine: compiled or asyncio (the same bytes).")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help="Do the work on a Ray cluster: auto (the one of this machine) or HOST:PORT.", metavar="ADDRESS"),
+]
 Pictures = Annotated[
     str | None, typer.Option(help="Kinds of the pictures: png, pdf, svg, comma-separated (default: png).")
 ]

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Pictures, Seed, with_line
+from deeprec_env.cli.options import Cluster, Json, Pictures, Seed, with_line
+from deeprec_env.executors.executor import executor_of
+from deeprec_env.executors.processes import Processes
 from deeprec_env.extras import can_plot
 from deeprec_env.files import replacing
 from deeprec_env.pictures import picture_kinds, picture_paths
@@ -20,6 +22,7 @@ def paper(
     = Path("runs/paper"),
     models: Annotated[str | None, typer.Option(help="Models, comma-separated (default: all eight).")] = None,
     pictures: Pictures = None,
+    cluster: Cluster = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:  # fmt: skip
@@ -28,11 +31,12 @@ def paper(
     from deeprec_env.policies.paper.plot import write_plot
     from deeprec_env.policies.paper.table import gains, print_gains, to_json
 
+    executor = executor_of(cluster, Processes())
     kinds, draws = picture_kinds(pictures), can_plot()
     run = PaperRun(output, MODELS if models is None else models.split(","), seed)
     kept = f"cells that are done are kept in {run.csv}; the same command goes on"
     with console.progress("paper", len(run.cells), quiet=json, kept=kept) as update:
-        run.run(update)
+        run.run(update, executor=executor)
     found = gains(run.rows)
     files = {"csv": run.csv, "json": output / "paper.json"}
     drawn = picture_paths(output, "paper", kinds) if draws else []

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Pictures, Seed, print_result
+from deeprec_env.cli.options import Cluster, Json, Pictures, Seed, print_result
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import executor_of
 from deeprec_env.extras import can_plot, check_installed
 from deeprec_env.pictures import picture_kinds
 from deeprec_env.provenance import Question, ask, asked
@@ -44,18 +45,23 @@ def sweep(
         float | None, typer.Option(help="Rate of the objective p95, one of the file's (its middle).")
     ] = None,
     workers: Workers = None,
+    cluster: Cluster = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
     """Run every pipeline of a space at every rate. Gives a table, pictures and the fronts of quality and p95."""
     from deeprec_env.recpipe.design_space.pictures import Asked, write_pictures
-    from deeprec_env.recpipe.design_space.sweep import report, write_parquet
+    from deeprec_env.recpipe.design_space.sweep import report, threads, write_parquet
     from deeprec_env.recpipe.design_space.sweep import sweep as run
 
     space_config = _loaded(config, queries)
     if floor is not None and not 0.0 <= floor <= 1.0:
         raise InputError("floor", floor, "must be between 0 and 1")
     folder = output or Path("runs/sweep") / config.stem
+    if cluster is not None and (workers is not None or sampler == OPTUNA):
+        with_it = "--workers" if workers is not None else "--sampler optuna"
+        raise InputError("cluster", cluster, f"must be left out with {with_it}: the work is done here")
+    executor = executor_of(cluster, threads(workers))
     kinds = picture_kinds(pictures)
     for module, wanted in (("pyarrow", parquet), ("optuna", sampler == OPTUNA)):
         if wanted:
@@ -83,7 +89,7 @@ def sweep(
         space = space_of(space_config)
         cells_in_all = len(space.candidates) * len(space_config.qps)
         with console.progress(config.stem, cells_in_all, quiet=json, kept=kept) as update:
-            cells = run(space, folder, seed=seed, workers=workers, progress=update)
+            cells = run(space, folder, seed=seed, executor=executor, progress=update)
         payload, question = report(space, cells), _question("pipeline sweep", space_config, seed)
     else:
         raise InputError("sampler", sampler, f"must be one of {GRID}, {OPTUNA}")

@@ -22,6 +22,7 @@ from deeprec_env.cli.options import (
     AdmitOption,
     Arrivals,
     BatchSize,
+    Cluster,
     Engine,
     Json,
     OffloadOption,
@@ -38,6 +39,7 @@ from deeprec_env.cli.options import (
     threshold_of,
 )
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import Threads, executor_of
 from deeprec_env.extras import can_plot
 from deeprec_env.pictures import picture_kinds
 from deeprec_env.scenario.load import assignments, load_scenario
@@ -71,6 +73,7 @@ def capacity(
         Path | None, typer.Option(help="Folder of a sweep (default: runs/capacity/SCENARIO); it goes on with its CSV.")
     ] = None,
     pictures: Pictures = None,
+    cluster: Cluster = None,
     engine: Engine = "compiled",
     set_: Overrides = None,
     json: Json = False,
@@ -79,7 +82,7 @@ def capacity(
     """Find the highest rate that settings carry within the target. It is a stationary one, with its interval."""
     loaded, limit = load_scenario(scenario, set_ or ()), admit_of(admit)
     if not sweep:
-        for option, value in (("output", output), ("pictures", pictures)):
+        for option, value in (("output", output), ("pictures", pictures), ("cluster", cluster)):
             if value is not None:
                 raise InputError(option, str(value), "needs --sweep")
         with console.telling("capacity", quiet=json) as tell:
@@ -128,7 +131,7 @@ def capacity(
     )
     kept = f"settings that are done are kept in {mapped.csv}; the same command goes on"
     with console.progress(f"sweep {name}", mapped.settings, quiet=json, kept=kept) as update:
-        mapped.run(update)
+        mapped.run(update, executor=executor_of(cluster, Threads(1)))
     print_result(mapped.to_json(), json)
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from deeprec_env.analysis.capacity import find_capacity
-from deeprec_env.cores import usable_cores
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import Executor
+from deeprec_env.executors.processes import Processes
 from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.policies.fixed.grid_capacity import MOST_EFFORT
 from deeprec_env.policies.fixed.tune import TuneOptions, find_setting
@@ -172,11 +171,11 @@ class PaperRun:
         """The rows there are of the models asked for, in the table's order."""
         return [self._known[cell] for cell in self.cells if cell in self._known]
 
-    def run(self, progress: Callable[[str, int], None], *, processes: int | None = None) -> None:
-        """Compute what is missing, in a process a core; `progress` is told what is done and the cells done since."""
+    def run(self, progress: Callable[[str, int], None], *, executor: Executor = Processes()) -> None:
+        """Compute what is missing, by default a process a core; `progress` is told of what is done since."""
         missing = [cell for cell in self.cells if cell not in self._known]
         progress("paper", len(self.cells) - len(missing))
-        for row in _measured(missing, self._seed, processes or usable_cores()):
+        for _, row in executor.results(_work, self._seed, missing):
             self._known[row.cell] = row
             self._write()
             progress(f"paper: {row.model}, {row.node}, {row.target}, {row.rule}, {row.method}", 1)
@@ -200,23 +199,8 @@ class PaperRun:
             writer.writerows(asdict(self._known[cell]) for cell in cells(MODELS) if cell in self._known)
 
 
-def _measured(wanted: Sequence[Cell], seed: int, processes: int) -> Iterator[Row]:
-    """The rows of some cells, as they are done."""
-    jobs = [(cell, seed) for cell in wanted]
-    if processes == 1 or len(jobs) < 2:
-        yield from map(_job, jobs)
-        return
-    with multiprocessing.get_context("spawn").Pool(min(processes, len(jobs)), _leave_interrupts) as pool:
-        yield from pool.imap_unordered(_job, jobs)
-
-
-def _job(job: tuple[Cell, int]) -> Row:
-    return measure(*job)
-
-
-def _leave_interrupts() -> None:
-    """A worker leaves Ctrl-C to the process that began it, which ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _work(seed: int, cell: Cell) -> Row:
+    return measure(cell, seed)
 
 
 def _parsed(line: dict[str, str]) -> Row:

@@ -10,6 +10,8 @@ import pytest
 
 from deeprec_env import InputError
 from deeprec_env.cli.main import main
+from deeprec_env.executors.executor import Threads
+from deeprec_env.executors.processes import Processes
 from deeprec_env.policies.paper import gains as paper
 from deeprec_env.policies.paper.gains import (
     METHODS,
@@ -99,16 +101,16 @@ def test_a_run_goes_on_where_it_ended(two_cells: None, tmp_path: Path, monkeypat
         done.extend([what] * cells)
 
     run = PaperRun(tmp_path, ["dlrm-rmc1"], 0)
-    run.run(told, processes=1)
+    run.run(told, executor=Threads(1))
     whole = run.csv.read_bytes()
     assert len(done) == len(run.rows) == 2
     run.csv.write_text("".join(whole.decode().splitlines(keepends=True)[:-1]), encoding="utf-8")
     again = PaperRun(tmp_path, ["dlrm-rmc1"], 0)
     assert again.rows == run.rows[:1]
-    again.run(told, processes=1)
+    again.run(told, executor=Threads(1))
     assert again.csv.read_bytes() == whole
     monkeypatch.setattr(paper, "measure", None)  # nothing is left to be measured
-    PaperRun(tmp_path, ["dlrm-rmc1"], 0).run(told, processes=1)
+    PaperRun(tmp_path, ["dlrm-rmc1"], 0).run(told, executor=Threads(1))
     for content, message in (
         (whole.replace(b"seed 0", b"seed 1"), "another seed"),
         (re.sub(rb", sources \w+", b", sources 0", whole), "another version of the code"),
@@ -121,7 +123,7 @@ def test_a_run_goes_on_where_it_ended(two_cells: None, tmp_path: Path, monkeypat
 
 def test_processes_make_no_difference(tmp_path: Path) -> None:
     wanted = [cell for cell in cells(("dlrm-rmc1",)) if cell.method == "static"][:2]
-    one, two = (sorted(map(repr, paper._measured(wanted, 0, processes))) for processes in (1, 2))
+    one, two = (sorted(Processes(workers).results(paper._work, 0, wanted)) for workers in (1, 2))
     assert one == two
 
 

@@ -84,6 +84,12 @@ def run_cells(config: SpaceConfig, candidate: Candidate, rates_qps: Sequence[flo
     return cells
 
 
+def cells_of(shared: tuple[SpaceConfig, Traffic], task: tuple[Candidate, Sequence[float]]) -> list[Cell]:
+    """`run_cells` as a piece of work: what all cells share, and a pipeline with its rates."""
+    (config, unit), (candidate, rates_qps) = shared, task
+    return run_cells(config, candidate, rates_qps, unit)
+
+
 def check_seed(seed: int) -> None:
     """Raise `InputError` for a seed below 0."""
     if seed < 0:

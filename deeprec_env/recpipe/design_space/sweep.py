@@ -6,14 +6,13 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from deeprec_env.cores import usable_cores
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import Executor, Threads
 from deeprec_env.files import check_writable, make_folder, replacing, replacing_path
-from deeprec_env.recpipe.design_space.cells import COLUMNS, KEY_COLUMNS, Cell, check_seed, run_cells, unit_traffic
+from deeprec_env.recpipe.design_space.cells import COLUMNS, KEY_COLUMNS, Cell, cells_of, check_seed, unit_traffic
 from deeprec_env.recpipe.design_space.pareto import front
 from deeprec_env.recpipe.design_space.space import Candidate, Space, SpaceConfig, scenario_of
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
@@ -61,6 +60,12 @@ class CellTable:
         csv.writer(text, lineterminator="\n").writerows(cell.row() for cell in cells)
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(text.getvalue())
+
+    def begin_with(self, cells: Sequence[Cell]) -> None:
+        """Write the table anew, these cells first: its bytes don't tell in which order they were computed."""
+        first = {(cell.key, cell.qps): cell for cell in cells}
+        self.known = first | self.known
+        self._write()
 
     def _read(self) -> None:
         text = self.path.read_text(encoding="utf-8")
@@ -112,22 +117,27 @@ def sweep(
     *,
     seed: int = 0,
     workers: int | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> list[Cell]:
     """Every pipeline of a space at every rate, in order, as they stand in `folder`/cells.csv at the end.
 
-    `workers` threads (default: one a core) run a pipeline at all its rates each; compiled code does not hold the
-    others up. The same seed gives the same cells, whatever their number. `progress` is told of every cell that is done.
+    An executor runs a pipeline at all its rates each: by default `workers` threads (one a core), as compiled code does
+    not hold the others up. The same seed gives the same file, whoever does it. `progress` is told of every cell that is
+    done.
     """
     rates = space.config.qps
     table = CellTable(space.config, folder, seed)
     pending = [(candidate, missing) for candidate in space.candidates if (missing := table.missing(candidate, rates))]
     there = len(space.candidates) * len(rates) - sum(len(missing) for _, missing in pending)
     progress(f"{there} cells are there", there)
-    for cells in run_all(space.config, pending, seed=seed, workers=workers):
+    for _, cells in _results(space.config, pending, seed, None, executor or threads(workers)):
         table.add(cells)
         progress(f"{len(space.candidates)} pipelines", len(cells))
-    return [cell for candidate in space.candidates for cell in table.of(candidate, rates)]
+    found = [cell for candidate in space.candidates for cell in table.of(candidate, rates)]
+    if pending:
+        table.begin_with(found)
+    return found
 
 
 def run_all(
@@ -139,22 +149,33 @@ def run_all(
     workers: int | None = None,
 ) -> Iterable[list[Cell]]:
     """Cells of some pipelines at some rates, in their order, computed in threads."""
+    early: dict[int, list[Cell]] = {}
+    due = 0
+    for number, cells in _results(config, pending, seed, queries, threads(workers)):
+        early[number] = cells
+        while due in early:
+            yield early.pop(due)
+            due += 1
+
+
+def threads(workers: int | None) -> Threads:
+    """So many of them (None: one a core); `InputError` for less than one."""
     if workers is not None and workers < 1:
         raise InputError("workers", workers, "must be at least 1")
+    return Threads(workers)
+
+
+def _results(
+    config: SpaceConfig,
+    pending: Sequence[tuple[Candidate, Sequence[float]]],
+    seed: int,
+    queries: int | None,
+    executor: Executor,
+) -> Iterable[tuple[int, list[Cell]]]:
     if not pending:
-        return
+        return ()
     unit = unit_traffic(config, scenario_of(config, pending[0][0]), seed, queries)
-
-    def cells(task: tuple[Candidate, Sequence[float]]) -> list[Cell]:
-        return run_cells(config, *task, unit)
-
-    yield cells(pending[0])  # compiles, if need be, before several threads would
-    with ThreadPoolExecutor(workers or usable_cores()) as threads:
-        try:
-            yield from threads.map(cells, pending[1:])
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+    return executor.results(cells_of, (config, unit), pending)
 
 
 def report(space: Space, cells: Sequence[Cell]) -> dict[str, Any]:
