@@ -68,7 +68,7 @@ class AsyncioEngine(SettingInForce):
         self._ordered: list[dict[PoolKind, OrderedPool]] = []  # none where all is decided on entry
         self._forecast: Forecast | None = None  # likewise
         if decided_on_entry(scenario):
-            pools = fcfs_pools(scenario, self._loop, self._log, self._leave)
+            pools = fcfs_pools(scenario, self._loop, self._log, self._leave, traffic.slow_key)
             self._queues = [
                 [by_kind[kind].enter if kind in by_kind else _no_pool for kind in KINDS] for by_kind in pools
             ]
@@ -76,7 +76,8 @@ class AsyncioEngine(SettingInForce):
         else:
             from deeprec_env.simulation.forecast import Forecast  # Numba is loaded for nodes that predict
 
-            self._pools = self._ordered = ordered_pools(scenario, self._loop, self._log, self._leave)
+            key = traffic.slow_key
+            self._pools = self._ordered = ordered_pools(scenario, self._loop, self._log, self._leave, key)
             self._forecast = Forecast(scenario, self._loop, self._ordered, int(traffic.items.max(initial=0)))
             positions = range(len(scenario.stages))
             self._queues = [[partial(self._queue_by_state, at, away) for away in (False, True)] for at in positions]
@@ -138,7 +139,7 @@ class AsyncioEngine(SettingInForce):
         self.expect(ahead.at(self.now_s + (ahead.arrival_s - self.now_s) * factor))
 
     def expect(self, ahead: Traffic) -> None:
-        """Let `ahead` be the arrivals still to come, instead of those before."""
+        """Let `ahead` be the arrivals still to come, instead of those before; the node's slow phases stay."""
         check_ahead(ahead, self.now_s)
         self._traffic, self._before = ahead, self.arrived
         self._generation += 1

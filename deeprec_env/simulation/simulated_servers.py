@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappush
+from typing import TYPE_CHECKING
 
 from deeprec_env.scenario import pools
 from deeprec_env.simulation.batching_pool import ServeBatch
 from deeprec_env.simulation.loop import COMPLETION, VirtualTimeLoop
 from deeprec_env.simulation.pool import Serve, StageLog
 
+if TYPE_CHECKING:
+    from deeprec_env.simulation.slow_phases import SlowPhases
+
 
 def simulated_servers(
-    loop: VirtualTimeLoop, spec: pools.PoolSpec, overhead_s: float, log: StageLog, complete: Callable[[int, int], None]
+    loop: VirtualTimeLoop,
+    spec: pools.PoolSpec,
+    overhead_s: float,
+    log: StageLog,
+    complete: Callable[[int, int], None],
+    phases: SlowPhases | None = None,
 ) -> Serve:
     """Servers of one pool, which push each completion on the loop's events; what is called for every request."""
     slowdown = [spec.slowdown(busy) for busy in range(spec.servers + 1)]
@@ -26,14 +35,27 @@ def simulated_servers(
         end_s[request] = ends_s
         heappush(events, (ends_s, COMPLETION, query, request, complete))
 
-    return serve
+    def serve_in_phases(query: int, request: int, busy: int) -> None:
+        assert phases is not None
+        now = loop.now
+        ends_s = now + (base_s[request] * slowdown[busy] * phases.factor_at(now) + overhead_s)
+        start_s[request] = now
+        end_s[request] = ends_s
+        heappush(events, (ends_s, COMPLETION, query, request, complete))
+
+    return serve if phases is None else serve_in_phases
 
 
 def simulated_batches(
-    loop: VirtualTimeLoop, spec: pools.PoolSpec, overhead_s: float, log: StageLog, complete: Callable[[int, int], None]
+    loop: VirtualTimeLoop,
+    spec: pools.PoolSpec,
+    overhead_s: float,
+    log: StageLog,
+    complete: Callable[[int, int], None],
+    phases: SlowPhases | None = None,
 ) -> ServeBatch:
     """Servers of one pool that take batches: all requests of one start and end together."""
-    serve_one = simulated_servers(loop, spec, overhead_s, log, complete)
+    serve_one = simulated_servers(loop, spec, overhead_s, log, complete, phases)
 
     def serve(members: list[tuple[int, int]], busy: int) -> None:
         carrier = members[0][1]
