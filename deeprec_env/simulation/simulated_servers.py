@@ -6,13 +6,37 @@ from collections.abc import Callable
 from heapq import heappush
 
 from deeprec_env.scenario import pools
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.batching_pool import ServeBatch
-from deeprec_env.simulation.loop import COMPLETION, VirtualTimeLoop
+from deeprec_env.simulation.loop import COMPLETION, EventHeap
 from deeprec_env.simulation.pool import Serve, StageLog
 
 
+class SimulatedServers:
+    """The servers of a scenario's pools in virtual time (`Servers`)."""
+
+    with_items = False
+
+    def __init__(self, scenario: Scenario, loop: EventHeap) -> None:
+        self._scenario, self._loop = scenario, loop
+
+    def one_by_one(
+        self, position: int, kind: pools.PoolKind, log: StageLog, complete: Callable[[int, int], None]
+    ) -> Serve:
+        """See `Servers`."""
+        stage = self._scenario.stages[position]
+        return simulated_servers(self._loop, stage.pools()[kind], stage.overhead_s, log, complete)
+
+    def in_batches(
+        self, position: int, kind: pools.PoolKind, log: StageLog, complete: Callable[[int, int], None]
+    ) -> ServeBatch:
+        """See `Servers`."""
+        stage = self._scenario.stages[position]
+        return simulated_batches(self._loop, stage.pools()[kind], stage.overhead_s, log, complete)
+
+
 def simulated_servers(
-    loop: VirtualTimeLoop, spec: pools.PoolSpec, overhead_s: float, log: StageLog, complete: Callable[[int, int], None]
+    loop: EventHeap, spec: pools.PoolSpec, overhead_s: float, log: StageLog, complete: Callable[[int, int], None]
 ) -> Serve:
     """Servers of one pool, which push each completion on the loop's events; what is called for every request."""
     slowdown = [spec.slowdown(busy) for busy in range(spec.servers + 1)]
@@ -30,7 +54,7 @@ def simulated_servers(
 
 
 def simulated_batches(
-    loop: VirtualTimeLoop, spec: pools.PoolSpec, overhead_s: float, log: StageLog, complete: Callable[[int, int], None]
+    loop: EventHeap, spec: pools.PoolSpec, overhead_s: float, log: StageLog, complete: Callable[[int, int], None]
 ) -> ServeBatch:
     """Servers of one pool that take batches: all requests of one start and end together."""
     serve_one = simulated_servers(loop, spec, overhead_s, log, complete)
