@@ -25,7 +25,7 @@ LAYERS = (
     {"latency", "provenance", "workload"},
     {"pipeline", "simulation"},
     {"analysis", "envs", "models"},
-    {"policies", "profiling", "quality", "recpipe"},
+    {"live", "policies", "profiling", "quality", "recpipe"},
     {"agents"},
     {"cli"},
     {"__main__", "agents.evaluate", "agents.train", "policies.evaluate"},

@@ -17,7 +17,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.checks import check_setting
 from deeprec_env.simulation.engine import Engine
-from deeprec_env.simulation.engines import engine_kind, make_engine
+from deeprec_env.simulation.engines import ANY_CLOCK, engine_kind, make_engine
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.windows import Window
 
@@ -31,7 +31,7 @@ class NodeEnv(gym.Env[Observation, Any]):
     _spec: gym.envs.registration.EnvSpec | None = None
 
     def __init__(self, task: Task | TaskSource, engine: str, render_mode: str | None) -> None:
-        engine_kind(engine)
+        engine_kind(engine, ANY_CLOCK)
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise InputError("render_mode", render_mode, f"must be None or one of {', '.join(RENDER_MODES)}")
         self.render_mode = render_mode

@@ -18,13 +18,14 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import ADMIT_MS, ORDERS, Setting
 from deeprec_env.simulation.checks import check_ahead, check_setting
 from deeprec_env.simulation.kernel_choice import decided_on_entry
-from deeprec_env.simulation.loop import ARRIVAL, ENTRY, VirtualTimeLoop
+from deeprec_env.simulation.loop import ARRIVAL, ENTRY, EventHeap, VirtualTimeLoop
 from deeprec_env.simulation.ordered_pool import OrderedPool
 from deeprec_env.simulation.pool import Pool
 from deeprec_env.simulation.query_log import QueryLog
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.setting_in_force import SettingInForce
-from deeprec_env.simulation.simulated_pools import fcfs_pools, ordered_pools
+from deeprec_env.simulation.simulated_pools import Servers, fcfs_pools, ordered_pools
+from deeprec_env.simulation.simulated_servers import SimulatedServers
 from deeprec_env.simulation.window_meter import WindowMeter
 from deeprec_env.simulation.windows import Window
 from deeprec_env.workload.stream import Traffic
@@ -42,6 +43,8 @@ class AsyncioEngine(SettingInForce):
     It is also what a coroutine of the user's is given: it may read `now_s`, `arrived`, `completed`, `shed`,
     `in_flight`, `waiting` and `busy`, read and set `setting` and each part of it (`batch_size`, `threshold`, `plan`,
     `split`, `order`, `offload`, `admit_ms`), and `await anyio.sleep(...)`.
+
+    On another loop, and with other servers, the same node runs elsewhere: on the wall clock, or on recorded times.
     """
 
     __slots__ = (
@@ -56,19 +59,23 @@ class AsyncioEngine(SettingInForce):
         scenario: Scenario,
         traffic: Traffic,
         coroutines: Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]] = (),
+        *,
+        loop: EventHeap | None = None,
+        servers: Callable[[Scenario, EventHeap], Servers] | None = None,
     ) -> None:
         self._scenario = scenario
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
         self._setting = scenario.setting
         self._sub_batches = scenario.sub_batches
-        self._loop = VirtualTimeLoop()
+        self._loop = VirtualTimeLoop() if loop is None else loop
+        serving = servers(scenario, self._loop) if servers else SimulatedServers(scenario, self._loop, traffic.slow_key)
         self._meter = WindowMeter(scenario)
-        self._log = QueryLog(scenario)
+        self._log = QueryLog(scenario, serving.with_items)
         # By stage, for CPU and accelerator, what lets a query enter the pool.
         self._ordered: list[dict[PoolKind, OrderedPool]] = []  # none where all is decided on entry
         self._forecast: Forecast | None = None  # likewise
         if decided_on_entry(scenario):
-            pools = fcfs_pools(scenario, self._loop, self._log, self._leave, traffic.slow_key)
+            pools = fcfs_pools(scenario, self._loop, self._log, self._leave, serving)
             self._queues = [
                 [by_kind[kind].enter if kind in by_kind else _no_pool for kind in KINDS] for by_kind in pools
             ]
@@ -76,8 +83,7 @@ class AsyncioEngine(SettingInForce):
         else:
             from deeprec_env.simulation.forecast import Forecast  # Numba is loaded for nodes that predict
 
-            key = traffic.slow_key
-            self._pools = self._ordered = ordered_pools(scenario, self._loop, self._log, self._leave, key)
+            self._pools = self._ordered = ordered_pools(scenario, self._loop, self._log, self._leave, serving)
             self._forecast = Forecast(scenario, self._loop, self._ordered, int(traffic.items.max(initial=0)))
             positions = range(len(scenario.stages))
             self._queues = [[partial(self._queue_by_state, at, away) for away in (False, True)] for at in positions]
@@ -292,9 +298,13 @@ class AsyncioEngine(SettingInForce):
 
     # Dispatch
 
+    def _ahead(self) -> int:
+        """How many queries are dispatched at once."""
+        return _DISPATCHED_AHEAD
+
     def _dispatch(self) -> None:
         begin = len(self._arrival_s)
-        end = min(begin + _DISPATCHED_AHEAD, self._known)
+        end = min(begin + self._ahead(), self._known)
         ahead = self._traffic.part(begin - self._before, end - self._before)
         self._log.dispatch(ahead, self._setting)
 

@@ -26,11 +26,12 @@ class StageRequests:
 
     Sub-batch i has the requests `first[i]` to `first[i + 1]`, all on the accelerator if `offloaded[i]`, else on the
     CPU; none where it is empty or the plan skips the stage. Every query has the scenario's number of sub-batches, one
-    after the other. `base_s` holds each request's service time without contention, `u` its noise.
+    after the other. `items` holds each request's items, `base_s` its service time without contention, `u` its noise.
     """
 
     offloaded: NDArray[np.bool_]
     first: Ints
+    items: Ints
     base_s: Floats
     u: Floats
 
@@ -53,4 +54,4 @@ def _timed(
     for pool, chosen in ((stage.cpu, ~whole), (stage.accelerator, whole)):
         if pool is not None and chosen.any():
             base_s[chosen] = checked.base_s(pool.latency, request_items[chosen], noise[chosen])
-    return StageRequests(offloaded, first, base_s, noise)
+    return StageRequests(offloaded, first, request_items, base_s, noise)

@@ -23,6 +23,9 @@ COROUTINES = "run coroutines beside the node"
 FORK = "be copied in mid-run"
 STOP = "stop after a completion"
 BATCH = "run many nodes in one call"
+WALL = "run on the wall clock"
+ANY_CLOCK = "run on some clock"
+"""What every engine can; who asks for it takes live ones, too."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,28 @@ ENGINES = {
 }
 """They give the same bytes."""
 
+LIVE_ENGINES = {"live": EngineKind("deeprec_env.live.engine:LiveEngine", frozenset({COROUTINES, STOP, WALL}))}
+"""The same node on the wall clock, with processes that run the models: no two runs of it are alike."""
+
 
 def engine_kind(name: str, *needed: str, asker: str = "") -> EngineKind:
     """The engine of a name; `InputError` if there is none, or if it can't do what is needed: it says which can.
 
-    `asker` names who needs it.
+    `asker` names who needs it. Whoever has no use for virtual time says so by `ANY_CLOCK` among the `needed`.
     """
-    choice("engine", name, ENGINES)
+    known = ENGINES | LIVE_ENGINES if ANY_CLOCK in needed else ENGINES
+    choice("engine", name, known)
     for ability in needed:
-        if ability not in ENGINES[name].abilities:
-            able = " or ".join(other for other, kind in ENGINES.items() if ability in kind.abilities)
+        if ability not in known[name].abilities | {ANY_CLOCK}:
+            able = " or ".join(other for other, kind in known.items() if ability in kind.abilities)
             reason = f", as {asker} needs" if asker else ""
             raise InputError("engine", name, f"can't {ability}{reason}; use {able}")
-    return ENGINES[name]
+    return known[name]
 
 
 def make_engine(scenario: Scenario, traffic: Traffic, engine: str = "compiled", coroutines: Coroutines = ()) -> Engine:
     """An engine of that name, at time 0."""
-    return engine_kind(engine, *([COROUTINES] if coroutines else [])).make(scenario, traffic, coroutines)
+    return engine_kind(engine, ANY_CLOCK, *([COROUTINES] if coroutines else [])).make(scenario, traffic, coroutines)
 
 
 def stoppable_engine(scenario: Scenario, traffic: Traffic) -> StoppableEngine:

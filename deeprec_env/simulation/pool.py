@@ -11,10 +11,11 @@ class StageLog:
     """Growing lists of one stage's requests (see `StageRecords`); `left` counts a query's unfinished ones.
 
     `first_u` holds by sub-batch the U of its first request, for those whose request is made up only when it starts:
-    None if the scenario's never are. `carries` is None if none of its stages serves in batches.
+    None if the scenario's never are. `carries` is None if none of its stages serves in batches. `items` holds each
+    request's items, None where the servers have no use for them.
     """
 
-    def __init__(self, with_u: bool = False, in_batches: bool = False) -> None:
+    def __init__(self, with_u: bool = False, in_batches: bool = False, with_items: bool = False) -> None:
         self.offloaded: list[bool] = []
         self.first: list[int] = [0]
         self.left: list[int] = []
@@ -23,6 +24,7 @@ class StageLog:
         self.end_s: list[float] = []
         self.first_u: list[float] | None = [] if with_u else None
         self.carries: list[bool] | None = [] if in_batches else None
+        self.items: list[int] | None = [] if with_items else None
 
 
 class Clock(Protocol):

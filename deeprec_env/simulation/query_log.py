@@ -31,11 +31,11 @@ class QueryLog:
     Sub-batches of a query ("parts") are numbered through: `sub_batches` of each query.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, with_items: bool = False) -> None:
         self._scenario, self._sub_batches = scenario, scenario.sub_batches
         by_state = not decided_on_entry(scenario)
         in_batches = any(stage.batching is not None for stage in scenario.stages)
-        self.stages = [StageLog(by_state, in_batches) for _ in scenario.stages]
+        self.stages = [StageLog(by_state, in_batches, with_items) for _ in scenario.stages]
         self.settings = [scenario.setting.numbers]  # all that have been in force, in turn
         self.arrival_s: list[float] = []
         self.items: list[int] = []
@@ -61,6 +61,8 @@ class QueryLog:
                 log.first_u += np.append(stage.u, math.nan)[stage.first[:-1]].tolist()
             if log.carries is not None:
                 log.carries += [True] * requests
+            if log.items is not None:
+                log.items += stage.items.tolist()
         self.arrival_s += ahead.arrival_s.tolist()
         self.items += ahead.items.tolist()
         self.query += ahead.query.tolist()
@@ -80,6 +82,8 @@ class QueryLog:
                 del log.first_u[parts:]
             if log.carries is not None:
                 del log.carries[requests:]
+            if log.items is not None:
+                del log.items[requests:]
         del self.arrival_s[keep:], self.items[keep:], self.query[keep:], self.in_force[keep:]
         del self.completion_s[keep:], self.left[keep:]
 
@@ -102,7 +106,10 @@ class QueryLog:
         log.offloaded[part], log.left[part] = True, 1
         query = part // self._sub_batches
         most = self._scenario.planned_items[int(self.settings[self.in_force[query]][PLAN])][position]
-        log.base_s[begin] = self.accelerator_s(position, part, min(self.items[query], most))
+        items = min(self.items[query], most)
+        log.base_s[begin] = self.accelerator_s(position, part, items)
+        if log.items is not None:
+            log.items[begin] = items
         log.start_s[begin + 1 : end] = log.end_s[begin + 1 : end] = [-math.inf] * (end - begin - 1)
 
     def accelerator_s(self, position: int, part: int, items: int) -> float:

@@ -7,16 +7,50 @@ from heapq import heappush
 from typing import TYPE_CHECKING
 
 from deeprec_env.scenario import pools
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.batching_pool import ServeBatch
-from deeprec_env.simulation.loop import COMPLETION, VirtualTimeLoop
+from deeprec_env.simulation.loop import COMPLETION, EventHeap
 from deeprec_env.simulation.pool import Serve, StageLog
 
 if TYPE_CHECKING:
     from deeprec_env.simulation.slow_phases import SlowPhases
 
 
+class SimulatedServers:
+    """The servers of a scenario's pools in virtual time (`Servers`)."""
+
+    with_items = False
+
+    def __init__(self, scenario: Scenario, loop: EventHeap, slow_key: int) -> None:
+        self._scenario, self._loop, self._slow_key = scenario, loop, slow_key
+
+    def one_by_one(
+        self, position: int, kind: pools.PoolKind, log: StageLog, complete: Callable[[int, int], None]
+    ) -> Serve:
+        """See `Servers`."""
+        stage = self._scenario.stages[position]
+        phases = self._phases(position, kind)
+        return simulated_servers(self._loop, stage.pools()[kind], stage.overhead_s, log, complete, phases)
+
+    def in_batches(
+        self, position: int, kind: pools.PoolKind, log: StageLog, complete: Callable[[int, int], None]
+    ) -> ServeBatch:
+        """See `Servers`."""
+        stage = self._scenario.stages[position]
+        phases = self._phases(position, kind)
+        return simulated_batches(self._loop, stage.pools()[kind], stage.overhead_s, log, complete, phases)
+
+    def _phases(self, position: int, kind: pools.PoolKind) -> SlowPhases | None:
+        spec = self._scenario.stages[position].pools()[kind]
+        if spec.slowness is None:
+            return None
+        from deeprec_env.simulation.slow_phases import SlowPhases  # Numba is loaded for nodes that have them
+
+        return SlowPhases(spec, 2 * position + pools.KINDS.index(kind), self._slow_key)
+
+
 def simulated_servers(
-    loop: VirtualTimeLoop,
+    loop: EventHeap,
     spec: pools.PoolSpec,
     overhead_s: float,
     log: StageLog,
@@ -47,7 +81,7 @@ def simulated_servers(
 
 
 def simulated_batches(
-    loop: VirtualTimeLoop,
+    loop: EventHeap,
     spec: pools.PoolSpec,
     overhead_s: float,
     log: StageLog,
