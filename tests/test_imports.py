@@ -24,7 +24,7 @@ LAYERS = (
     {"scenario"},
     {"latency", "provenance", "workload"},
     {"pipeline", "simulation"},
-    {"analysis", "envs", "models"},
+    {"analysis", "envs", "models", "timeline"},
     {"policies", "profiling", "quality", "recpipe"},
     {"agents"},
     {"cli"},

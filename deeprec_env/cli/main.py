@@ -10,6 +10,7 @@ from deeprec_env import console
 from deeprec_env.cli.agents import evaluate
 from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.controls import controls
+from deeprec_env.cli.explain import explain_command
 from deeprec_env.cli.paper import paper
 from deeprec_env.cli.pipeline import app as pipeline
 from deeprec_env.cli.pipeline_paper import figure, headlines
@@ -37,6 +38,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 app.command()(scenarios)
 app.command()(schema)
 app.command("simulate")(simulate_command)
+app.command("explain")(explain_command)
 app.command()(capacity)
 app.command()(tune)
 app.command()(rerun)
