@@ -17,6 +17,8 @@ EXTRAS = {
     "moviepy": "video",
     "pyarrow": "parquet",
     "optuna": "search",
+    "pandas": "pandas",
+    "perfetto": "timeline",
 }
 """The extra of this package that brings each module."""
 
