@@ -20,7 +20,7 @@ LAYERS = (
     {"errors", "layout", "progress", "version"},
     {"arguments", "extras", "memory"},
     {"console", "cores", "files", "plugins", "sources", "yaml_text"},
-    {"jit", "pictures"},
+    {"jit", "pictures", "shown"},
     {"scenario"},
     {"latency", "provenance", "workload"},
     {"pipeline", "simulation"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from deeprec_env.progress import Progress, silent
 from deeprec_env.provenance import Question, asked
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.pools import KINDS
+from deeprec_env.shown import Shown, text
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 from deeprec_env.simulation.offered_load import pool_label
 from deeprec_env.simulation.simulate import Result
@@ -89,7 +91,7 @@ class ExplainedQuery:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Shown):
     """The slowest queries of a run, explained; `tried` are the settings that were tried on its traffic."""
 
     result: Result
@@ -113,6 +115,25 @@ class Explanation:
             **asked(self.question),
             "versions": versions(),
         }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "query": query.query,
+                "arrival_s": query.arrival_s,
+                "items": query.items,
+                "latency_s": query.latency_s,
+                "alone_s": query.alone_s,
+                **{f"{name}_s": seconds for name, seconds in query.parts_s.items()},
+                "cause": query.cause,
+                "helps": query.helps,
+            }
+            for query in self.queries
+        ]
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        rows = [[text(value) for value in row.values()] for row in self._rows()]
+        return list(self._rows()[0]) if rows else ["query"], rows
 
 
 def check_slowest(slowest: int) -> int:
