@@ -18,6 +18,8 @@ EXTRAS = {
     "pyarrow": "parquet",
     "optuna": "search",
     "ray": "cluster",
+    "pandas": "pandas",
+    "perfetto": "timeline",
 }
 """The extra of this package that brings each module."""
 

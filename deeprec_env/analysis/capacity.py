@@ -16,6 +16,7 @@ from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.shown import Shown
 from deeprec_env.simulation.checks import MOST_QUERIES, check_run_memory
 from deeprec_env.simulation.engines import engine_kind
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
@@ -48,7 +49,7 @@ _COUNTED = 0.8  # share of the queries of a rate that count
 
 
 @dataclass(frozen=True)
-class CapacityEstimate:
+class CapacityEstimate(Shown):
     """The highest rate that meets the rule, and how well it is known.
 
     `limited_by`: the label of a pool whose offered load reaches 1, "unstable" (the backlog grows, where the node's

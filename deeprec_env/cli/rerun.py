@@ -89,6 +89,19 @@ def _simulate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     return replace(found, question=question).to_json()
 
 
+def _explain(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    from deeprec_env.simulation.simulate import simulate
+    from deeprec_env.timeline.explain import explain
+
+    arguments = dict(question.arguments)
+    slowest = arguments.pop("slowest", None)
+    arguments = _arguments(arguments, simulate) | {"records": None}
+    found = simulate(question.about, seed=question.seed, split=question.split, engine=question.engine, **arguments)
+    return explain(
+        replace(found, question=replace(question, command="simulate", arguments=arguments)), slowest
+    ).to_json()
+
+
 def _capacity(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     from deeprec_env.analysis.capacity import find_capacity
 
@@ -230,6 +243,7 @@ def _arguments(given: Mapping[str, Any], function: Callable[..., Any]) -> dict[s
 
 RUNNERS: dict[str, Callable[[Question, Mapping[str, Any]], dict[str, Any]]] = {
     "simulate": _simulate,
+    "explain": _explain,
     "capacity": _capacity,
     "capacity --sweep": _sweep,
     "tune": _tune,

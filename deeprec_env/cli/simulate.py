@@ -27,6 +27,7 @@ from deeprec_env.cli.options import (
     print_result,
     threshold_of,
 )
+from deeprec_env.cli.timeline import timeline_shown, write_shown
 from deeprec_env.scenario.load import load_scenario, pipeline_names, preset_names, preset_text
 from deeprec_env.simulation.header import SCHEMA_VERSION
 from deeprec_env.simulation.simulate import QUERIES, simulate
@@ -66,11 +67,21 @@ def simulate_command(
     engine: Engine = "compiled",
     set_: Overrides = None,
     records: Annotated[Path | None, typer.Option(help="Write every query to this file: *.csv or *.parquet.")] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Write a trace for ui.perfetto.dev: *.pftrace or *.json, or either with .gz.")
+    ] = None,
+    timeline_window: Annotated[
+        str | None, typer.Option(help="Seconds that the timeline shows, FROM:TO (default: the whole run).")
+    ] = None,
+    timeline_slowest: Annotated[
+        int | None, typer.Option(help="Show what happened while this many of the slowest queries were there.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Stream: train, validation or test.")] = "train",
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
     """Run a scenario and summarise its latencies, rates and energy."""
+    shown = timeline_shown(timeline, timeline_window, timeline_slowest, queries)
     with console.progress("simulate", queries, quiet=json) as update:
         result = simulate(
             load_scenario(scenario, set_ or ()),
@@ -90,6 +101,8 @@ def simulate_command(
             records=records,
             progress=lambda done: update("simulate", done),
         )
+    if timeline is not None:
+        write_shown(result, timeline, shown)
     if result.overloaded and not json:
         pools = ", ".join(
             f"{work.label} has an offered load of {work.load(result.qps_offered):.3g}"

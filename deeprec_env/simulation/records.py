@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,11 @@ from deeprec_env.scenario.setting import (
     SPLITS,
     THRESHOLD,
 )
+from deeprec_env.shown import frame
 from deeprec_env.simulation.arrays import NodeArrays, NodeState
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECORD_COLUMNS = (
     "query", "arrival_s", "items", "batch_size", "threshold", "offloaded", "completion_s", "latency_s", "warmup",
@@ -142,6 +146,14 @@ class Records:
     def offloaded(self) -> NDArray[np.bool_]:
         """Whether any stage sent the query to its accelerator; none did one that was shed."""
         return np.asarray(np.any([stage.offloaded for stage in self.stages], axis=0) & ~self.shed)
+
+    def to_frame(self, warmup: int = 0) -> pd.DataFrame:
+        """A pandas `DataFrame` with a row for every query, the columns those of `write_records`.
+
+        The first `warmup` queries are marked as such (`Result.warmup`). Raises `NotInstalled`, which names the extra,
+        without pandas.
+        """
+        return frame(_columns(self, warmup))
 
 
 def check_records_path(path: Path) -> None:

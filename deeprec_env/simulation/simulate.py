@@ -20,6 +20,7 @@ from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Ints
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import ADMIT_MS, PLAN, SPLITS, Setting
+from deeprec_env.shown import Shown
 from deeprec_env.simulation.checks import check_possible, check_queries, check_run_memory
 from deeprec_env.simulation.engines import Coroutines, engine_kind, make_engine
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
@@ -54,7 +55,7 @@ ARRIVALS = ("poisson", "scenario")
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Shown):
     """A run: its summary, and the records of every query (None of a streamed one, longer than `MOST_KEPT`).
 
     Percentiles of a streamed run are those of sketches, right to about 1e-4 of their value.

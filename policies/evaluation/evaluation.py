@@ -20,6 +20,7 @@ from deeprec_env.policies.evaluation.recorded import Runs, recording
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.provenance import Question, asked
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.shown import Shown, flat
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
 
 SPLIT = "test"
@@ -107,7 +108,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Policies on the same episodes."""
 
     spec: EnvSpec
@@ -139,6 +140,12 @@ class Comparison:
             **asked(self.question),
             "versions": versions(),
         }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [{"policy": name, **flat(entry)} for name, entry in self.to_json()["policies"].items()]
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        return ["policy", *self.evaluation.columns], self.rows()
 
     def rows(self) -> list[list[str]]:
         """The table: a row for each policy, its name first."""

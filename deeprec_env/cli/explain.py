@@ -1,0 +1,108 @@
+"""`deeprec explain`: where the latency of the slowest queries went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deeprec_env import console
+from deeprec_env.arguments import whole
+from deeprec_env.cli.options import (
+    AdmitOption,
+    Arrivals,
+    BatchSize,
+    Engine,
+    Json,
+    OffloadOption,
+    OrderOption,
+    Overrides,
+    PlanOption,
+    ScenarioArgument,
+    Seed,
+    SplitRule,
+    ThresholdOption,
+    admit_of,
+    print_result,
+    threshold_of,
+)
+from deeprec_env.scenario.load import load_scenario
+from deeprec_env.simulation.simulate import MOST_KEPT, QUERIES, simulate
+
+if TYPE_CHECKING:
+    from deeprec_env.timeline.explain import Explanation
+
+
+def explain_command(
+    scenario: ScenarioArgument,
+    slowest: Annotated[int, typer.Option(help="Queries to explain, the slowest first.")] = 5,
+    qps: Annotated[float | None, typer.Option(help="Stationary arrivals at this rate.")] = None,
+    arrivals: Arrivals = "poisson",
+    batch_size: BatchSize = None,
+    threshold: ThresholdOption = None,
+    plan: PlanOption = None,
+    split_rule: SplitRule = None,
+    order: OrderOption = None,
+    offload: OffloadOption = None,
+    admit: AdmitOption = None,
+    queries: Annotated[int, typer.Option(help="Arrivals to simulate.")] = QUERIES,
+    engine: Engine = "compiled",
+    set_: Overrides = None,
+    split: Annotated[str, typer.Option(help="Stream: train, validation or test.")] = "train",
+    json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Say of the slowest queries where their latency went, behind whom they waited, and what would have helped."""
+    from deeprec_env.timeline.explain import check_slowest, explain
+
+    check_slowest(slowest)
+    whole("queries", queries, 1, MOST_KEPT, f"must be at most {MOST_KEPT}: longer runs keep no records")
+    with console.telling("explain", quiet=json) as update:
+        result = simulate(
+            load_scenario(scenario, set_ or ()),
+            qps=qps,
+            arrivals=arrivals,
+            batch_size=batch_size,
+            threshold=threshold_of(threshold),
+            plan=plan,
+            split_rule=split_rule,
+            order=order,
+            offload=offload,
+            admit=admit_of(admit),
+            queries=queries,
+            seed=seed,
+            split=split,
+            engine=engine,
+        )
+        found = explain(result, slowest, update)
+    if json:
+        print_result(found.to_json(), json)
+    else:
+        _tell(found)
+
+
+def _tell(found: Explanation) -> None:
+    from deeprec_env.timeline.parts import PARTS
+
+    rows = []
+    for query in found.queries:
+        head = [str(query.query), f"{query.arrival_s:.6g}", str(query.items), f"{query.latency_s * 1e3:.4g}"]
+        for stage in query.stages:
+            parts = [f"{seconds * 1e3:.4g}" if seconds else "" for seconds in stage.parts_s.tolist()]
+            rows.append([*head, stage.pool, str(stage.requests), *parts])
+            head = [""] * len(head)
+    columns = (
+        "query",
+        "arrival s",
+        "items",
+        "latency ms",
+        "pool",
+        "requests",
+        *(part.replace("_", "-") for part in PARTS),
+    )
+    title = f"the {len(found.queries)} slowest of {found.result.queries - found.result.warmup} queries, in milliseconds"
+    console.print_table(title, columns, rows)
+    for query in found.queries:
+        typer.echo(f"query {query.query}: {query.cause}")
+        if query.helps:
+            typer.echo(f"  would have helped: {query.helps}")
