@@ -18,32 +18,29 @@ class Scale(NamedTuple):
     """What a reward measures a window by.
 
     The target in seconds, the power of all pools fully busy, in watts, the rate that counts as 1, and the qualities of
-    the plans, in that of the best.
+    the plans, in that of the best. Of several nodes, arrays, one entry for each.
     """
 
-    sla_s: float
-    full_w: float
-    reference_qps: float = 1.0
-    qualities: tuple[float, ...] = ()
+    sla_s: Any
+    full_w: Any
+    reference_qps: Any = 1.0
+    qualities: Any = ()
 
 
-def tail(window: Window, scale: Scale) -> float:
+def tail(window: Window, scale: Scale) -> Any:
     """(1 - x if x <= 1 else -ln x) - 5 v with x = p95 / SLA and v = violation rate; 0 for an empty sample.
 
     As of all rewards, a sample is empty if nothing was shed either; if something was, x is 0 and v 1.
     """
-    if _nothing(window):
-        return 0.0
-    x = window.p95_s / scale.sla_s
-    return (1.0 - x if x <= 1.0 else -math.log(x)) - 5.0 * window.violation_rate
+    return _unless_empty(window, _margin(window.p95_s / scale.sla_s) - 5.0 * window.violation_rate)
 
 
-def goodput(window: Window, scale: Scale) -> float:
+def goodput(window: Window, scale: Scale) -> Any:
     """1 - v: the share of the window's sample within the target (0 for an empty sample)."""
-    return 0.0 if _nothing(window) else 1.0 - window.violation_rate
+    return _unless_empty(window, 1.0 - window.violation_rate)
 
 
-def efficiency(window: Window, scale: Scale) -> float:
+def efficiency(window: Window, scale: Scale) -> Any:
     """`goodput` less 0.5 e, e the window's energy in that of all pools fully busy (0 for a node without powers).
 
     An empty sample is 0, as everywhere, though idle pools draw power too.
@@ -51,12 +48,12 @@ def efficiency(window: Window, scale: Scale) -> float:
     return goodput(window, scale) - _energy(window, scale)
 
 
-def carried(window: Window, scale: Scale) -> float:
+def carried(window: Window, scale: Scale) -> Any:
     """Queries a second that completed within the target, relative to the reference."""
-    return float(carried_qps(window)) / scale.reference_qps
+    return carried_qps(window) / scale.reference_qps
 
 
-def carried_efficiency(window: Window, scale: Scale) -> float:
+def carried_efficiency(window: Window, scale: Scale) -> Any:
     """`carried` less 0.5 e, as `efficiency` is `goodput` less that."""
     return carried(window, scale) - _energy(window, scale)
 
@@ -68,13 +65,13 @@ def carried_qps(window: Any) -> Any:
     return within / np.maximum(window.end_s - window.begin_s, np.finfo(np.float64).tiny)
 
 
-def quality(window: Window, scale: Scale) -> float:
+def quality(window: Window, scale: Scale) -> Any:
     """The quality of the plans of the sample's queries within the target, summed, in the sample (0 for an empty one).
 
     A query over the target counts 0, one within it the quality of its plan: 1 is the best plan for all, in time.
     """
     served = sum(worth * within for worth, (_, within) in zip(scale.qualities, window.plans, strict=True))
-    return served / window.sample if window.sample else 0.0
+    return served / np.maximum(window.sample, 1.0)
 
 
 def mean_quality(window: Any, qualities: Sequence[float]) -> Any:
@@ -83,26 +80,42 @@ def mean_quality(window: Any, qualities: Sequence[float]) -> Any:
     return ranked / np.maximum(window.sample, 1.0)
 
 
-def _nothing(window: Window) -> bool:
-    """Whether there is nothing to reward: no query in the sample, none that was shed."""
-    return not window.sample and not window.shed_rate
+def _margin(x: Any) -> Any:
+    """1 - x up to 1, then -ln x, which falls more and more slowly."""
+    if isinstance(x, float):
+        return 1.0 - x if x <= 1.0 else -math.log(x)
+    margin, late = 1.0 - x, x > 1.0
+    margin[late] = -_log(x[late])  # NumPy's own logarithm differs in the last bit
+    return margin
 
 
-def _energy(window: Window, scale: Scale) -> float:
+_log = np.vectorize(math.log, otypes=[np.float64])
+
+
+def _unless_empty(window: Window, value: Any) -> Any:
+    """0 where there is nothing to reward: no query in the sample, none that was shed."""
+    if isinstance(value, float):
+        return value if window.sample or window.shed_rate else 0.0
+    return np.where((window.sample != 0.0) | (window.shed_rate != 0.0), value, 0.0)
+
+
+def _energy(window: Window, scale: Scale) -> Any:
     """What a window's energy costs; nothing for an empty sample, or for a node without powers."""
-    if _nothing(window) or scale.full_w == 0.0:
-        return 0.0
-    return ENERGY_WEIGHT * window.energy_j / (scale.full_w * (window.end_s - window.begin_s))
+    full_j = scale.full_w * (window.end_s - window.begin_s)
+    return _unless_empty(window, ENERGY_WEIGHT * window.energy_j / np.where(full_j > 0.0, full_j, math.inf))
 
 
-REWARDS: dict[str, Callable[[Window, Scale], float]] = {"tail": tail, "goodput": goodput, "efficiency": efficiency}
+REWARDS: dict[str, Callable[[Window, Scale], Any]] = {"tail": tail, "goodput": goodput, "efficiency": efficiency}
 """Rewards of `ServingEnv` by name: (window, scale) -> reward."""
 
-CAPACITY_REWARDS: dict[str, Callable[[Window, Scale], float]] = {
+CAPACITY_REWARDS: dict[str, Callable[[Window, Scale], Any]] = {
     "carried": carried,
     "efficiency": carried_efficiency,
 }
 """Rewards of `CapacityEnv` by name: (window, scale) -> reward."""
 
-PIPELINE_REWARDS: dict[str, Callable[[Window, Scale], float]] = {"quality": quality}
+PIPELINE_REWARDS: dict[str, Callable[[Window, Scale], Any]] = {"quality": quality}
 """Rewards of `PipelineEnv` by name: (window, scale) -> reward."""
+
+OF_ARRAYS = frozenset({*REWARDS.values(), *CAPACITY_REWARDS.values(), *PIPELINE_REWARDS.values()})
+"""Rewards that take windows of arrays, too; those of others take one node's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 
 from deeprec_env.envs.observation import FIELDS
 from deeprec_env.envs.rewards import REWARDS
@@ -69,6 +70,12 @@ class GivenTraffic(Episode):
     def start(self) -> Traffic:
         """All of it."""
         return self._traffic
+
+    @property
+    def clock(self) -> Hashable | None:
+        """The length of the day, 0 without one."""
+        own = type(self).context_features is not GivenTraffic.context_features
+        return None if own else self._day_windows or 0
 
     def context_features(self, step: int) -> tuple[float, ...]:
         """Sine and cosine of the time of day, both 0 without one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.arguments import choice
 from deeprec_env.envs.observation import HIGHEST, observe
-from deeprec_env.envs.rewards import Scale
+from deeprec_env.envs.rewards import OF_ARRAYS, Scale
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import Threshold
 from deeprec_env.scenario.control import THRESHOLDS
@@ -54,6 +54,11 @@ class Episode(ABC):
     def on_window(self, window: Window) -> None:  # noqa: B027  (most traffic does not answer)
         """Let the traffic answer to a window that has been measured."""
 
+    @property
+    def clock(self) -> Hashable | None:
+        """Episodes of the same clock have the same `context_features` at every step; None: nobody has this one's."""
+        return None
+
     @abstractmethod
     def context_features(self, step: int) -> tuple[float, ...]:
         """The last entries of the observation, after `step` windows."""
@@ -75,10 +80,11 @@ class Task(ABC):
     With `ladders="common"` a node that has nothing to choose a threshold for takes the full ladder of thresholds (and
     of `offload`) and ignores what is chosen: the one that it starts with stays in force.
 
-    `numbers` names the attributes that `observe` and `info` measure windows by, so that tasks can be put side by side.
+    `numbers` names the attributes that `observe`, `info` and rewards measure windows by, so that tasks can be put side
+    by side.
     """
 
-    numbers: tuple[str, ...] = ("sla_s", "sla_ms", "scale_qps", "mean_items")
+    numbers: tuple[str, ...] = ("sla_s", "sla_ms", "scale_qps", "mean_items", "full_w")
     controls: tuple[str, ...] = ("batch_size", "threshold")
     fields: tuple[str, ...]
     rewards: Mapping[str, Callable[[Window, Scale], float]]
@@ -124,6 +130,15 @@ class Task(ABC):
     def reward(self, window: Window) -> float:
         """The reward of a window."""
         return float(self._reward(window, self.scale))
+
+    @property
+    def rewards_arrays(self) -> bool:
+        """Whether `reward_of_each` does what `reward` does: that is the task's own in no way."""
+        return type(self).reward is Task.reward and self._reward in OF_ARRAYS
+
+    def reward_of_each(self, windows: Window) -> Floats:
+        """The rewards of several nodes' windows, given as one of arrays."""
+        return np.asarray(self._reward(windows, self.scale))
 
     @cached_property
     def start(self) -> Setting:
@@ -188,11 +203,12 @@ class Task(ABC):
         return found
 
     def beside(self, tasks: Sequence[Task]) -> Task:
-        """This task for `observe` and `info` of several nodes, each with a task of its own: `numbers` are arrays."""
+        """This task for the windows of several nodes, each with a task of its own: `numbers` are arrays."""
         if all(task is self for task in tasks):
             return self
         several = copy(self)
-        for name in self.numbers:
+        several.__dict__.pop("scale", None)  # of the numbers before
+        for name in dict.fromkeys((*Task.numbers, *self.numbers)):
             setattr(several, name, np.array([getattr(task, name) for task in tasks]).T)
         return several
 

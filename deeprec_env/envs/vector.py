@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space, iterate
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from deeprec_env.arguments import whole
@@ -19,15 +19,14 @@ from deeprec_env.envs.capacity_task import CapacityTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
 from deeprec_env.envs.serving_v2_task import ServingV2Task
+from deeprec_env.envs.side_by_side import Controls, Episodes, Windows, masked
 from deeprec_env.envs.task import Episode, Normalised, Task, split_of
 from deeprec_env.envs.task_source import OneTask, ScenarioSource, TaskSource, check_alike, check_count, task_sources
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.setting import Setting, SettingNumbers, numbers_of
+from deeprec_env.scenario.setting import SettingNumbers
 from deeprec_env.simulation.batched_nodes import BatchedNodes
-from deeprec_env.simulation.checks import check_setting
 from deeprec_env.simulation.engines import BATCH, engine_kind
-from deeprec_env.simulation.windows import Window, width
 
 Observations = NDArray[np.float32]
 T = TypeVar("T")
@@ -69,19 +68,18 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._starts_next_step = self.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
         self.num_envs = check_count(num_envs)
         self._sources = [OneTask(tasks)] * num_envs if isinstance(tasks, Task) else list(tasks)
-        self._take([source.first for source in self._sources])
-        task = self._task
+        task = self._sources[0].first
         self.scenario = task.scenario
         self.single_action_space, self.single_observation_space = task.action_space, task.observation_space
         self.action_space = batch_space(task.action_space, num_envs)
         self.observation_space = batch_space(task.observation_space, num_envs)
         self.batch_sizes, self.thresholds = task.batch_sizes, task.thresholds
         self.windows = task.windows
+        self._take([source.first for source in self._sources])
         self._seeds: list[int] | None = None
         self._split, self._episode, self._step = "train", 0, -1
         self._over = False  # the episodes are, and the next step starts others
-        self._opened: list[Episode] = []
-        self._in_force: list[Setting] = []  # of a task that decodes actions itself
+        self._episodes = Episodes([])
         parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
         slices = [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
         self._parts = [(part, BatchedNodes(self.scenarios[part])) for part in slices]
@@ -91,16 +89,8 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._each, self._task = list(tasks), tasks[0].beside(tasks)
         self.scenarios = [task.scenario for task in tasks]
         self._interval_s = np.array([task.interval_s for task in tasks])
-        self._start_settings: Floats = np.array([task.start.numbers for task in tasks])
-        self._start_places = Normalised(*np.array([task.normalised(task.start) for task in tasks]).T)
-        # By environment and index on the ladders: the numbers of the levels, and normalised for the observation.
-        self._levels, self._normalised = {}, {}
-        for name in tasks[0].controls:
-            self._levels[name], self._normalised[name] = (
-                np.array([task.levels[name][kind] for task in tasks]) for kind in range(2)
-            )
         self._shapes = [(len(scenario.stages), len(scenario.planned_stages)) for scenario in self.scenarios]
-        self._shape = self._shapes[0] if len(set(self._shapes)) == 1 else (0, 0)  # what is there in all
+        self._controls = Controls(tasks, self.action_space)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -130,28 +120,21 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         if self._over:
             observations, infos = self._start_after_the_last()
             return observations, np.zeros(self.num_envs), nowhere, nowhere.copy(), infos
-        task = self._task
-        settings, places = (self._by_ladders if task.by_ladders else self._by_task)(actions)
+        settings, places = self._controls.decode(actions)
         step, self._step = self._step, -1  # an interrupt leaves the nodes at different times
         begin_s, end_s = step * self._interval_s, (step + 1) * self._interval_s
 
         def run(part: slice, nodes: BatchedNodes) -> Floats:
-            ahead = [episode.ahead(step) for episode in self._opened[part]]
-            known = [traffic for traffic in ahead if traffic is not None]
-            if known:
-                nodes.expect(known)
+            coming = self._episodes.ahead(part, step)
+            if coming:
+                nodes.expect(coming)
             return nodes.run_window(settings[part], begin_s[part], end_s[part])
 
-        windows = self._spread(run)
-        each = self._windows_of([row for part in windows for row in part.tolist()])
-        for episode, window in zip(self._opened, each, strict=True):
-            episode.on_window(window)
+        windows = Windows(self._spread(run), self._shapes)
+        self._episodes.on_windows(windows)
         self._step = step + 1
-        rewards = np.array([task.reward(window) for task, window in zip(self._each, each, strict=True)])
-        stages, plans = self._shape
-        columns = Window.of(np.concatenate([part[:, : width(stages, plans)] for part in windows]).T.copy(), stages)
-        observations = task.observe(columns, places, self._context_features())
-        infos = self._infos(columns, settings)
+        rewards = self._rewards(windows)
+        observations, infos = self._seen(windows, settings, places)
         over = self._step >= self.windows
         if over and self._starts_next_step:
             self._over = True
@@ -196,58 +179,23 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
             nodes.start([episode.start() for episode in opened], self.scenarios[part])
             return opened
 
-        self._opened = [episode for opened in self._spread(start) for episode in opened]
+        self._episodes = Episodes([episode for opened in self._spread(start) for episode in opened])
         self._step = 0
-        self._in_force = [task.start for task in self._each]
-        stages, plans = self._shape
-        columns = Window.of(np.zeros((width(stages, plans), self.num_envs)), stages)
-        observations = self._task.observe(columns, self._start_places, self._context_features())
-        return observations, self._infos(columns, self._start_settings)
+        controls = self._controls
+        controls.restart()
+        return self._seen(Windows.before_the_first(self._shapes), controls.start, controls.start_places)
 
-    def _by_ladders(self, actions: NDArray[np.int64]) -> tuple[Floats, Normalised]:
-        """The settings (num_envs, controls) of indices on the ladders, and where they stand on them."""
-        try:
-            given = np.asarray(actions)
-        except ValueError:  # lists of several lengths
-            raise InputError("action", actions, f"must be in {self.action_space}") from None
-        if given.dtype.kind not in "iu" or not self.action_space.contains(given.astype(np.int64)):
-            raise InputError("action", actions, f"must be in {self.action_space}")
-        rows = np.arange(self.num_envs)
-        settings, places = self._start_settings.copy(), {}
-        for name, index in zip(self._task.controls, given.T, strict=True):
-            levels, normalised = self._levels[name][rows, index], self._normalised[name][rows, index]
-            for position, number in enumerate(numbers_of(name)):
-                settings[:, SettingNumbers._fields.index(number)] = levels[:, position]
-                places[number] = normalised[:, position]
-        return settings, self._start_places._replace(**places)
+    def _rewards(self, windows: Windows) -> Floats:
+        if self._task.rewards_arrays:
+            return self._task.reward_of_each(windows.columns)
+        return np.array([task.reward(window) for task, window in zip(self._each, windows.each, strict=True)])
 
-    def _by_task(self, actions: Any) -> tuple[Floats, Normalised]:
-        """The same of actions that the tasks decode themselves, one environment after the other."""
-        if not self.action_space.contains(actions):
-            raise InputError("action", actions, f"must be in {self.action_space}")
-        given = zip(self._each, iterate(self.action_space, actions), self._in_force, strict=True)
-        decoded = [task.decode_action(action, in_force) for task, action, in_force in given]
-        for scenario, setting in zip(self.scenarios, decoded, strict=True):
-            check_setting(scenario, setting)
-        self._in_force = decoded
-        places = [task.normalised(setting) for task, setting in zip(self._each, decoded, strict=True)]
-        return np.array([setting.numbers for setting in decoded]), Normalised(*map(np.array, zip(*places, strict=True)))
-
-    def _windows_of(self, rows: list[list[float]]) -> list[Window]:
-        """Every node's window, of its own stages and plans."""
-        pairs = zip(rows, self._shapes, strict=True)
-        return [Window.of(row[: width(stages, plans)], stages) for row, (stages, plans) in pairs]
-
-    def _infos(self, columns: Window, settings: Floats) -> dict[str, Any]:
-        infos = self._task.info(columns, SettingNumbers(*settings.T))
-        facts = [episode.facts() for episode in self._opened]
-        infos |= {name: np.array([of_one[name] for of_one in facts]) for name in facts[0]}
-        infos = {name: value if np.ndim(value) else np.full(self.num_envs, value) for name, value in infos.items()}
-        return infos | {f"_{name}": np.ones(self.num_envs, dtype=np.bool_) for name in infos}
-
-    def _context_features(self) -> Floats:
-        """The episodes' entries of the observations."""
-        return np.array([episode.context_features(self._step) for episode in self._opened])
+    def _seen(self, windows: Windows, settings: Floats, places: Normalised) -> tuple[Observations, dict[str, Any]]:
+        """Observations and infos after a window."""
+        task, columns = self._task, windows.columns
+        observations = task.observe(columns, places, self._episodes.context_features(self._step))
+        infos = task.info(columns, SettingNumbers(*settings.T)) | self._episodes.facts()
+        return observations, masked(infos, self.num_envs)
 
     def _spread(self, work: Callable[[slice, BatchedNodes], T]) -> list[T]:
         """Results of `work` on each part of the environments, all at the same time."""
@@ -264,80 +212,51 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         return self.__dict__ | {"_workers": None}
 
 
-class ServingVectorEnv(NodeVectorEnv):
+class _ScenarioVectorEnv(NodeVectorEnv):
+    """Made of scenarios, with the keywords of the single environment; `reward` None: the first of the task's."""
+
+    task: ClassVar[type[Task]]
+    default: ClassVar[str] = "dlrm-rmc1"
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: ScenarioSource | Sequence[ScenarioSource] | None = None,
+        engine: str = "compiled",
+        reward: str | None = None,
+        threads: int | None = None,
+        render_mode: str | None = None,
+        ladders: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+    ) -> None:
+        chosen = next(iter(self.task.rewards)) if reward is None else reward
+        make = partial(self.task, reward=chosen, ladders=ladders)
+        sources = task_sources(self.default if scenario is None else scenario, num_envs, make)
+        super().__init__(num_envs, sources, engine, threads, render_mode, autoreset_mode)
+
+
+class ServingVectorEnv(_ScenarioVectorEnv):
     """`ServingEnv`, many at once: `gymnasium.make_vec("deeprec_env:DeepRec/Serving-v1", num_envs=64)`."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        scenario: ScenarioSource | Sequence[ScenarioSource] = "dlrm-rmc1",
-        engine: str = "compiled",
-        reward: str = "tail",
-        threads: int | None = None,
-        render_mode: str | None = None,
-        ladders: str | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-    ) -> None:
-        make = partial(ServingTask, reward=reward, ladders=ladders)
-        tasks = task_sources(scenario, num_envs, make)
-        super().__init__(num_envs, tasks, engine, threads, render_mode, autoreset_mode)
+    task = ServingTask
 
 
-class ServingV2VectorEnv(NodeVectorEnv):
+class ServingV2VectorEnv(_ScenarioVectorEnv):
     """`ServingV2Env`, many at once: `gymnasium.make_vec("deeprec_env:DeepRec/Serving-v2", num_envs=64)`."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        scenario: ScenarioSource | Sequence[ScenarioSource] = "dlrm-rmc1",
-        engine: str = "compiled",
-        reward: str = "tail",
-        threads: int | None = None,
-        render_mode: str | None = None,
-        ladders: str | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-    ) -> None:
-        make = partial(ServingV2Task, reward=reward, ladders=ladders)
-        tasks = task_sources(scenario, num_envs, make)
-        super().__init__(num_envs, tasks, engine, threads, render_mode, autoreset_mode)
+    task = ServingV2Task
 
 
-class CapacityVectorEnv(NodeVectorEnv):
+class CapacityVectorEnv(_ScenarioVectorEnv):
     """`CapacityEnv`, many at once: `gymnasium.make_vec("deeprec_env:DeepRec/Capacity-v0", num_envs=64)`."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        scenario: ScenarioSource | Sequence[ScenarioSource] = "dlrm-rmc1",
-        engine: str = "compiled",
-        reward: str = "carried",
-        threads: int | None = None,
-        render_mode: str | None = None,
-        ladders: str | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-    ) -> None:
-        make = partial(CapacityTask, reward=reward, ladders=ladders)
-        tasks = task_sources(scenario, num_envs, make)
-        super().__init__(num_envs, tasks, engine, threads, render_mode, autoreset_mode)
+    task = CapacityTask
 
 
-class PipelineVectorEnv(NodeVectorEnv):
+class PipelineVectorEnv(_ScenarioVectorEnv):
     """`PipelineEnv`, many at once: `gymnasium.make_vec("deeprec_env:DeepRec/Pipeline-v0", num_envs=64)`."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        scenario: ScenarioSource | Sequence[ScenarioSource] = "recpipe-cpu",
-        engine: str = "compiled",
-        reward: str = "quality",
-        threads: int | None = None,
-        render_mode: str | None = None,
-        ladders: str | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-    ) -> None:
-        make = partial(PipelineTask, reward=reward, ladders=ladders)
-        tasks = task_sources(scenario, num_envs, make)
-        super().__init__(num_envs, tasks, engine, threads, render_mode, autoreset_mode)
+    task, default = PipelineTask, "recpipe-cpu"
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:

@@ -61,12 +61,13 @@ class Diurnal(ArrivalProcess):
 
     def day(self, bursts: np.random.Generator) -> Floats:
         """Rate in queries a second of each of the `STEPS` steps of the next day."""
-        lifted = self.shape()
+        shape = self.shape()
+        lifted = shape.copy()
         mean_steps = STEPS * (self.burst_s or self.day_s / self.DAY_IN_BURSTS) / self.day_s
         for _ in range(int(bursts.poisson(self.bursts))):
             start = int(bursts.integers(STEPS))
             end = start + max(1, round(bursts.standard_exponential() * mean_steps))
-            burst = np.minimum(self.shape()[start:end] * self.burst_factor, self.ceiling)
+            burst = np.minimum(shape[start:end] * self.burst_factor, self.ceiling)
             lifted[start:end] = np.maximum(lifted[start:end], burst)
         return lifted * (self.qps / float(lifted.mean()))
 
@@ -111,8 +112,14 @@ class _Days:
             if not work.size:
                 return work
             self._add_day()
-        step = np.searchsorted(self._knots, work, side="right") - 1
-        return np.asarray(step * self._width_s + (work - self._knots[step]) / self._rates[step])
+        # Both ascend, and there are fewer knots than queries: they are looked up among these, not the other way round.
+        first, last = np.searchsorted(self._knots, work[[0, -1]], side="right") - 1
+        begins = np.searchsorted(work, self._knots[first + 1 : last + 1])
+        step = np.arange(first, last + 1)
+        of_step = step * self._width_s, self._knots[step], self._rates[step]
+        counts = np.diff(begins, prepend=0, append=len(work))
+        begin_s, knot, rate = (np.repeat(each, counts) for each in of_step)
+        return np.asarray(begin_s + (work - knot) / rate)
 
     def rate_qps(self, times_s: Floats) -> Floats:
         step = np.floor(times_s / self._width_s).astype(np.int64)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.arguments import choice, whole
-from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.scenario.parts import Floats, Ints, RateOverTime
 from deeprec_env.scenario.schema import Workload
 from deeprec_env.workload.checked import open_arrivals, open_sizes
 
@@ -119,7 +120,7 @@ class QueryStream:
         generators = np.random.default_rng(arrivals), np.random.default_rng(bursts)
         self._times = open_arrivals(workload.arrivals, *generators)
         self._sizes = open_sizes(workload.sizes, np.random.default_rng(sizes))
-        self._rate = workload.arrivals.rate(np.random.default_rng(bursts))
+        self._arrivals, self._bursts = workload.arrivals, bursts
         self.mean_qps = workload.arrivals.mean_qps
         self._drawn = 0
 
@@ -132,6 +133,11 @@ class QueryStream:
     def rate_qps(self, times_s: Floats) -> Floats:
         """The true rate in queries a second at some times, the bursts drawn for this stream included."""
         return self._rate(times_s)
+
+    @cached_property
+    def _rate(self) -> RateOverTime:
+        """Made when it is asked for: few streams are."""
+        return self._arrivals.rate(np.random.default_rng(self._bursts))
 
     def draw_arrivals(self, count: int) -> Floats:
         """When the next `count` queries arrive; their sizes are left to be drawn."""
