@@ -17,6 +17,7 @@ from deeprec_env.scenario.parts import LatencyModel
 from deeprec_env.workload import Traffic
 from deeprec_env.workload.noise import query_keys, uniforms
 from tests.simulation.random_scenarios import Setting
+from tests.simulation.slow_oracle import SlowOracle
 
 
 @dataclass
@@ -48,9 +49,9 @@ def oracle(scenario: Scenario, traffic: Traffic, settings: list[Setting]) -> tup
     items = [items_by_stage(scenario, n, each.plan) for n, each in zip(traffic.items, settings, strict=True)]
     parts = [min(scenario.sub_batches, *(n for n in of_query if n > 0)) for of_query in items]
     left = [[time] * count for time, count in zip(traffic.arrival_s.tolist(), parts, strict=True)]
-    stages = []
+    stages, slow = [], SlowOracle(traffic.slow_key)
     for position in range(len(scenario.stages)):
-        log, left = _stage(scenario, position, traffic.noise_key, left, [n[position] for n in items], settings)
+        log, left = _stage(scenario, position, traffic.noise_key, left, [n[position] for n in items], settings, slow)
         stages.append(log)
     return stages, [max(of_query) for of_query in left]
 
@@ -62,6 +63,7 @@ def _stage(
     entry: list[list[float]],
     items: list[int],
     settings: list[Setting],
+    slow: SlowOracle,
 ) -> tuple[OracleStage, list[list[float]]]:
     """The stage's log, and when each sub-batch of each query leaves it, having come at `entry`."""
     stage, count = scenario.stages[position], len(entry)
@@ -95,7 +97,8 @@ def _stage(
             busy = 1 + sum(end > start for end in servers)
             share = busy / (pool.contention.servers or pool.servers)
             c0, c1, c2 = pool.contention.c
-            end = start + (base * (c0 + c1 * share + c2 * share * share) + stage.overhead_s)
+            factor = slow.factor(start, position, kind, pool)
+            end = start + (base * (c0 + c1 * share + c2 * share * share) * factor + stage.overhead_s)
             heapq.heapreplace(servers, end)
             times.append((start, end))
             left_over, part = left_over - n, part + 1
