@@ -23,6 +23,7 @@ from deeprec_env.simulation.kernel_choice import follows_state
 from deeprec_env.simulation.loop import COMPLETION, EventHeap
 from deeprec_env.simulation.pool import Serve, StageLog
 from deeprec_env.simulation.summary import warmup_queries
+from deeprec_env.workload.stream import Traffic
 
 LEVELS = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 
@@ -103,7 +104,15 @@ class RecordedServers:
 
     with_items = False
 
-    def __init__(self, scenario: Scenario, loop: EventHeap, *, services_s: Sequence[Sequence[float]], gap_s: float):
+    def __init__(
+        self,
+        scenario: Scenario,
+        loop: EventHeap,
+        traffic: Traffic,
+        *,
+        services_s: Sequence[Sequence[float]],
+        gap_s: float,
+    ) -> None:
         self._loop, self._services_s, self._gap_s = loop, services_s, gap_s
 
     def one_by_one(self, position: int, kind: PoolKind, log: StageLog, complete: Callable[[int, int], None]) -> Serve:

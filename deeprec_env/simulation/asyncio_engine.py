@@ -61,14 +61,14 @@ class AsyncioEngine(SettingInForce):
         coroutines: Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]] = (),
         *,
         loop: EventHeap | None = None,
-        servers: Callable[[Scenario, EventHeap], Servers] = SimulatedServers,
+        servers: Callable[[Scenario, EventHeap, Traffic], Servers] = SimulatedServers,
     ) -> None:
         self._scenario = scenario
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
         self._setting = scenario.setting
         self._sub_batches = scenario.sub_batches
         self._loop = VirtualTimeLoop() if loop is None else loop
-        serving = servers(scenario, self._loop)
+        serving = servers(scenario, self._loop, traffic)
         self._meter = WindowMeter(scenario)
         self._log = QueryLog(scenario, serving.with_items)
         # By stage, for CPU and accelerator, what lets a query enter the pool.
@@ -145,7 +145,7 @@ class AsyncioEngine(SettingInForce):
         self.expect(ahead.at(self.now_s + (ahead.arrival_s - self.now_s) * factor))
 
     def expect(self, ahead: Traffic) -> None:
-        """Let `ahead` be the arrivals still to come, instead of those before."""
+        """Let `ahead` be the arrivals still to come, instead of those before; the node's slow phases stay."""
         check_ahead(ahead, self.now_s)
         self._traffic, self._before = ahead, self.arrived
         self._generation += 1

@@ -50,7 +50,7 @@ def simulated(scenario: Scenario, gap_s: float) -> Recording:
         **{name: records.setting[query, place] for place, name in enumerate(SettingNumbers._fields)},
         **{name: np.full(len(query), value) for name, value in whole.items()},
     }
-    return Recording({"noise_key": traffic.noise_key}, scenario, columns)
+    return Recording({"noise_key": traffic.noise_key, "slow_key": traffic.slow_key}, scenario, columns)
 
 
 def noisy(workers: int = 2) -> Scenario:
