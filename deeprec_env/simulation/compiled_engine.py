@@ -171,8 +171,8 @@ class CompiledEngine:
         """The node as it is now, to go on by itself with `future` as the traffic still to come.
 
         `future` is as in `expect`. Queries in flight go on as they are. The fork forgets the queries before the oldest
-        in flight, so that it costs no more late in a run than early: its records begin there. Slow phases that go on
-        end, and those to come are drawn, as the future's key has it: if that is another one, nobody knows them ahead.
+        in flight, so that it costs no more late in a run than early: its records begin there. Slow phases are
+        those of the future's key for queries that are yet to enter a stage: with another one nobody knows them ahead.
         """
         check_ahead(future, self._now_s)
         in_flight = np.flatnonzero(self._leave_s() == math.inf)
@@ -184,7 +184,8 @@ class CompiledEngine:
             fork._events = events_tail(self._node, self._state, self._events, oldest, queries)
         if future.slow_key != self._slow_key:
             fork._slow_key = future.slow_key
-            redraw_phases(fork._node.slowness, fork._state.phases, np.uint64(future.slow_key), self._now_s)
+            key, decided = np.uint64(future.slow_key), self._events is None
+            redraw_phases(fork._node.slowness, fork._state.phases, key, self._now_s, decided)
         fork._window = self._window.copy()
         fork.expect(future)
         return fork

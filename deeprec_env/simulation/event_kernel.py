@@ -23,7 +23,7 @@ from deeprec_env.simulation.event_servers import release, take
 from deeprec_env.simulation.event_state import ARRIVED, DUE, SORTED, TURN, EventState
 from deeprec_env.simulation.node import due, enter, forget, hold, requests_needed
 from deeprec_env.simulation.prediction import whole_ns
-from deeprec_env.simulation.slow_phases import factor_at
+from deeprec_env.simulation.slow_phases import factor_for
 from deeprec_env.simulation.splitting import cut, rule_at, rule_of, setting_numbers, share, split_queries
 from deeprec_env.simulation.window_metrics import close_window
 from deeprec_env.simulation.windows import AT
@@ -127,7 +127,7 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                     service_s = request_s(latency[plan, pool], items, u)
                     takes_s = service_s * slowdown[pool, at_work]
                     if slowed[pool]:
-                        takes_s = takes_s * factor_at(slowness, phases, pool, now_s)
+                        takes_s = takes_s * factor_for(slowness, phases, pool, entry_s[stage, part], now_s)
                     ends_s = now_s + (takes_s + overhead_s[stage])
                     base_s[stage, request], start_s[stage, request], end_s[stage, request] = service_s, now_s, ends_s
                     number = part * PLACES

@@ -25,6 +25,8 @@ PHASE = np.dtype(
         ("slow", np.bool_),
         ("ends_s", np.float64),
         ("asked_s", np.float64),  # when a request last started
+        ("next_key", np.uint64),  # takes the place of the key with the first request that enters
+        ("redraw_s", np.float64),  # from this time on; infinite: none does
     ]
 )
 """The phase that a pool is in."""
@@ -56,7 +58,7 @@ def rewind_phases(slowness: Floats, phases: NDArray[Any]) -> None:
     """Let the pools be where they began."""
     for pool in range(len(slowness)):
         share = slowness[pool, MEAN_SLOW_S] / (slowness[pool, MEAN_SLOW_S] + slowness[pool, MEAN_NORMAL_S])
-        phases[pool].number, phases[pool].asked_s = 0, 0.0
+        phases[pool].number, phases[pool].asked_s, phases[pool].redraw_s = 0, 0.0, math.inf
         phases[pool].slow = uniform(phases[pool].key, 0) < share
         phases[pool].ends_s = _length_s(slowness, phases, pool)
 
@@ -80,15 +82,36 @@ def factor_at(slowness: Floats, phases: NDArray[Any], pool: int, start_s: float)
 
 
 @compiled
-def redraw_phases(slowness: Floats, phases: NDArray[Any], slow_key: np.uint64, now_s: float) -> None:
-    """Let all that is to come after the present, and after what has started, be that of another key.
+def factor_for(slowness: Floats, phases: NDArray[Any], pool: int, entry_s: float, start_s: float) -> float:
+    """`factor_at` for a request of a query that entered at `entry_s`."""
+    if entry_s >= phases[pool].redraw_s:
+        _redraw(slowness, phases, pool)
+    return factor_at(slowness, phases, pool, start_s)
 
-    What is left of a phase that goes on is as long as a new one: the law of exponential phases stays as it is.
+
+@compiled
+def redraw_phases(
+    slowness: Floats, phases: NDArray[Any], slow_key: np.uint64, now_s: float, entered_have_started: bool
+) -> None:
+    """Let the phases be those of another key for queries that enter from the present on.
+
+    Those before keep what they met or, unless `entered_have_started`, will meet. Then the phase that goes on is drawn
+    anew: what is left of an exponential one is as long as a new one.
     """
     for pool in range(len(slowness)):
-        factor_at(slowness, phases, pool, max(now_s, phases[pool].asked_s))
-        phases[pool].key = key_of(slow_key, np.uint64(_STREAM + pool), 0)
-        phases[pool].ends_s = phases[pool].asked_s + _length_s(slowness, phases, pool)
+        phases[pool].next_key = key_of(slow_key, np.uint64(_STREAM + pool), 0)
+        phases[pool].redraw_s = now_s
+        if entered_have_started:
+            _redraw(slowness, phases, pool)
+
+
+@compiled
+def _redraw(slowness: Floats, phases: NDArray[Any], pool: int) -> None:
+    from_s = max(phases[pool].redraw_s, phases[pool].asked_s)
+    factor_at(slowness, phases, pool, from_s)
+    phases[pool].key = phases[pool].next_key
+    phases[pool].redraw_s = math.inf
+    phases[pool].ends_s = from_s + _length_s(slowness, phases, pool)
 
 
 class SlowPhases:
