@@ -18,6 +18,7 @@ from deeprec_env.cli.pipeline_paper import figure, headlines
 from deeprec_env.cli.pipeline_search import schedule, sweep
 from deeprec_env.cli.profile import profile_commands
 from deeprec_env.cli.quality import group as quality
+from deeprec_env.cli.replay import replay
 from deeprec_env.cli.rerun import rerun
 from deeprec_env.cli.schema import schema
 from deeprec_env.cli.search import capacity, tune
@@ -41,6 +42,7 @@ app.command()(schema)
 app.command("simulate")(simulate_command)
 app.command()(live)
 app.command("explain")(explain_command)
+app.command()(replay)
 app.command()(capacity)
 app.command()(tune)
 app.command()(rerun)

@@ -151,6 +151,7 @@ def run_live(
         engine.drain()
         header = {
             "noise_key": traffic.noise_key,
+            "slow_key": traffic.slow_key,
             "seed": seed,
             "split": split,
             "duration_s": duration_s,

@@ -61,14 +61,14 @@ class AsyncioEngine(SettingInForce):
         coroutines: Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]] = (),
         *,
         loop: EventHeap | None = None,
-        servers: Callable[[Scenario, EventHeap], Servers] | None = None,
+        servers: Callable[[Scenario, EventHeap, Traffic], Servers] = SimulatedServers,
     ) -> None:
         self._scenario = scenario
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
         self._setting = scenario.setting
         self._sub_batches = scenario.sub_batches
         self._loop = VirtualTimeLoop() if loop is None else loop
-        serving = servers(scenario, self._loop) if servers else SimulatedServers(scenario, self._loop, traffic.slow_key)
+        serving = servers(scenario, self._loop, traffic)
         self._meter = WindowMeter(scenario)
         self._log = QueryLog(scenario, serving.with_items)
         # By stage, for CPU and accelerator, what lets a query enter the pool.

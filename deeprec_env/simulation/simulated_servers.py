@@ -11,6 +11,7 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.batching_pool import ServeBatch
 from deeprec_env.simulation.loop import COMPLETION, EventHeap
 from deeprec_env.simulation.pool import Serve, StageLog
+from deeprec_env.workload.stream import Traffic
 
 if TYPE_CHECKING:
     from deeprec_env.simulation.slow_phases import SlowPhases
@@ -21,23 +22,21 @@ class SimulatedServers:
 
     with_items = False
 
-    def __init__(self, scenario: Scenario, loop: EventHeap, slow_key: int) -> None:
-        self._scenario, self._loop, self._slow_key = scenario, loop, slow_key
+    def __init__(self, scenario: Scenario, loop: EventHeap, traffic: Traffic) -> None:
+        self._scenario, self._loop, self._slow_key = scenario, loop, traffic.slow_key
 
     def one_by_one(
         self, position: int, kind: pools.PoolKind, log: StageLog, complete: Callable[[int, int], None]
     ) -> Serve:
         """See `Servers`."""
-        stage = self._scenario.stages[position]
-        phases = self._phases(position, kind)
+        stage, phases = self._scenario.stages[position], self._phases(position, kind)
         return simulated_servers(self._loop, stage.pools()[kind], stage.overhead_s, log, complete, phases)
 
     def in_batches(
         self, position: int, kind: pools.PoolKind, log: StageLog, complete: Callable[[int, int], None]
     ) -> ServeBatch:
         """See `Servers`."""
-        stage = self._scenario.stages[position]
-        phases = self._phases(position, kind)
+        stage, phases = self._scenario.stages[position], self._phases(position, kind)
         return simulated_batches(self._loop, stage.pools()[kind], stage.overhead_s, log, complete, phases)
 
     def _phases(self, position: int, kind: pools.PoolKind) -> SlowPhases | None:
