@@ -110,8 +110,12 @@ def _replay(question: Question, before: Mapping[str, Any], chosen: list[str], up
         if label not in changed:
             of_others = tuple(f"policies.vs.{other}." for other in changed)
             found[label] = {path: pair for path, pair in pairs.items() if not path.startswith(of_others)}
-    rest = differences(*({key: of[key] for key in of if key not in BY_ROW} for of in (then, now)))
+    rest = differences(_header(then), _header(now))
     return {label: pairs for label, pairs in found.items() if pairs} | ({"evaluation": rest} if rest else {})
+
+
+def _header(answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in answer.items() if key not in BY_ROW}
 
 
 def _one_by_one(
