@@ -24,6 +24,7 @@ from deeprec_env.cli.schema import schema
 from deeprec_env.cli.search import capacity, tune
 from deeprec_env.cli.simulate import scenarios, simulate_command
 from deeprec_env.cli.train import train
+from deeprec_env.cli.verify import verify
 from deeprec_env.version import __version__
 
 app = console.application("A laboratory for serving neural recommendation models.", completion=True)
@@ -46,6 +47,7 @@ app.command()(replay)
 app.command()(capacity)
 app.command()(tune)
 app.command()(rerun)
+app.command()(verify)
 app.command("compare")(compare_results)
 app.command()(paper)
 app.command()(controls)

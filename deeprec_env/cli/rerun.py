@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import json as json_format
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -21,10 +21,15 @@ from deeprec_env.cli.figures import differences, figures, read_known
 from deeprec_env.cli.options import Json
 from deeprec_env.cli.rerun_tables import TABLES
 from deeprec_env.envs.environments import find_spec
+from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
+from deeprec_env.progress import Progress, silent
 from deeprec_env.provenance import KEY, Question, asked
 from deeprec_env.simulation.header import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from deeprec_env.policies.fixed.tune import TuneOptions
 
 SHOWN = 10
 """Differences that are shown to a reader."""
@@ -133,6 +138,47 @@ def _tune(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
 def _evaluate(question: Question, before: Mapping[str, Any], trust: bool = False) -> dict[str, Any]:
     from deeprec_env.policies.evaluation.comparison import compare, is_here
     from deeprec_env.policies.evaluation.evaluation import evaluation_of
+
+    spec, options, arguments = _comparison(question)
+    evaluation, actions = evaluation_of(spec), before.get("actions", {})
+    named = zip(arguments["labels"], arguments["policies"], strict=True)
+    recorded = {label: actions.get(label) for label, policy in named if not is_here(evaluation, policy)}
+    for label in recorded:
+        typer.echo(f"{label} is not here: what it did is done again, and its capacity is not measured", err=True)
+    answer = compare(
+        spec, question.about, seed=question.seed, options=options, recorded=recorded, trust=trust, **arguments
+    ).to_json()
+    for label in recorded:
+        known = before.get("policies", {}).get(label, {})
+        answer["policies"][label] |= {key: known[key] for key in ("capacity_qps", "capacity_ratio") if key in known}
+    return answer
+
+
+def replayed(
+    question: Question, actions: Mapping[str, Any], labels: Collection[str], progress: Progress = silent
+) -> dict[str, Any]:
+    """An evaluation's answer for some of its rows, from what each did (`actions`, by label); no policy runs."""
+    from deeprec_env.policies.evaluation.comparison import compare
+
+    spec, options, arguments = _comparison(question)
+    pairs = zip(arguments.pop("labels"), arguments.pop("policies"), strict=True)
+    chosen = {label: policy for label, policy in pairs if label in labels}
+    return compare(
+        spec,
+        question.about,
+        list(chosen.values()),
+        labels=list(chosen),
+        seed=question.seed,
+        options=options,
+        recorded={label: actions[label] for label in chosen},
+        progress=progress,
+        **arguments,
+    ).to_json()
+
+
+def _comparison(question: Question) -> tuple[EnvSpec, TuneOptions, dict[str, Any]]:
+    """The environment, the options of tuning and the further arguments that an evaluation was asked with."""
+    from deeprec_env.policies.evaluation.comparison import compare
     from deeprec_env.policies.fixed.tune import TuneOptions
 
     arguments = dict(question.arguments)
@@ -141,22 +187,11 @@ def _evaluate(question: Question, before: Mapping[str, Any], trust: bool = False
     if "trust" in arguments:  # whoever runs this says so, and not the file
         raise InputError(f"{KEY}.arguments.trust", arguments["trust"], "must be left out")
     arguments = _arguments(arguments, compare)
-    evaluation, actions = evaluation_of(spec), before.get("actions", {})
     labels, policies = (arguments.get(name) for name in ("labels", "policies"))
     if not (isinstance(labels, list) and isinstance(policies, list) and len(labels) == len(policies)):
         raise InputError(f"{KEY}.arguments.policies", policies, "must be a list, with a label for each")
-    named = zip(map(str, labels), map(str, policies), strict=True)
-    recorded = {label: actions.get(label) for label, policy in named if not is_here(evaluation, policy)}
-    for label in recorded:
-        typer.echo(f"{label} is not here: what it did is done again, and its capacity is not measured", err=True)
-    options = TuneOptions(engine=question.engine, **tuning)
-    answer = compare(
-        spec, question.about, seed=question.seed, options=options, recorded=recorded, trust=trust, **arguments
-    ).to_json()
-    for label in recorded:
-        known = before.get("policies", {}).get(label, {})
-        answer["policies"][label] |= {key: known[key] for key in ("capacity_qps", "capacity_ratio") if key in known}
-    return answer
+    arguments |= {"labels": [str(label) for label in labels], "policies": [str(policy) for policy in policies]}
+    return spec, TuneOptions(engine=question.engine, **tuning), arguments
 
 
 def _train(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:

@@ -212,11 +212,11 @@ def _cause(query: ExplainedQuery) -> str:
         return f"{share} {words}"
     waited = stage.behind
     most = max((waited.own_s, "own"), (waited.earlier_s, "earlier"), (waited.later_s, "later"), (waited.idle_s, "idle"))
-    first = f", {waited.queries[0][1]} items the one that took longest" if waited.queries else ""
+    first = f" (the longest: {waited.queries[0][1]} items)" if waited.queries else ""
     behind_whom = {
         "own": f"behind its own {stage.requests} requests",
-        "earlier": f"behind {waited.found} requests of queries that came before{first}",
-        "later": f"behind queries that came later and went first{first}",
+        "earlier": f"behind {waited.found} requests of earlier queries{first}",
+        "later": f"behind later queries that went first{first}",
         "idle": "for its batch to fill",
     }[most[1]]
     return f"{share} were spent waiting for {stage.pool}, most of it {behind_whom}"
