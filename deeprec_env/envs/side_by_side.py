@@ -72,8 +72,9 @@ class Episodes:
 
     def context_features(self, step: int) -> Floats:
         """The episodes' entries of the observations, (environments, k)."""
-        asked: Floats = np.array([episode.context_features(step) for episode in self._asked])
-        return asked[self._whose]
+        asked = np.array([episode.context_features(step) for episode in self._asked])
+        features: Floats = asked[self._whose]
+        return features
 
     def facts(self) -> dict[str, Floats]:
         """The episodes' keys of the infos."""

@@ -14,7 +14,7 @@ _CROWD = 8
 
 @compiled
 def sort_times(times_s: Floats) -> None:
-    """Sort times of at least 0 in place: into as many equal buckets as there are numbers, then each past its neighbours."""
+    """Sort times of at least 0 in place: into as many equal buckets as there are, then past their neighbours."""
     count = len(times_s)
     if count < _FEW:
         times_s.sort()
@@ -28,7 +28,7 @@ def sort_times(times_s: Floats) -> None:
     scale = (count - 1) / (most - least)
     begins = np.zeros(count + 1, dtype=np.int64)
     for time_s in times_s:
-        begins[np.int64((time_s - least) * scale) + 1] += 1
+        begins[int((time_s - least) * scale) + 1] += 1
     crowds = 0
     for bucket in range(count):
         crowds += begins[bucket + 1] * begins[bucket + 1]
@@ -38,7 +38,7 @@ def sort_times(times_s: Floats) -> None:
         return
     placed = np.empty(count)
     for time_s in times_s:
-        bucket = np.int64((time_s - least) * scale)
+        bucket = int((time_s - least) * scale)
         placed[begins[bucket]] = time_s
         begins[bucket] += 1
     for i in range(count):

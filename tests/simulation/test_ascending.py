@@ -14,9 +14,9 @@ DRAWS: dict[str, Callable[[np.random.Generator, int], Floats]] = {
     "one far away": lambda rng, count: np.where(np.arange(count) == count // 2, 1e9, rng.random(count)),
     "ties": lambda rng, count: rng.integers(0, 5, count) / 7.0,
     "equal": lambda rng, count: np.full(count, 0.3),
-    "nearly equal": lambda rng, count: 1.0 + rng.integers(0, 3, count) * 2.0**-52,
+    "nearly equal": lambda rng, count: 1.0 + rng.integers(0, 3, count).astype(np.float64) * 2.0**-52,
     "tiny": lambda rng, count: rng.random(count) * 5e-324 * 1e3,
-    "descending": lambda rng, count: np.linspace(1.0, 0.0, count),
+    "descending": lambda rng, count: np.arange(count, 0.0, -1.0),
 }
 
 
