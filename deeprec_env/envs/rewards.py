@@ -85,11 +85,12 @@ def _margin(x: Any) -> Any:
     if isinstance(x, float):
         return 1.0 - x if x <= 1.0 else -math.log(x)
     margin, late = 1.0 - x, x > 1.0
-    margin[late] = -_log(x[late])  # NumPy's own logarithm differs in the last bit
+    if late.any():
+        margin[late] = -_log(x[late]).astype(np.float64)  # NumPy's own logarithm differs in the last bit
     return margin
 
 
-_log = np.vectorize(math.log, otypes=[np.float64])
+_log = np.frompyfunc(math.log, 1, 1)
 
 
 def _unless_empty(window: Window, value: Any) -> Any:

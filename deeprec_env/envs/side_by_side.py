@@ -72,8 +72,9 @@ class Episodes:
 
     def context_features(self, step: int) -> Floats:
         """The episodes' entries of the observations, (environments, k)."""
-        asked: Floats = np.array([episode.context_features(step) for episode in self._asked])
-        return asked[self._whose]
+        asked = np.array([episode.context_features(step) for episode in self._asked])
+        features: Floats = asked[self._whose]
+        return features
 
     def facts(self) -> dict[str, Floats]:
         """The episodes' keys of the infos."""
@@ -149,4 +150,5 @@ class Controls:
 def masked(infos: dict[str, Any], count: int) -> dict[str, NDArray[Any]]:
     """Infos of `count` environments as Gymnasium has them: arrays, and by `_name` who has such an entry: all do."""
     arrays = {name: value if np.ndim(value) else np.full(count, value) for name, value in infos.items()}
-    return arrays | {f"_{name}": np.ones(count, dtype=np.bool_) for name in arrays}
+    masks = np.ones((len(arrays), count), dtype=np.bool_)
+    return arrays | {f"_{name}": mask for name, mask in zip(arrays, masks, strict=True)}

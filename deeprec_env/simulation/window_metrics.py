@@ -12,6 +12,7 @@ from deeprec_env.jit import compiled
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.setting import PLAN
 from deeprec_env.simulation.arrays import ACCELERATOR, CPU, HELD, OPEN, NodeArrays, NodeState
+from deeprec_env.simulation.ascending import sort_times
 from deeprec_env.simulation.kernels import busy_seconds, last_leave_s
 from deeprec_env.simulation.windows import AT, BACKLOG, PER_STAGE, stage_place
 
@@ -107,7 +108,7 @@ def measure_sample(
         violation_rate = 1.0 if shed else 0.0
         return Sample(0.0, 0.0, 0.0, violation_rate, size, arrived, completed, mean_items, backlog, 0, shed_rate)
     ages_s, latencies_s = times_s[:old], times_s[count - completed :]
-    latencies_s.sort()
+    sort_times(latencies_s)
     p50_s, p95_s = percentile(latencies_s, ages_s, 0.5), percentile(latencies_s, ages_s, 0.95)
     p99_s, late = percentile(latencies_s, ages_s, 0.99), late + old
     violation_rate, within = (late + shed) / (size + shed), size - late

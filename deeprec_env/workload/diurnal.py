@@ -14,6 +14,8 @@ from deeprec_env.workload.arrivals import Rate, RunningSum
 STEPS = 96 * 8
 """Steps of constant rate in a day: eight to a control window of the presets."""
 
+_COSINE = np.cos(2.0 * np.pi * ((np.arange(STEPS) + 0.5) / STEPS))
+
 
 @ARRIVALS.register("diurnal")
 class Diurnal(ArrivalProcess):
@@ -56,8 +58,7 @@ class Diurnal(ArrivalProcess):
 
     def shape(self) -> Floats:
         """Rate of each step of a day without bursts, in the unit of trough and peak."""
-        middle = (np.arange(STEPS) + 0.5) / STEPS
-        return self.trough + (self.peak - self.trough) * 0.5 * (1.0 - np.cos(2.0 * np.pi * middle))
+        return self.trough + (self.peak - self.trough) * 0.5 * (1.0 - _COSINE)
 
     def day(self, bursts: np.random.Generator) -> Floats:
         """Rate in queries a second of each of the `STEPS` steps of the next day."""
@@ -108,18 +109,13 @@ class _Days:
         self._rates: Floats = np.zeros(0)
 
     def times(self, work: Floats) -> Floats:
+        from deeprec_env.workload.cumulative import inverse_s  # compiled code: loaded when it is needed
+
         while not work.size or self._expected <= float(work[-1]):
             if not work.size:
                 return work
             self._add_day()
-        # Both ascend, and there are fewer knots than queries: they are looked up among these, not the other way round.
-        first, last = np.searchsorted(self._knots, work[[0, -1]], side="right") - 1
-        begins = np.searchsorted(work, self._knots[first + 1 : last + 1])
-        step = np.arange(first, last + 1)
-        of_step = step * self._width_s, self._knots[step], self._rates[step]
-        counts = np.diff(begins, prepend=0, append=len(work))
-        begin_s, knot, rate = (np.repeat(each, counts) for each in of_step)
-        return np.asarray(begin_s + (work - knot) / rate)
+        return inverse_s(work, self._knots, self._rates, self._width_s)
 
     def rate_qps(self, times_s: Floats) -> Floats:
         step = np.floor(times_s / self._width_s).astype(np.int64)

@@ -145,8 +145,12 @@ class QueryStream:
 
     def draw_until(self, end_s: float) -> Traffic:
         """The next queries, all that arrive before `end_s` (queries of the last block after it are dropped)."""
-        blocks = [self.draw(_BLOCK)]
-        while blocks[-1].arrival_s[-1] < end_s:
-            blocks.append(self.draw(_BLOCK))
-        drawn = Traffic.joined(blocks)
-        return drawn.part(0, int(np.searchsorted(drawn.arrival_s, end_s, side="left")))
+        times, sizes = [self._times(_BLOCK)], [self._sizes(_BLOCK)]
+        while times[-1][-1] < end_s:
+            times.append(self._times(_BLOCK))
+            sizes.append(self._sizes(_BLOCK))
+        arrival_s = np.concatenate(times)
+        count, first = int(np.searchsorted(arrival_s, end_s, side="left")), self._drawn
+        self._drawn += len(arrival_s)
+        drawn = Traffic(arrival_s[:count], np.concatenate(sizes)[:count], self.noise_key)
+        return drawn.numbered_from(first) if first else drawn
