@@ -8,7 +8,7 @@ one on the sizes, from the measured mean.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,14 @@ class Belief:
     factors: Factors
 
 
+class Chosen(NamedTuple):
+    """The place of a setting among the scenario's, its predicted p99 in targets, and the load of its busiest pool."""
+
+    place: int
+    p99: float
+    busiest: float
+
+
 class GeneralistPolicy:
     """Each window the setting of least predicted cost at the measured rate: p95, dear where p99 nears its limit.
 
@@ -70,7 +78,7 @@ class GeneralistPolicy:
         self._unit_qps = scenario.capacity.qps if scenario.capacity else scenario.workload.arrivals.mean_qps
         self._services = {0: Service(scenario, self._settings)}
         self._utilisation = UtilisationModel(scenario, self._services[0])
-        self._chosen: dict[tuple[int, int, int, int], int] = {}
+        self._chosen: dict[tuple[int, int, int, int], Chosen] = {}
         self._start: int | None = None
 
     def predict(
@@ -88,12 +96,12 @@ class GeneralistPolicy:
         for row, known, start in zip(seen, before, starts, strict=True):
             belief = None if start else self._updated(row, known)
             beliefs.append(belief)
-            actions.append(divmod(self.first() if belief is None else self.best(belief), self._thresholds))
+            actions.append(self._action(belief))
         chosen = np.array(actions, dtype=np.int64)
         return (chosen if np.ndim(observation) == 2 else chosen[0]), tuple(beliefs)
 
-    def best(self, belief: Belief) -> int:
-        """The place among the scenario's settings of the one to take."""
+    def best(self, belief: Belief) -> Chosen:
+        """The setting to take."""
         factors = belief.factors
         steps = [
             round(float(np.log(each)) / _FACTOR_STEP) for each in (factors.cpu, factors.accelerator, factors.items)
@@ -105,8 +113,11 @@ class GeneralistPolicy:
             if steps[2] not in self._services:
                 self._services[steps[2]] = Service(self._scenario, self._settings, items)
             service = self._services[steps[2]]
-            cost = self.costs(service, np.array([level * _RATE_STEP * self._unit_qps]), (cpu, accelerator))
-            self._chosen[key] = int(np.argmin(cost[0]))
+            cost, p99, busiest = self._judged(
+                service, np.array([level * _RATE_STEP * self._unit_qps]), (cpu, accelerator)
+            )
+            place = int(np.argmin(cost[0]))
+            self._chosen[key] = Chosen(place, float(p99[0, place]), float(busiest[0, place]))
         return self._chosen[key]
 
     def costs(self, service: Service, qps: Floats, factors: tuple[float, float] = (1.0, 1.0)) -> Floats:
@@ -114,11 +125,7 @@ class GeneralistPolicy:
 
         Of these the ones with the least busy pools cost least.
         """
-        estimate = service.estimate(qps, factors)
-        log_tail_s = self._network.log_tail_s(estimate)
-        late = 0.5 * (np.exp(log_tail_s[..., 1]) / self._sla_s - 0.8).clip(0.0)
-        busiest = estimate.loads.max(axis=-1)
-        return np.asarray(np.where(busiest < MOST_LOAD, log_tail_s[..., 0] + np.log1p(late), 1e3 + busiest))
+        return self._judged(service, qps, factors)[0]
 
     def first(self) -> int:
         """The setting for a window before which nothing was measured."""
@@ -130,15 +137,36 @@ class GeneralistPolicy:
             self._start = int(np.argmin(worse.mean(axis=0)))
         return self._start
 
-    def _updated(self, row: Floats, known: Belief | None) -> Belief:
-        qps = float(row[_AT["offered"]]) * self._unit_qps
-        places = [
+    def _action(self, belief: Belief | None) -> tuple[int, ...]:
+        """Indices on the ladders."""
+        return divmod(self.first() if belief is None else self.best(belief).place, self._thresholds)
+
+    def _judged(self, service: Service, qps: Floats, factors: tuple[float, float]) -> tuple[Floats, Floats, Floats]:
+        """Costs, p99 in targets and the load of the busiest pool, each (rates, settings)."""
+        estimate = service.estimate(qps, factors)
+        log_tail_s = self._network.log_tail_s(estimate)
+        p99 = np.exp(log_tail_s[..., 1]) / self._sla_s
+        busiest = estimate.loads.max(axis=-1)
+        cost = log_tail_s[..., 0] + np.log1p(0.5 * (p99 - 0.8).clip(0.0))
+        return np.where(busiest < MOST_LOAD, cost, 1e3 + busiest), p99, busiest
+
+    def _place(self, row: Floats) -> int | None:
+        """The place among the settings of the one that a window was under; None of one that is not among them."""
+        batch, threshold = (
             round(float(row[_AT[name]]) * most)
             for name, most in zip(("batch_size", "threshold"), self._places, strict=True)
-        ]
+        )
+        return batch * self._thresholds + threshold
+
+    def _admitted(self, row: Floats) -> float:
+        """The share of a window's queries that were served."""
+        return 1.0
+
+    def _updated(self, row: Floats, known: Belief | None) -> Belief:
+        qps = float(row[_AT["offered"]]) * self._unit_qps
         seen = Seen(
-            places[0] * self._thresholds + places[1],
-            qps,
+            self._place(row),
+            qps * self._admitted(row),
             float(row[_AT["completed"]]) * self._unit_qps,
             float(row[_AT["mean_items"]]) * self._utilisation.mean_items,
             (float(row[_AT["cpu_utilisation"]]), float(row[_AT["accelerator_utilisation"]])),

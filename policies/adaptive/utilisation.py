@@ -23,6 +23,9 @@ MEMORY = 0.97
 DOUBT = 3.0
 """Standard errors that a ratio must be from 1 to be believed."""
 
+SIZES_MEMORY, SIZES_DOUBT = 0.6, 4.0
+"""The same of sizes, which may drift through the day: a short memory is deceived more often."""
+
 SATURATED = 0.97
 """A pool as busy as this, now or in the window before, has done the work of those who came less those left waiting."""
 
@@ -45,23 +48,25 @@ class Sums:
     variance: float = 0.0
     saturated: bool = False
 
-    def more(self, measured: float, expected: float, variance: float, saturated: bool = False) -> Sums:
+    def more(
+        self, measured: float, expected: float, variance: float, saturated: bool = False, memory: float = MEMORY
+    ) -> Sums:
         """With another window."""
         return Sums(
-            MEMORY * self.measured + measured,
-            MEMORY * self.expected + expected,
-            MEMORY * MEMORY * self.variance + variance,
+            memory * self.measured + measured,
+            memory * self.expected + expected,
+            memory * memory * self.variance + variance,
             saturated,
         )
 
-    def factor(self, edge: float) -> float:
+    def factor(self, edge: float = 0.0, doubt: float = DOUBT) -> float:
         """Measured in expected, 1 where that may be chance; `edge` is the error of where the windows begin and end."""
         if self.measured <= 0.0:
             return 1.0
         expected = max(self.expected, self.measured / MOST)
         error = math.sqrt(self.variance + edge * edge) / expected
         ratio = math.log(self.measured / expected)
-        return min(max(math.exp(ratio), 1.0 / MOST), MOST) if abs(ratio) > DOUBT * error else 1.0
+        return min(max(math.exp(ratio), 1.0 / MOST), MOST) if abs(ratio) > doubt * error else 1.0
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,12 @@ class Factors:
 
 
 class Seen(NamedTuple):
-    """What a window showed: the setting's place among the service's, rates, sizes, busy shares of both pools."""
+    """What a window showed: the setting's place among the service's, rates, sizes, busy shares of both pools.
 
-    setting: int
+    The setting is None where it does not say which pool a query goes to.
+    """
+
+    setting: int | None
     offered_qps: float
     completed_qps: float
     mean_items: float
@@ -100,23 +108,23 @@ class UtilisationModel:
         queries = window.offered_qps * self._interval_s
         if queries < 1.0:
             return factors
-        cpu, accelerator, items = factors.sums
-        pools = [self._pool(kind, sums, window) for kind, sums in enumerate((cpu, accelerator))]
-        items = items.more(window.mean_items * queries, self.mean_items * queries, queries * self._items_sd**2)
-        values = [sums.factor(self._edge(kind, window.setting)) for kind, sums in enumerate(pools)]
-        return replace(
-            factors,
-            cpu=values[0],
-            accelerator=values[1],
-            items=items.factor(0.0),
-            sums=(pools[0], pools[1], items),
+        cpu, accelerator, sizes = factors.sums
+        sizes = sizes.more(
+            window.mean_items * queries, self.mean_items * queries, queries * self._items_sd**2, memory=SIZES_MEMORY
         )
+        items = sizes.factor(doubt=SIZES_DOUBT)
+        if items != 1.0 or window.setting is None:
+            # Of other sizes than the scenario's only the mean is known, not what they would keep the pools busy.
+            return replace(factors, items=items, sums=(cpu, accelerator, sizes))
+        pools = [self._pool(kind, sums, window, window.setting) for kind, sums in enumerate((cpu, accelerator))]
+        values = [sums.factor(self._edge(kind, window.setting)) for kind, sums in enumerate(pools)]
+        return replace(factors, cpu=values[0], accelerator=values[1], items=items, sums=(pools[0], pools[1], sizes))
 
-    def _pool(self, kind: int, sums: Sums, window: Seen) -> Sums:
+    def _pool(self, kind: int, sums: Sums, window: Seen, setting: int) -> Sums:
         service, pool = self._service, self._pools[kind]
         if pool is None:
             return sums
-        setting, servers = window.setting, pool.servers
+        servers = pool.servers
         visits = (service.visits_cpu, service.visits_accelerator)[kind][setting]
         mean_s = (service.cpu_s, service.accelerator_s)[kind][setting]
         # The line through the sizes takes out most of the chance that lies in which queries came.

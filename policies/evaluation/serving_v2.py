@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from deeprec_env.envs.environments import SERVING_V2 as SPEC
 from deeprec_env.envs.serving_v2_task import with_further_ladders
+from deeprec_env.policies.adaptive.control_generalist import ControlGeneralistPolicy
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.policies.evaluation.champions import CHAMPIONS, REFERENCES_OF_ALL, ChampionTuning
@@ -43,6 +44,10 @@ def _random(tuning: Tuning) -> TunedPolicy:
     return TunedPolicy(RandomPolicy(space, tuning.options.seed), tuning.scenario, 0)
 
 
+def _generalist(tuning: Tuning) -> TunedPolicy:
+    return TunedPolicy(ControlGeneralistPolicy(tuning.scenario), tuning.scenario, 0)
+
+
 def _capacities(prepared: TunedPolicy, seeds: Sequence[int], options: TuneOptions) -> tuple[float, ...]:
     queries = capacity_queries(prepared.scenario, options.queries)
     return policy_capacities(prepared, seeds, queries=queries, engine=options.engine, make=SPEC.make)
@@ -52,7 +57,10 @@ SERVING_V2 = replace(
     SERVING,
     prepare=_prepare,
     tuning=ChampionTuning,
-    baselines={name: _mapped(name) for name in baselines()} | {"random": _random} | CHAMPIONS | REFERENCES_OF_ALL,
+    baselines={name: _mapped(name) for name in baselines()}
+    | {"generalist": _generalist, "random": _random}
+    | CHAMPIONS
+    | REFERENCES_OF_ALL,
     compared=(*SERVING.compared[:-1], *CHAMPIONS, "rate-oracle"),
     capacities=_capacities,
     header={**HEADER, "streams_sha256": streams_of},

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deeprec_env import Scenario, load_scenario
+from deeprec_env.analysis.day import with_drift
 from deeprec_env.analysis.service_features import FEATURES, Service
 from deeprec_env.envs import ServingEnv
 from deeprec_env.envs.observation import FIELDS
@@ -18,6 +19,7 @@ from deeprec_env.policies.adaptive.generalist import MOST_LOAD, Belief, Generali
 from deeprec_env.policies.adaptive.tail_network import SHIPPED, TENSORS, TailNetwork, read_network, write_network
 from deeprec_env.policies.adaptive.utilisation import Factors, Seen, UtilisationModel
 from deeprec_env.policies.base import TunedPolicy
+from deeprec_env.policies.evaluation.day_metrics import day_metrics
 from deeprec_env.policies.evaluation.episodes import run_episode
 from deeprec_env.policies.registry import prepare
 from deeprec_env.scenario.setting import Setting
@@ -82,14 +84,14 @@ def test_the_setting_is_stable_whenever_there_is_a_stable_one(policy: Generalist
     scenario = small()
     service = Service(scenario, scenario.settings())
     for qps in np.linspace(20, 3000, 60):
-        chosen = policy.best(Belief(float(qps), Factors()))
+        chosen = policy.best(Belief(float(qps), Factors())).place
         busiest = service.loads(np.array([qps]))[0].max(axis=-1)
         assert busiest[chosen] < MOST_LOAD or busiest[chosen] == busiest.min()
 
 
 def test_it_splits_little_work_and_not_much(policy: GeneralistPolicy) -> None:
     settings = small().settings()
-    low, high = (settings[policy.best(Belief(qps, Factors()))] for qps in (50.0, 1500.0))
+    low, high = (settings[policy.best(Belief(qps, Factors())).place] for qps in (50.0, 1500.0))
     assert low.batch_size < high.batch_size
 
 
@@ -231,3 +233,13 @@ print(json.dumps([policy.first(), "torch" in sys.modules, sorted(policy._network
     assert first >= 0
     assert not torch_loaded
     assert {"command", "seed", "versions", "services"} <= set(facts)
+
+
+def test_other_sizes_say_nothing_of_the_pools() -> None:
+    scenario = small()
+    run = run_episode(ServingEnv(with_drift(scenario)), GeneralistPolicy(with_drift(scenario)), 0, "validation")
+    factors = run.state[0].factors
+    assert factors.items > 1.2
+    assert factors.cpu == pytest.approx(1.0, abs=0.08)
+    assert factors.accelerator == pytest.approx(1.0, abs=0.15)
+    assert day_metrics(run.records, scenario).violation_rate < 0.02

@@ -1,0 +1,87 @@
+"""The generalist of `DeepRec/Serving-v2`: batch size and threshold as that of v1, further controls by its predictions.
+
+Admission: whoever is predicted to miss the target is refused. Offload: by prediction where thresholds can't be chosen,
+because none is stable or sizes are not the scenario's. Order: small queries first where some wait and p99 is far from
+the target, for it pays for that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deeprec_env.envs.observation import V2_FIELDS
+from deeprec_env.envs.serving_v2_task import V2_CONTROLS
+from deeprec_env.policies.adaptive.generalist import MOST_LOAD, Belief, GeneralistPolicy
+from deeprec_env.policies.adaptive.tail_network import TailNetwork
+from deeprec_env.policies.on_serving_v2 import without_further
+from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import PREDICTED, Setting
+
+SMALL_FIRST_BELOW = 0.2
+"""Share of the target below which a predicted p99 lets small queries go first."""
+
+SMALL_FIRST_LOAD = 0.5
+"""Load of the busiest pool from which they may: below it few wait, and a crowd would find them first."""
+
+_AT = {name: place for place, name in enumerate(V2_FIELDS)}
+
+
+class ControlGeneralistPolicy(GeneralistPolicy):
+    """v1's generalist with the further controls, each where the scenario's ladder has it; these are v2's.
+
+    The admission limit is the highest up to the target. Raises `InputError` for a scenario whose service can't be
+    described (see `Service`).
+    """
+
+    def __init__(self, scenario: Scenario, network: TailNetwork | None = None) -> None:
+        super().__init__(_by_threshold(scenario), network)
+        self._controlled, self._ladders = scenario, scenario.ladders
+        orders, offloads = self._ladders["order"], self._ladders["offload"]
+        self._fixed = scenario.setting.replace(admit_ms=_limit(self._ladders["admit_ms"], scenario.sla_ms))
+        self._order = "fcfs" if "fcfs" in orders else orders[0]
+        self._calm_order = "small-first" if "small-first" in orders else self._order
+        self._can_predict, self._must_predict = PREDICTED in offloads, set(offloads) == {PREDICTED}
+
+    def setting(self, belief: Belief | None) -> Setting:
+        """The setting to take; None before the first window."""
+        place, p99, busiest = (self.first(), 1.0, 0.0) if belief is None else self.best(belief)
+        unsure = busiest >= MOST_LOAD or (belief is not None and belief.factors.items != 1.0)
+        predicted = self._must_predict or (self._can_predict and unsure)
+        calm = not predicted and SMALL_FIRST_LOAD <= busiest < MOST_LOAD and p99 < SMALL_FIRST_BELOW
+        plain = self._settings[place]
+        return self._fixed.at(
+            batch_size=plain.batch_size,
+            offload=PREDICTED if predicted else plain.threshold,
+            order=self._calm_order if calm else self._order,
+        )
+
+    def _action(self, belief: Belief | None) -> tuple[int, ...]:
+        return self._controlled.action(self.setting(belief), V2_CONTROLS)
+
+    def _place(self, row: Floats) -> int | None:
+        batch, offload = (
+            self._ladders[name][round(float(row[_AT[name]]) * (len(self._ladders[name]) - 1))]
+            for name in ("batch_size", "offload")
+        )
+        return (
+            None
+            if offload == PREDICTED
+            else self._settings.index(self._settings[0].at(batch_size=batch, offload=offload))
+        )
+
+    def _admitted(self, row: Floats) -> float:
+        return 1.0 - float(row[_AT["shed_rate"]])
+
+
+def _by_threshold(scenario: Scenario) -> Scenario:
+    """The scenario as v1 controls it, with the thresholds that v2's ladder of offloads has."""
+    plain = without_further(scenario)
+    thresholds = tuple(level for level in scenario.ladders["offload"] if level != PREDICTED) or plain.thresholds
+    return plain.replace(control=plain.control.model_copy(update={"thresholds": thresholds}))
+
+
+def _limit(limits: tuple[Any, ...], sla_ms: float) -> float | None:
+    """The highest limit up to the target; of a ladder without one none at all, or else the highest."""
+    below = [limit for limit in limits if limit is not None and limit <= sla_ms]
+    return max(below) if below else None if None in limits else max(limits)
