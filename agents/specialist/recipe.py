@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import uniform_filter1d
 
 from deeprec_env.agents.specialist.imitation import imitate
 from deeprec_env.agents.specialist.network import TrainedNetwork
 from deeprec_env.agents.specialist.ppo import PPO, PPOSettings, advantages
-from deeprec_env.agents.specialist.rollouts import Rollouts
+from deeprec_env.agents.specialist.rollouts import Rollout, Rollouts
 from deeprec_env.agents.specialist.selection import FIRST_SEED, Judge, Judged
 from deeprec_env.agents.specialist.teacher import TEACHERS, Teacher, find_teacher
 from deeprec_env.agents.specialist.traffic import vector_env
@@ -34,8 +35,8 @@ from deeprec_env.policies.adaptive.specialist_file import AGENT, made_for
 from deeprec_env.policies.evaluation.evaluation import evaluation_of
 from deeprec_env.progress import Progress, Step, part, silent
 from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.simulation.engines import engine_kind
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 SUMMARY = "training.json"
@@ -43,6 +44,11 @@ SUMMARY = "training.json"
 
 MOST_SEED = 10**6
 _SEEDS_EACH = 10**6  # of training traffic, for each training seed
+
+OVERLOAD_WEIGHT = 5.0
+"""Of a pool's load above 1, in rewards."""
+
+_SMOOTH_WINDOWS = 5  # that a rate is measured over, to 3 %
 
 _TABLES, _IMITATED = 0.25, 0.35  # shares of the work that are done by then, about
 
@@ -77,7 +83,7 @@ class Recipe:
         """The environment; `InputError` for one that has no recipe."""
         spec = find_spec(self.env)
         if spec.id not in TEACHERS:
-            raise InputError("recipe", "specialist", f"needs --env serving or serving-v2; {spec.id} has none")
+            raise InputError("recipe", "specialist", f"is for {' and '.join(TEACHERS)}; {spec.id} has none")
         return spec
 
     @property
@@ -114,7 +120,8 @@ def prepare_scenario(recipe: Recipe) -> tuple[EnvSpec, Scenario, Task]:
     if all(len(task.ladders[name]) == 1 for name in task.controls):
         ladders = ", ".join(f"control.{name}: {list(task.ladders[name])}" for name in task.controls)
         raise InputError("scenario", recipe.name, f"leaves nothing to learn: each ladder has one level ({ladders})")
-    engine_kind("compiled")
+    if prepared.capacity is None:
+        raise InputError("capacity", None, "must be given beside a day of one's own: stationary rates are shares of it")
     return spec, prepared, task
 
 
@@ -190,7 +197,8 @@ class _Training:
             progress(Step(f"PPO: iteration {number + 1} of {recipe.iterations}", share))
             rollout = self._rollouts.run(self._network, self._seed(), self._generator)
             self._count(rollout.observations, 1)
-            updates.update(rollout, advantages(rollout.rewards, recipe.copies, recipe.ppo.gamma), share)
+            rewards = rollout.rewards - self._overload(rollout)
+            updates.update(rollout, advantages(rewards, recipe.copies, recipe.ppo.gamma), share)
             if (number + 1) % recipe.validate_every == 0 or number + 1 == recipe.iterations:
                 self._validate(number + 1)
 
@@ -223,6 +231,13 @@ class _Training:
             "made_for": made_for(self._task),
             "versions": {**versions(), "torch": torch.__version__, "python": platform.python_version()},
         }
+
+    def _overload(self, rollout: Rollout) -> Floats:
+        """What is taken off the rewards (windows, n) for work that a pool can't do, which it shows late or never."""
+        offered = rollout.observations[..., self._task.fields.index("offered")].astype(np.float64)
+        rate = uniform_filter1d(offered, _SMOOTH_WINDOWS, axis=0, mode="nearest")
+        loads = rate / self._teacher.saturation[rollout.actions.numpy()]
+        return np.asarray(OVERLOAD_WEIGHT * np.maximum(loads - 1.0, 0.0))
 
     def _seed(self) -> int:
         first = self._first_seed

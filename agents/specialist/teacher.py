@@ -19,13 +19,18 @@ from deeprec_env.policies.base import Policy
 from deeprec_env.progress import Progress, Step, part
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.scenario.setting import Setting
+from deeprec_env.scenario.setting import PREDICTED, Setting
+from deeprec_env.simulation.offered_load import service_demands
 
 PER_LEVEL = 3
 """Settings of a level, best first, that come into the repertoire."""
 
 SOFTNESS = 0.05
 """Logarithms of p95 that settings differ by which are tried about alike while the tables are watched."""
+
+OVERLOADED = 3.0
+"""What a setting costs more where a pool gets more work than it can do. A pool that few queries visit drowns unseen: no
+run is long enough for p95 to tell."""
 
 SEED = 0
 """Of the validation traffic that tables are found on, as `deeprec evaluate` finds them."""
@@ -38,7 +43,8 @@ class Teacher:
     """Tables by name, as policies; the settings that they hold; and what each costs at stationary loads.
 
     `measure` names the table whose violations are tolerated. `costs` is (loads, settings): the logarithm of p95 in
-    targets, dearer with p99 and with late queries.
+    targets, dearer with p99, with late queries, and by `OVERLOADED` where a pool is. `saturation` (settings,) holds the
+    loads at which the busiest pool of each is full, infinite where that can't be told (offload by prediction).
     """
 
     tables: dict[str, Policy]
@@ -46,6 +52,7 @@ class Teacher:
     repertoire: tuple[Setting, ...]
     loads: Floats
     costs: Floats
+    saturation: Floats
     queries_used: int
 
     def cost_at(self, loads: Floats) -> Floats:
@@ -80,12 +87,13 @@ def _of_load_tables(scenario: Scenario, queries: int, progress: Progress) -> Tea
     tables = {"load-table": by_p95, "load-table-p99": by_p99}
     repertoire = repertoire_of(tables.values())
     progress(Step("what settings cost", 0.8))
-    costs = stationary_costs(runs, repertoire, LEVELS, queries)
+    saturation = saturation_loads(runs, repertoire)
+    costs = stationary_costs(runs, repertoire, saturation, LEVELS, queries)
     policies: dict[str, Policy] = {
         name: RateTablePolicy(table, scenario, SERVING.task.controls) for name, table in tables.items()
     }
     used = found.queries_used + runs.queries_used
-    return Teacher(policies, "load-table", repertoire, np.array(LEVELS), costs, used)
+    return Teacher(policies, "load-table", repertoire, np.array(LEVELS), costs, saturation, used)
 
 
 def repertoire_of(tables: Iterable[RateTable]) -> tuple[Setting, ...]:
@@ -99,11 +107,23 @@ def repertoire_of(tables: Iterable[RateTable]) -> tuple[Setting, ...]:
 
 
 def stationary_costs(
-    runs: StationaryRuns, repertoire: Sequence[Setting], loads: Sequence[float], queries: int
+    runs: StationaryRuns, repertoire: Sequence[Setting], saturation: Floats, loads: Sequence[float], queries: int
 ) -> Floats:
     """What each setting costs at each load, (loads, settings): see `Teacher`."""
     outcomes = [[runs.outcome(setting, load, queries) for setting in repertoire] for load in loads]
-    return np.array([[math.log(max(each.cost, _LEAST)) + LATE_WEIGHT * each.late for each in row] for row in outcomes])
+    costs = [[math.log(max(each.cost, _LEAST)) + LATE_WEIGHT * each.late for each in row] for row in outcomes]
+    return np.asarray(np.array(costs) + OVERLOADED * (np.array(loads)[:, None] >= saturation))
+
+
+def saturation_loads(runs: StationaryRuns, repertoire: Sequence[Setting]) -> Floats:
+    """The loads at which the busiest pools are full, (settings,): see `Teacher`."""
+    qps = [
+        math.inf
+        if setting.offload == PREDICTED
+        else min(demand.saturation_qps for demand in service_demands(runs.scenario, setting))
+        for setting in repertoire
+    ]
+    return np.array(qps) / runs.unit_qps
 
 
 TEACHERS: dict[str, Callable[[Scenario, int, Progress], Teacher]] = {SERVING.id: _of_load_tables}

@@ -49,8 +49,14 @@ _TASKS: dict[str, type[ServingTask]] = {SERVING.id: GivenDays, SERVING_V2.id: Gi
 
 def vector_env(spec: EnvSpec, scenario: Scenario, count: int) -> NodeVectorEnv:
     """Environments whose episodes are drawn anew; those of one seed are the same."""
-    kind, reward = _TASKS[spec.id], spec.reward()
-    sources = task_sources(drawn_traffic(scenario), count, lambda drawn: kind(drawn, reward))
+    kind, reward, windows = _TASKS[spec.id], spec.reward(), spec.make_task(scenario).windows
+
+    def task(drawn: Scenario) -> ServingTask:
+        made = kind(drawn, reward)
+        made.windows = windows  # of stationary traffic too: all episodes end together
+        return made
+
+    sources = task_sources(drawn_traffic(scenario), count, task)
     return NodeVectorEnv(count, sources, "compiled", 1, None, "NextStep")
 
 
