@@ -17,6 +17,7 @@ from deeprec_env.plugins import is_plugin, load_plugin, plugin_names, takes
 from deeprec_env.policies.adaptive.generalist import GeneralistPolicy
 from deeprec_env.policies.adaptive.load_table import LoadTable, LoadTablePolicy, find_load_table
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
+from deeprec_env.policies.adaptive.specialist_file import is_specialist, load_specialist
 from deeprec_env.policies.base import Policy, Progress, TunedPolicy, fixed
 from deeprec_env.policies.fixed.tune import METHODS, TuneOptions, find_setting
 from deeprec_env.policies.objects import is_policy, prepared_object
@@ -146,6 +147,8 @@ def load_agent(
     that `name` may be, where there is no loader, and where two packages declare it.
     """
     loader, path = _loader_and_path(name)
+    if loader == OWN_LOADER and is_specialist(path):
+        return load_specialist(Path(path), scenario, environment)
     if loader not in plugin_names(AGENT_LOADERS):
         raise InputError("policy", name, f"must be one of {', '.join(others)} (agents need the package installed)")
     allowed = "a function (path, scenario, environment) that returns a deeprec_env.policies.base.TunedPolicy"

@@ -9,22 +9,26 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.cli.agents import ENV_HELP, REWARDS_HELP, load_training
+from deeprec_env.cli.by_recipe import train_by_recipe
 from deeprec_env.cli.options import Engine, Json, ScenarioArgument, Seed, print_result
 from deeprec_env.errors import InputError
 
+VALIDATE_EVERY = 4096
+_RECIPE_HELP = "specialist: tables, imitation, then PPO, with a schedule of its own; a minute or two (needs no --algo)."
 _LOG_HELP = "Logs, comma-separated: tensorboard, csv, json, log, stdout, wandb (default: tensorboard)."
 
 
 def train(
     scenario: ScenarioArgument,
-    algo: Annotated[str, typer.Option(help="ppo, ppo_lstm, a2c, dqn, qrdqn, sac or td3.")] = "ppo",
+    algo: Annotated[str | None, typer.Option(help="ppo, ppo_lstm, a2c, dqn, qrdqn, sac or td3 (default: ppo).")] = None,
+    recipe: Annotated[str | None, typer.Option(help=_RECIPE_HELP)] = None,
     env: Annotated[str, typer.Option(help=ENV_HELP)] = "serving",
     timesteps: Annotated[int | None, typer.Option(help="Environment steps (default: the hyperparameters').")] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             help="Folder (default: runs/train/SCENARIO-ALGO-SEED; runs/train/SCENARIO/ALGO of several seeds, "
-            "runs/search/SCENARIO-ALGO of a search)."
+            "runs/search/SCENARIO-ALGO of a search; of a recipe its name for ALGO, in serving-v2 with -v2 behind it)."
         ),
     ] = None,
     reward: Annotated[str | None, typer.Option(help=f"{REWARDS_HELP} (default: the first).")] = None,
@@ -36,7 +40,7 @@ def train(
         bool, typer.Option("--search", help="Search for hyperparameters on validation days (needs --trials).")
     ] = False,
     trials: Annotated[int | None, typer.Option(help="Trainings of a search, those done before included.")] = None,
-    validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 4096,
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = VALIDATE_EVERY,
     log: Annotated[str | None, typer.Option(help=_LOG_HELP)] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,
     engine: Engine = "compiled",
@@ -44,6 +48,18 @@ def train(
     seed: Seed = 0,
 ) -> None:
     """Train an agent (needs the extra 'agents')."""
+    if recipe is not None:
+        left_out = {
+            **{"algo": algo, "timesteps": timesteps, "reward": reward, "hyperparams": hyperparams, "trials": trials},
+            **{"search": search or None, "log": log, "resume": (resume and seeds is None) or None},
+            **{"engine": None if engine == "compiled" else engine},
+            "validate_every": None if validate_every == VALIDATE_EVERY else validate_every,
+        }
+        train_by_recipe(
+            recipe, scenario, env, seed=seed, seeds=seeds, output=output, resume=resume, json=json, left_out=left_out
+        )
+        return
+    algo = algo or "ppo"
     _check(seeds=seeds, search=search, trials=trials, resume=resume, log=log, json=json)
     training = load_training()
     settings = training.TrainSettings(

@@ -7,6 +7,7 @@ from typing import Any
 
 from deeprec_env.analysis.day import with_drift, with_flash
 from deeprec_env.arguments import choice
+from deeprec_env.policies.adaptive.specialist_file import shipped_specialist
 from deeprec_env.policies.base import PrivilegedPolicy, TunedPolicy
 from deeprec_env.policies.evaluation import paired
 from deeprec_env.policies.evaluation.day_metrics import DayMetrics, day_length_s, day_metrics, day_objective
@@ -18,6 +19,7 @@ from deeprec_env.policies.evaluation.evaluation import (
     Comparison,
     Evaluation,
     Result,
+    Tuning,
     figure,
 )
 from deeprec_env.policies.evaluation.paired import Estimate
@@ -99,6 +101,11 @@ def streams_of(compared: Comparison) -> list[str]:
     return [stream.draw_until(day_s).sha256() for stream in streams]
 
 
+def specialist(tuning: Tuning) -> TunedPolicy:
+    """The agent that is shipped for the scenario; `InputError` where none is."""
+    return shipped_specialist(tuning.spec, tuning.scenario)
+
+
 def _versus(result: Result, other: str) -> Estimate:
     """Ratio of the day metrics: below 1, `result` is better."""
     found = result.ratio(other, "p95_hourly_s")
@@ -125,13 +132,16 @@ def _as_ratio(estimate: Estimate | None) -> dict[str, Any] | None:
     return None if estimate is None else estimate.as_ratio()
 
 
+SPECIALIST = {"specialist": specialist}
+"""The trained agent of the package, by its name."""
+
 SERVING = Evaluation(
     measure=_measure,
     judge=_judge,
     objective="objective_s",
     prepare=_prepare,
     choices={"traffic": "day"},
-    baselines=baselines(),
+    baselines=baselines() | SPECIALIST,
     compared=("static", "deeprecsched", "grid-capacity", "grid-day", "load-table", "rate-oracle"),
     references=REFERENCES,
     # A reference has none: to search ahead in every window of every probed rate would cost more than all the rest, and

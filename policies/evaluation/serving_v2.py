@@ -13,7 +13,7 @@ from deeprec_env.policies.base import TunedPolicy
 from deeprec_env.policies.evaluation.champions import CHAMPIONS, REFERENCES_OF_ALL, ChampionTuning
 from deeprec_env.policies.evaluation.evaluation import HEADER, Choices, Tuning
 from deeprec_env.policies.evaluation.policy_capacity import capacity_queries, policy_capacities
-from deeprec_env.policies.evaluation.serving import SERVING, streams_of, traffic_of
+from deeprec_env.policies.evaluation.serving import SERVING, SPECIALIST, streams_of, traffic_of
 from deeprec_env.policies.fixed.best_day import with_best_day
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.policies.on_serving_v2 import on_serving_v2, without_further
@@ -60,7 +60,8 @@ SERVING_V2 = replace(
     baselines={name: _mapped(name) for name in baselines()}
     | {"generalist": _generalist, "random": _random}
     | CHAMPIONS
-    | REFERENCES_OF_ALL,
+    | REFERENCES_OF_ALL
+    | SPECIALIST,
     compared=(*SERVING.compared[:-1], *CHAMPIONS, "rate-oracle"),
     capacities=_capacities,
     header={**HEADER, "streams_sha256": streams_of},

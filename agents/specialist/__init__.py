@@ -1,0 +1,1 @@
+"""Specialists: agents for one scenario, by imitation of the best table and then reinforcement learning."""

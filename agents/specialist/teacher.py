@@ -1,0 +1,130 @@
+"""What a specialist learns from: the tables of the scenario, the settings that they hold, and what these cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from deeprec_env.envs.environments import SERVING
+from deeprec_env.envs.spec import EnvSpec
+from deeprec_env.policies.adaptive.load_table import LEVELS, find_load_table
+from deeprec_env.policies.adaptive.load_table_p99 import find_load_table_p99, first_setting
+from deeprec_env.policies.adaptive.rate_table import RateTable, RateTablePolicy
+from deeprec_env.policies.adaptive.stationary import LATE_WEIGHT, StationaryRuns
+from deeprec_env.policies.base import Policy
+from deeprec_env.progress import Progress, Step, part
+from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import PREDICTED, Setting
+from deeprec_env.simulation.offered_load import service_demands
+
+PER_LEVEL = 3
+"""Settings of a level, best first, that come into the repertoire."""
+
+SOFTNESS = 0.05
+"""Logarithms of p95 that settings differ by which are tried about alike while the tables are watched."""
+
+OVERLOADED = 3.0
+"""What a setting costs more where a pool gets more work than it can do. A pool that few queries visit drowns unseen: no
+run is long enough for p95 to tell."""
+
+SEED = 0
+"""Of the validation traffic that tables are found on, as `deeprec evaluate` finds them."""
+
+_LEAST = 1e-3  # targets: shorter latencies are not told apart
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Tables by name, as policies; the settings that they hold; and what each costs at stationary loads.
+
+    `measure` names the table whose violations are tolerated. `costs` is (loads, settings): the logarithm of p95 in
+    targets, dearer with p99, with late queries, and by `OVERLOADED` where a pool is. `saturation` (settings,) holds the
+    loads at which the busiest pool of each is full, infinite where that can't be told (offload by prediction).
+    """
+
+    tables: dict[str, Policy]
+    measure: str
+    repertoire: tuple[Setting, ...]
+    loads: Floats
+    costs: Floats
+    saturation: Floats
+    queries_used: int
+
+    def cost_at(self, loads: Floats) -> Floats:
+        """What each setting costs at some loads (n,) more than the best one there, (n, settings)."""
+        place = np.interp(loads, self.loads, np.arange(len(self.loads)))
+        below = np.minimum(place.astype(np.int64), len(self.loads) - 2)
+        share = (place - below)[:, None]
+        costs = (1.0 - share) * self.costs[below] + share * self.costs[below + 1]
+        return np.asarray(costs - costs.min(axis=-1, keepdims=True))
+
+    def chooser(self, smoothed: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Logits of features by what settings cost at the smoothed load, at that place: the tables, a little unsure."""
+
+        def choose(features: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(-self.cost_at(features[:, smoothed].numpy()) / SOFTNESS).float()
+
+        return choose
+
+
+def find_teacher(spec: EnvSpec, scenario: Scenario, queries: int, progress: Progress) -> Teacher:
+    """The tables of a scenario for an environment, found on validation traffic, and the costs of what they hold."""
+    return TEACHERS[spec.id](scenario, queries, progress)
+
+
+def _of_load_tables(scenario: Scenario, queries: int, progress: Progress) -> Teacher:
+    runs = StationaryRuns(scenario, seed=SEED, engine="compiled")
+    progress("load-table")
+    found = find_load_table(scenario, queries=queries, seed=SEED, engine="compiled")
+    # Its own first window is that of the highest level, which nobody should learn.
+    by_p95 = RateTable(LEVELS, found.ranking, first_setting(runs, LEVELS, list(found.ranking), queries), 0)
+    by_p99 = find_load_table_p99(runs, queries, part(progress, 0.5, 0.8))
+    tables = {"load-table": by_p95, "load-table-p99": by_p99}
+    repertoire = repertoire_of(tables.values())
+    progress(Step("what settings cost", 0.8))
+    saturation = saturation_loads(runs, repertoire)
+    costs = stationary_costs(runs, repertoire, saturation, LEVELS, queries)
+    policies: dict[str, Policy] = {
+        name: RateTablePolicy(table, scenario, SERVING.task.controls) for name, table in tables.items()
+    }
+    used = found.queries_used + runs.queries_used
+    return Teacher(policies, "load-table", repertoire, np.array(LEVELS), costs, saturation, used)
+
+
+def repertoire_of(tables: Iterable[RateTable]) -> tuple[Setting, ...]:
+    """The best settings of every level of some tables, and their first ones, each once, by level."""
+    each = list(tables)
+    found: dict[Setting, None] = {}
+    for level in range(max(len(table.levels) for table in each)):
+        for table in each:
+            found |= dict.fromkeys(table.ranking[level][:PER_LEVEL] if level < len(table.levels) else ())
+    return tuple(found | dict.fromkeys(table.first for table in each))
+
+
+def stationary_costs(
+    runs: StationaryRuns, repertoire: Sequence[Setting], saturation: Floats, loads: Sequence[float], queries: int
+) -> Floats:
+    """What each setting costs at each load, (loads, settings): see `Teacher`."""
+    outcomes = [[runs.outcome(setting, load, queries) for setting in repertoire] for load in loads]
+    costs = [[math.log(max(each.cost, _LEAST)) + LATE_WEIGHT * each.late for each in row] for row in outcomes]
+    return np.asarray(np.array(costs) + OVERLOADED * (np.array(loads)[:, None] >= saturation))
+
+
+def saturation_loads(runs: StationaryRuns, repertoire: Sequence[Setting]) -> Floats:
+    """The loads at which the busiest pools are full, (settings,): see `Teacher`."""
+    qps = [
+        math.inf
+        if setting.offload == PREDICTED
+        else min(demand.saturation_qps for demand in service_demands(runs.scenario, setting))
+        for setting in repertoire
+    ]
+    return np.array(qps) / runs.unit_qps
+
+
+TEACHERS: dict[str, Callable[[Scenario, int, Progress], Teacher]] = {SERVING.id: _of_load_tables}
+"""By environment how its tables are found: (scenario, queries of a cell, progress) -> teacher."""

@@ -1,0 +1,87 @@
+"""The specialist: a small network that chooses among a repertoire of settings for one scenario, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprec_env.policies.adaptive.policy_network import PolicyNetwork
+from deeprec_env.policies.adaptive.rate_table import remembered
+from deeprec_env.scenario.parts import Floats
+
+MEMORIES = (0.5, 0.8)
+"""Weights of the past in the smoothed loads."""
+
+CLOCK = ("day_sin", "day_cos")
+"""Fields that are not looked at: the time of day betrays probes at stationary rates."""
+
+_SHORTEST = 0.01  # targets: shorter latencies are not told apart
+
+REMEMBERED = ("smoothed", "long_smoothed", "offered", "p95", "backlog")
+"""What a state holds of each observation's past, besides whether there is one."""
+
+
+class History:
+    """Features of observations and their past. `fields` names the entries of an observation.
+
+    A state is (n, len(REMEMBERED)), NaN before the first measured window.
+    """
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        self._seen = [place for place, name in enumerate(fields) if name not in CLOCK]
+        self._latencies = [place for place, name in enumerate(fields) if name in ("p50", "p95", "p99", "predicted")]
+        self._at = {name: place for place, name in enumerate(fields)}
+        self.smoothed = len(self._seen)
+        """Where the features hold the smoothed load."""
+        self.width = len(self._seen) + len(REMEMBERED) + 2
+
+    def features(self, observations: Floats, state: Any, episode_start: Any) -> tuple[Floats, Floats]:
+        """Features (n, width) of observations (n, fields), and the next state.
+
+        They hold the observation without its clock, latencies as logarithms; the smoothed loads, the window before, and
+        what changed since; and whether this is an episode's start, when nothing has been measured.
+        """
+        seen = np.array(observations, dtype=np.float64)
+        offered, p95 = (seen[:, self._at[name]].copy() for name in ("offered", "p95"))
+        backlog = seen[:, self._at["backlog"]]
+        past, first = _past(state, episode_start, len(seen))
+        fresh = np.isnan(past[:, 0])
+        past = np.where(fresh[:, None], np.stack([offered, offered, offered, p95, backlog], axis=-1), past)
+        smoothed = [memory * past[:, place] + (1.0 - memory) * offered for place, memory in enumerate(MEMORIES)]
+        seen[:, self._latencies] = np.log(np.maximum(seen[:, self._latencies], _SHORTEST))
+        recalled = [*smoothed, past[:, 2], np.log(np.maximum(past[:, 3], _SHORTEST)), past[:, 4]]
+        changes = [offered - past[:, 2], first.astype(np.float64)]
+        features = np.concatenate([seen[:, self._seen], np.stack([*recalled, *changes], axis=-1)], axis=-1)
+        after = np.stack([*smoothed, offered, p95, backlog], axis=-1)
+        after[first] = np.nan  # what an episode begins with was not measured
+        return features, after
+
+
+def _past(state: Any, episode_start: Any, count: int) -> tuple[Floats, NDArray[np.bool_]]:
+    past = np.full((count, len(REMEMBERED)), np.nan) if state is None else np.array(state, dtype=np.float64)
+    _, first = remembered(None if state is None else past[:, 0], episode_start, count)
+    past[first] = np.nan
+    return past, first
+
+
+class SpecialistPolicy:
+    """Each window the setting that the network prefers, of a repertoire of actions (settings, controls)."""
+
+    def __init__(self, network: PolicyNetwork, fields: Sequence[str], repertoire: NDArray[np.int64]) -> None:
+        self.network, self.history, self._repertoire = network, History(fields), repertoire
+        self.in_words = f"{len(repertoire)} settings, training seed {network.facts.get('seed')}"
+
+    def predict(
+        self,
+        observation: NDArray[np.float32],
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """The action for each observation; `state` is that of `History`."""
+        features, state = self.history.features(np.atleast_2d(observation), state, episode_start)
+        actions = self._repertoire[self.network.preferences(features).argmax(axis=-1)]
+        return (actions if np.ndim(observation) == 2 else actions[0]), state
