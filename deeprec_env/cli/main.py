@@ -10,6 +10,7 @@ from deeprec_env import console
 from deeprec_env.cli.agents import evaluate
 from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.controls import controls
+from deeprec_env.cli.fidelity import fidelity
 from deeprec_env.cli.live import live
 from deeprec_env.cli.paper import paper
 from deeprec_env.cli.pipeline import app as pipeline
@@ -41,6 +42,7 @@ app.command()(schema)
 app.command("simulate")(simulate_command)
 app.command()(live)
 app.command()(replay)
+app.command()(fidelity)
 app.command()(capacity)
 app.command()(tune)
 app.command()(rerun)

@@ -104,3 +104,14 @@ def test_a_preset_becomes_a_node_of_this_machine() -> None:
     assert (node.node.cpu.servers, node.node.accelerator, node.capacity) == (2, None, None)
     assert node.thresholds == (None,)
     assert live_scenario(preset, cuda=True) is preset
+    with pytest.raises(InputError, match="cuda: got True; needs a scenario with an accelerator"):
+        live_scenario(small(), cuda=True)
+
+
+def test_cuda_that_is_not_there_is_refused_before_any_worker_starts() -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("CUDA is there")
+    scenario = live_scenario(load_scenario("ncf"), workers=1, cuda=True)
+    with pytest.raises(InputError, match="no CUDA device is available"):
+        run_live(scenario, qps=700.0, duration_s=2.0, options=EMPTY)
