@@ -108,6 +108,7 @@ class Row:
     cell: Cell
     runs: tuple[Recording, ...]
     replays: tuple[Comparison, ...]
+    own_gaps: tuple[Comparison, ...]
     predicted: dict[str, Comparison]
 
     @property
@@ -146,6 +147,7 @@ class Row:
             "lateness_p99_ms": float(np.median(late_s)) * 1e3,
             "replay_error": _largest([replay.error["p95"] for replay in self.replays]),
             "replay_mean_error": _largest([replay.error["mean"] for replay in self.replays]),
+            "own_gaps_error": _largest([replay.error["p95"] for replay in self.own_gaps]),
             "replay_errors": [[replay.error["mean"], replay.error["p95"]] for replay in self.replays],
             **{f"{name}_error": self.error(name) for name in self.predicted},
             **{f"{name}_mean_error": self.error(name, "mean") for name in self.predicted},
@@ -194,9 +196,9 @@ def rows_of(runs: dict[Cell, list[Recording]], predictors: Sequence[Predictor]) 
             for run in of_other
         ]
         gap_s = fitted_gap_s(others or own)
-        replays = tuple(replay_services(run, gap_s) for run in own)
+        replays, own_gaps = (tuple(replay_services(run, gap) for run in own) for gap in (gap_s, None))
         predicted = {each.name: each.predict(own[0], others or own) for each in predictors}
-        yield Row(cell, tuple(own), replays, predicted)
+        yield Row(cell, tuple(own), replays, own_gaps, predicted)
 
 
 def predictors(shipped: str) -> list[Predictor]:

@@ -10,6 +10,7 @@ import pytest
 
 from deeprec_env.errors import InputError
 from deeprec_env.live.recording import Recording, read_recording, write_recording
+from deeprec_env.live.replay import replay_services
 from deeprec_env.live.run import LiveResult, live_scenario, run_live
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.setting import Setting
@@ -58,6 +59,11 @@ def test_rows_are_the_requests_in_order(live: LiveResult, recording: Recording) 
     for earlier, later in pairwise(instants):
         assert (columns[earlier] <= columns[later]).all(), (earlier, later)
     assert set(columns["worker"].tolist()) == {0, 1}
+
+
+def test_on_its_own_services_and_gaps_the_simulator_does_what_the_live_node_did(recording: Recording) -> None:
+    error = replay_services(recording, None).error
+    assert error == pytest.approx(dict.fromkeys(("mean", "p50", "p95", "p99"), 0.0), abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["run.parquet", "run.csv"])
