@@ -11,6 +11,7 @@ from deeprec_env.cli.agents import evaluate
 from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.controls import controls
 from deeprec_env.cli.explain import explain_command
+from deeprec_env.cli.fidelity import fidelity
 from deeprec_env.cli.live import live
 from deeprec_env.cli.paper import paper
 from deeprec_env.cli.pipeline import app as pipeline
@@ -44,6 +45,7 @@ app.command("simulate")(simulate_command)
 app.command()(live)
 app.command("explain")(explain_command)
 app.command()(replay)
+app.command()(fidelity)
 app.command()(capacity)
 app.command()(tune)
 app.command()(rerun)

@@ -66,6 +66,7 @@ def test_services_and_gaps_of_a_run_give_back_its_latencies(workers: int) -> Non
     assert gaps.mean_s == pytest.approx(5e-5)
     names = ("mean", "p50", "p95", "p99")
     assert replay_services(recording, gaps.mean_s).error == pytest.approx(dict.fromkeys(names, 0.0), abs=1e-9)
+    assert replay_services(recording, None).error == pytest.approx(dict.fromkeys(names, 0.0), abs=1e-9)
     assert replay_services(recording, 0.0).error["mean"] < -0.01
     assert replay_blind(recording).error == dict.fromkeys(names, 0.0)
 
@@ -112,6 +113,7 @@ def test_live_and_replay_as_commands(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert command("replay", str(path), "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["queries"] == summary["queries"]
+    assert row["own_gaps_error"] == pytest.approx(dict.fromkeys(("mean", "p50", "p95", "p99"), 0.0), abs=1e-6)
     assert row["measured_ms"]["p95"] == pytest.approx(summary["latency_ms"]["p95"])
     path.write_bytes(path.read_bytes()[:-100])
     for wrong, said in (
