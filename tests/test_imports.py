@@ -27,6 +27,7 @@ LAYERS = (
     {"analysis", "envs", "models", "timeline"},
     {"policies", "profiling", "quality", "recpipe"},
     {"agents", "live"},
+    {"report"},
     {"cli"},
     {"__main__", "agents.evaluate", "agents.train", "policies.evaluate"},
 )

@@ -20,6 +20,7 @@ from deeprec_env.cli.pipeline_search import schedule, sweep
 from deeprec_env.cli.profile import profile_commands
 from deeprec_env.cli.quality import group as quality
 from deeprec_env.cli.replay import replay
+from deeprec_env.cli.report import report
 from deeprec_env.cli.rerun import rerun
 from deeprec_env.cli.schema import schema
 from deeprec_env.cli.search import capacity, tune
@@ -50,6 +51,7 @@ app.command()(capacity)
 app.command()(tune)
 app.command()(rerun)
 app.command()(verify)
+app.command()(report)
 app.command("compare")(compare_results)
 app.command()(paper)
 app.command()(controls)

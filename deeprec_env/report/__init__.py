@@ -1,0 +1,1 @@
+"""Reports: one page from any result, as self-contained HTML or as Markdown."""

@@ -1,0 +1,51 @@
+"""Scenarios and figures in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """A figure for a reader."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "-"
+    return f"{value:,.{digits}g}" if isinstance(value, float) and abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def with_ci(value: Any, ci: Any, digits: int = 4) -> str:
+    """A figure with its interval, if it has one."""
+    if value is None or not ci or all(end is None for end in ci):
+        return number(value, digits)
+    return f"{number(value, digits)} [{number(ci[0], digits)}, {number(ci[1], digits)}]"
+
+
+def in_words(scenario: Mapping[str, Any]) -> str:
+    """A scenario, from its JSON, in some sentences."""
+    return " ".join(_sentences(scenario))
+
+
+def _sentences(scenario: Mapping[str, Any]) -> Iterator[str]:
+    arrivals, sizes = scenario["workload"]["arrivals"], scenario["workload"]["sizes"]
+    rate = f", {number(arrivals['qps'])} queries/s" if "qps" in arrivals else ""
+    yield f"Queries arrive as {arrivals['kind']}{rate}; their sizes are {sizes['kind']}."
+    stages = scenario.get("pipeline") or [{"name": "", **scenario["node"]}]
+    for stage in stages:
+        pools = [_pool(kind, stage[kind]) for kind in ("cpu", "accelerator") if stage.get(kind)]
+        name = f"Stage {stage['name']}" if stage["name"] else "The node"
+        keep = f", and keeps {stage['keep']} items" if stage.get("keep") else ""
+        yield f"{name} has {' and '.join(pools)}{keep}."
+    factor = scenario.get("p99_factor")
+    p99 = f", p99 within {number(factor * scenario['sla_ms'])} ms" if factor else ""
+    yield f"The target: p95 within {number(scenario['sla_ms'])} ms{p99}."
+
+
+def _pool(kind: str, pool: Mapping[str, Any]) -> str:
+    servers = pool.get("servers") or f"{pool.get('cores')} / {pool.get('threads') or 1}"
+    latency = pool["latency"]
+    named = " ".join(str(latency[key]) for key in ("model", "profile") if key in latency)
+    what = f"{latency['kind']} {named}".strip() if isinstance(latency, Mapping) else str(latency)
+    batching = f", batches of up to {pool['batching']['max_items']} items" if pool.get("batching") else ""
+    noun = "core" if kind == "cpu" else "accelerator"
+    return f"{servers} {noun}{'' if servers == 1 else 's'} (latency: {what}{batching})"
