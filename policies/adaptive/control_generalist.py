@@ -75,7 +75,9 @@ class ControlGeneralistPolicy(GeneralistPolicy):
     def _updated(self, row: Floats, known: Belief | None) -> Belief:
         shed = float(row[_AT["shed_rate"]])
         refused = max(shed, REFUSED_MEMORY * known.refused) if known else shed
-        return replace(super()._updated(row, known), refused=refused, plain=self._threshold_only(row))
+        nothing_left = row[_AT["waiting_cpu"]] == row[_AT["waiting_accelerator"]] == 0.0
+        plain = self._threshold_only(row) and (known is None or known.plain or bool(nothing_left))
+        return replace(super()._updated(row, known), refused=refused, plain=plain)
 
     def _threshold_only(self, row: Floats) -> bool:
         return float(row[_AT["shed_rate"]]) == 0.0 and self._level(row, "offload") != PREDICTED

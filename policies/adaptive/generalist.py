@@ -46,8 +46,8 @@ _AT = {name: place for place, name in enumerate(FIELDS)}
 class Belief:
     """What is known of the running service: the smoothed rate in queries a second, and factors on the profile.
 
-    `refused` is the share of queries that was refused of late. `plain`: the last window's pools did what a threshold
-    says, with nobody refused.
+    `refused` is the share of queries that was refused of late. `plain`: the pools have nothing left to do
+    but of windows under a threshold that refused nobody.
     """
 
     qps: float
