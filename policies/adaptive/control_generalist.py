@@ -1,12 +1,13 @@
 """The generalist of `DeepRec/Serving-v2`: batch size and threshold as that of v1, further controls by its predictions.
 
-Admission: whoever is predicted to miss the target is refused. Offload: by prediction where thresholds can't be chosen,
-because none is stable or sizes are not the scenario's. Order: small queries first where some wait and p99 is far from
-the target, for it pays for that.
+Admission: whoever is predicted to miss the target is refused. Offload: by prediction where no threshold can be trusted:
+none is stable, sizes are not the scenario's, or queries have been refused of late. Order: small queries first where
+some wait and p99 is far from the target, for it pays for that.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from deeprec_env.envs.observation import V2_FIELDS
@@ -23,6 +24,9 @@ SMALL_FIRST_BELOW = 0.2
 
 SMALL_FIRST_LOAD = 0.5
 """Load of the busiest pool from which they may: below it few wait, and a crowd would find them first."""
+
+REFUSED, REFUSED_MEMORY = 0.002, 0.5
+"""Offload is predicted once a window has refused more than such a share, which is forgotten by so much a window."""
 
 _AT = {name: place for place, name in enumerate(V2_FIELDS)}
 
@@ -46,7 +50,9 @@ class ControlGeneralistPolicy(GeneralistPolicy):
     def setting(self, belief: Belief | None) -> Setting:
         """The setting to take; None before the first window."""
         place, p99, busiest = (self.first(), 1.0, 0.0) if belief is None else self.best(belief)
-        unsure = busiest >= MOST_LOAD or (belief is not None and belief.factors.items != 1.0)
+        unsure = busiest >= MOST_LOAD or (
+            belief is not None and (belief.factors.items != 1.0 or belief.refused > REFUSED)
+        )
         predicted = self._must_predict or (self._can_predict and unsure)
         calm = not predicted and SMALL_FIRST_LOAD <= busiest < MOST_LOAD and p99 < SMALL_FIRST_BELOW
         plain = self._settings[place]
@@ -59,19 +65,26 @@ class ControlGeneralistPolicy(GeneralistPolicy):
     def _action(self, belief: Belief | None) -> tuple[int, ...]:
         return self._controlled.action(self.setting(belief), V2_CONTROLS)
 
-    def _place(self, row: Floats) -> int | None:
-        batch, offload = (
-            self._ladders[name][round(float(row[_AT[name]]) * (len(self._ladders[name]) - 1))]
-            for name in ("batch_size", "offload")
-        )
-        return (
-            None
-            if offload == PREDICTED
-            else self._settings.index(self._settings[0].at(batch_size=batch, offload=offload))
-        )
+    def _place(self, row: Floats, known: Belief | None) -> int | None:
+        # Who is refused is not who comes, and what was predicted to be faster elsewhere may still be waiting there.
+        if not self._threshold_only(row) or not (known is None or known.plain):
+            return None
+        batch, threshold = (self._level(row, name) for name in ("batch_size", "offload"))
+        return self._settings.index(self._settings[0].at(batch_size=batch, offload=threshold))
 
-    def _admitted(self, row: Floats) -> float:
-        return 1.0 - float(row[_AT["shed_rate"]])
+    def _updated(self, row: Floats, known: Belief | None) -> Belief:
+        shed = float(row[_AT["shed_rate"]])
+        refused = max(shed, REFUSED_MEMORY * known.refused) if known else shed
+        nothing_left = row[_AT["waiting_cpu"]] == row[_AT["waiting_accelerator"]] == 0.0
+        plain = self._threshold_only(row) and (known is None or known.plain or bool(nothing_left))
+        return replace(super()._updated(row, known), refused=refused, plain=plain)
+
+    def _threshold_only(self, row: Floats) -> bool:
+        return float(row[_AT["shed_rate"]]) == 0.0 and self._level(row, "offload") != PREDICTED
+
+    def _level(self, row: Floats, control: str) -> Any:
+        ladder = self._ladders[control]
+        return ladder[round(float(row[_AT[control]]) * (len(ladder) - 1))]
 
 
 def _by_threshold(scenario: Scenario) -> Scenario:

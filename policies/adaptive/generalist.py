@@ -44,10 +44,16 @@ _AT = {name: place for place, name in enumerate(FIELDS)}
 
 @dataclass(frozen=True)
 class Belief:
-    """What is known of the running service: the smoothed rate in queries a second, and factors on the profile."""
+    """What is known of the running service: the smoothed rate in queries a second, and factors on the profile.
+
+    `refused` is the share of queries that was refused of late. `plain`: the pools have nothing left to do
+    but of windows under a threshold that refused nobody.
+    """
 
     qps: float
     factors: Factors
+    refused: float = 0.0
+    plain: bool = True
 
 
 class Chosen(NamedTuple):
@@ -150,23 +156,19 @@ class GeneralistPolicy:
         cost = log_tail_s[..., 0] + np.log1p(0.5 * (p99 - 0.8).clip(0.0))
         return np.where(busiest < MOST_LOAD, cost, 1e3 + busiest), p99, busiest
 
-    def _place(self, row: Floats) -> int | None:
-        """The place among the settings of the one that a window was under; None of one that is not among them."""
+    def _place(self, row: Floats, known: Belief | None) -> int | None:
+        """The place among the settings of the one that a window was under; None where it does not say all."""
         batch, threshold = (
             round(float(row[_AT[name]]) * most)
             for name, most in zip(("batch_size", "threshold"), self._places, strict=True)
         )
         return batch * self._thresholds + threshold
 
-    def _admitted(self, row: Floats) -> float:
-        """The share of a window's queries that were served."""
-        return 1.0
-
     def _updated(self, row: Floats, known: Belief | None) -> Belief:
         qps = float(row[_AT["offered"]]) * self._unit_qps
         seen = Seen(
-            self._place(row),
-            qps * self._admitted(row),
+            self._place(row, known),
+            qps,
             float(row[_AT["completed"]]) * self._unit_qps,
             float(row[_AT["mean_items"]]) * self._utilisation.mean_items,
             (float(row[_AT["cpu_utilisation"]]), float(row[_AT["accelerator_utilisation"]])),

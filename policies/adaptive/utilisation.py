@@ -115,6 +115,7 @@ class UtilisationModel:
         items = sizes.factor(doubt=SIZES_DOUBT)
         if items != 1.0 or window.setting is None:
             # Of other sizes than the scenario's only the mean is known, not what they would keep the pools busy.
+            cpu, accelerator = (replace(sums, saturated=False) for sums in (cpu, accelerator))
             return replace(factors, items=items, sums=(cpu, accelerator, sizes))
         pools = [self._pool(kind, sums, window, window.setting) for kind, sums in enumerate((cpu, accelerator))]
         values = [sums.factor(self._edge(kind, window.setting)) for kind, sums in enumerate(pools)]

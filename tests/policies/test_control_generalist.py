@@ -83,6 +83,24 @@ def test_beyond_what_any_threshold_carries_it_predicts_and_refuses(policy: Contr
     assert setting.admit_ms == pytest.approx(20.0)
     assert policy.setting(Belief(300.0, Factors())).offload != PREDICTED
     assert policy.setting(Belief(300.0, Factors(items=1.3))).offload == PREDICTED
+    assert policy.setting(Belief(300.0, Factors(), refused=0.05)).offload == PREDICTED
+
+
+def test_what_is_refused_is_not_taken_for_a_fast_accelerator(scenario: Scenario) -> None:
+    def believed(shed: float, offload: str | int) -> float:
+        policy, state = ControlGeneralistPolicy(scenario), None
+        row = np.zeros(len(V2_FIELDS), dtype=np.float32)
+        settled = {"offered": 0.4, "completed": 0.4, "mean_items": 1.0, "cpu_utilisation": 0.15}
+        level = scenario.ladders["offload"].index(offload) / (len(scenario.ladders["offload"]) - 1)
+        of_ladder = {"batch_size": 1.0, "offload": level, "shed_rate": shed, "accelerator_utilisation": 0.01}
+        for name, value in {**settled, **of_ladder}.items():
+            row[V2_FIELDS.index(name)] = value
+        for window in range(20):
+            _, state = policy.predict(row, state, np.array([window == 0]))
+        return float(state[0].factors.accelerator)
+
+    assert believed(0.0, 128) < 0.8  # nobody refused, and it had little to do: it is fast
+    assert believed(0.1, 128) == believed(0.0, PREDICTED) == 1.0
 
 
 @pytest.mark.parametrize(
