@@ -21,10 +21,10 @@ from deeprec_env.agents.specialist.network import TrainedNetwork
 from deeprec_env.agents.specialist.ppo import PPO, PPOSettings, advantages
 from deeprec_env.agents.specialist.rollouts import Rollout, Rollouts
 from deeprec_env.agents.specialist.selection import FIRST_SEED, Judge, Judged
-from deeprec_env.agents.specialist.teacher import TEACHERS, Teacher, find_teacher
+from deeprec_env.agents.specialist.teacher import LATE_WEIGHTS, TEACHERS, Teacher, find_teacher
 from deeprec_env.agents.specialist.traffic import vector_env
 from deeprec_env.arguments import whole
-from deeprec_env.envs.environments import SERVING, SERVING_V2, find_spec
+from deeprec_env.envs.environments import find_spec
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.envs.task import Task
 from deeprec_env.errors import InputError
@@ -46,10 +46,6 @@ SUMMARY = "training.json"
 
 MOST_SEED = 10**6
 _SEEDS_EACH = 10**6  # of training traffic, for each training seed
-
-LATE_WEIGHTS = {SERVING.id: 2.0, SERVING_V2.id: LATE_WEIGHT}
-"""Of the share of late queries in the rewards, by environment; less than in the reward `tail` where none is refused:
-with all of it training gives up p95 for fewer violations than any table has."""
 
 OVERLOAD_WEIGHT = 5.0
 """Of a pool's load above 1, in rewards."""

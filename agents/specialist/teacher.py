@@ -32,6 +32,13 @@ PER_LEVEL = 3
 SOFTNESS = 0.05
 """Logarithms of p95 that settings differ by which are tried about alike while the tables are watched."""
 
+HIGH_P99, P99_WEIGHT = 1.2, 0.5
+"""From this share of the target on p99 counts too, and how much: capacity's rule allows twice the target."""
+
+LATE_WEIGHTS = {SERVING.id: 2.0, SERVING_V2.id: LATE_WEIGHT}
+"""Of the share of late queries, in costs and rewards, by environment. Where none is refused it is less than in the
+reward `tail`: with all of it training gives up p95 for fewer violations than any table has."""
+
 OVERLOADED = 3.0
 """What a setting costs more where a pool gets more work than it can do. A pool that few queries visit drowns unseen: no
 run is long enough for p95 to tell."""
@@ -94,7 +101,7 @@ def _of_load_tables(scenario: Scenario, queries: int, progress: Progress) -> Tea
     repertoire = repertoire_of(tables.values())
     progress(Step("what settings cost", 0.8))
     saturation = saturation_loads(runs, repertoire)
-    costs = stationary_costs(runs, repertoire, saturation, LEVELS, queries)
+    costs = stationary_costs(runs, repertoire, saturation, LEVELS, queries, LATE_WEIGHTS[SERVING.id])
     policies: dict[str, Policy] = {
         name: RateTablePolicy(table, scenario, SERVING.task.controls) for name, table in tables.items()
     }
@@ -113,11 +120,22 @@ def repertoire_of(tables: Iterable[RateTable], per_level: int = PER_LEVEL) -> tu
 
 
 def stationary_costs(
-    runs: StationaryRuns, repertoire: Sequence[Setting], saturation: Floats, loads: Sequence[float], queries: int
+    runs: StationaryRuns,
+    repertoire: Sequence[Setting],
+    saturation: Floats,
+    loads: Sequence[float],
+    queries: int,
+    weight: float,
 ) -> Floats:
-    """What each setting costs at each load, (loads, settings): see `Teacher`."""
+    """What each setting costs at each load, (loads, settings): see `Teacher`. `weight`: of late queries."""
     outcomes = [[runs.outcome(setting, load, queries) for setting in repertoire] for load in loads]
-    costs = [[math.log(max(each.cost, _LEAST)) + LATE_WEIGHT * each.late for each in row] for row in outcomes]
+    costs = [
+        [
+            math.log(max(each.p95, _LEAST)) + P99_WEIGHT * max(0.0, each.p99 - HIGH_P99) + weight * each.late
+            for each in row
+        ]
+        for row in outcomes
+    ]
     return np.asarray(np.array(costs) + OVERLOADED * (np.array(loads)[:, None] >= saturation))
 
 
@@ -147,7 +165,9 @@ def _of_champion(scenario: Scenario, queries: int, progress: Progress) -> Teache
     repertoire, runs = tuple(dict.fromkeys(best + refusing)), tuning.runs
     progress("what settings cost")
     saturation, before = saturation_loads(runs, repertoire), runs.queries_used
-    costs = stationary_costs(runs, repertoire, saturation, ALL_LEVELS, max(1000, queries // 4))
+    costs = stationary_costs(
+        runs, repertoire, saturation, ALL_LEVELS, max(1000, queries // 4), LATE_WEIGHTS[SERVING_V2.id]
+    )
     spent += runs.queries_used - before
     loads = np.array(ALL_LEVELS)
     return Teacher(policies, "champion", "champion of flash", repertoire, loads, costs, saturation, spent)
