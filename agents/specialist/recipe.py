@@ -21,7 +21,7 @@ from deeprec_env.agents.specialist.network import TrainedNetwork
 from deeprec_env.agents.specialist.ppo import PPO, PPOSettings, advantages
 from deeprec_env.agents.specialist.rollouts import Rollout, Rollouts
 from deeprec_env.agents.specialist.selection import FIRST_SEED, Judge, Judged
-from deeprec_env.agents.specialist.teacher import TEACHERS, Teacher, find_teacher
+from deeprec_env.agents.specialist.teacher import LATE_WEIGHTS, TEACHERS, Teacher, find_teacher
 from deeprec_env.agents.specialist.traffic import vector_env
 from deeprec_env.arguments import whole
 from deeprec_env.envs.environments import find_spec
@@ -32,12 +32,14 @@ from deeprec_env.files import make_folder, replacing
 from deeprec_env.policies.adaptive.policy_network import PolicyNetwork, write_policy
 from deeprec_env.policies.adaptive.specialist import SpecialistPolicy
 from deeprec_env.policies.adaptive.specialist_file import AGENT, made_for
+from deeprec_env.policies.adaptive.stationary import LATE_WEIGHT
 from deeprec_env.policies.evaluation.evaluation import evaluation_of
 from deeprec_env.progress import Progress, Step, part, silent
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
+from deeprec_env.sources import RESULTS, sources_digest
 
 SUMMARY = "training.json"
 """What a finished training leaves beside its agent."""
@@ -49,6 +51,8 @@ OVERLOAD_WEIGHT = 5.0
 """Of a pool's load above 1, in rewards."""
 
 _SMOOTH_WINDOWS = 5  # that a rate is measured over, to 3 %
+
+_SOURCES = (*RESULTS, "envs", "policies", "agents/specialist")  # the code that the same bytes come from
 
 _TABLES, _IMITATED = 0.25, 0.35  # shares of the work that are done by then, about
 
@@ -66,7 +70,7 @@ class Recipe:
     name: str
     env: str = "serving"
     seed: int = 0
-    iterations: int = 20
+    iterations: int = 12
     validate_every: int = 2
     environments: int = 96
     copies: int = 8
@@ -162,9 +166,11 @@ class _Training:
         )
         env = vector_env(spec, scenario, recipe.environments)
         self._rollouts = Rollouts(env, task.fields, self._repertoire, recipe.copies)
-        self._judge = Judge(spec, scenario, recipe.days)
+        self._judge = Judge(spec, scenario, recipe.days, crowds=teacher.measure_in_crowds is not None)
         self._tables = {name: self._judge.judged(policy) for name, policy in teacher.tables.items()}
-        self._tolerated = self._tables[teacher.measure].violation_rate
+        self._measure = self._tables[teacher.measure]
+        crowds = teacher.measure_in_crowds
+        self._in_crowds = 1.0 if crowds is None else self._tables[crowds].crowds_violation_rate
         self._first_seed = recipe.seed * _SEEDS_EACH
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._queries = 0.0
@@ -197,7 +203,7 @@ class _Training:
             progress(Step(f"PPO: iteration {number + 1} of {recipe.iterations}", share))
             rollout = self._rollouts.run(self._network, self._seed(), self._generator)
             self._count(rollout.observations, 1)
-            rewards = rollout.rewards - self._overload(rollout)
+            rewards = rollout.rewards + self._forgiven(rollout) - self._overload(rollout)
             updates.update(rollout, advantages(rewards, recipe.copies, recipe.ppo.gamma), share)
             if (number + 1) % recipe.validate_every == 0 or number + 1 == recipe.iterations:
                 self._validate(number + 1)
@@ -206,7 +212,6 @@ class _Training:
         """What the agent's file says of itself."""
         assert self._best is not None
         recipe, (score, iteration, judged) = self._recipe, self._best
-        table = self._tables[self._teacher.measure]
         return {
             "command": recipe.command,
             "recipe": "specialist",
@@ -220,7 +225,7 @@ class _Training:
                 "copies": recipe.copies,
                 "windows": self._task.windows,
             },
-            "chosen": {"iteration": iteration, "score": score / table.score(self._tolerated)},
+            "chosen": {"iteration": iteration, "score": score / self._measure.score(self._measure)},
             "validation": {name: each.to_json() for name, each in {"agent": judged, **self._tables}.items()},
             "tuning_queries": self._teacher.queries_used + round(self._queries),
             "fields": list(self._task.fields),
@@ -229,8 +234,14 @@ class _Training:
                 {name: setting.level(name) for name in self._task.controls} for setting in self._teacher.repertoire
             ],
             "made_for": made_for(self._task),
+            "sources": sources_digest(_SOURCES),
             "versions": {**versions(), "torch": torch.__version__, "python": platform.python_version()},
         }
+
+    def _forgiven(self, rollout: Rollout) -> Floats:
+        """What late queries cost less here than in the reward `tail`, (windows, n)."""
+        late = rollout.observations[..., self._task.fields.index("violation_rate")].astype(np.float64)
+        return np.asarray((LATE_WEIGHT - LATE_WEIGHTS[self._spec.id]) * late)
 
     def _overload(self, rollout: Rollout) -> Floats:
         """What is taken off the rewards (windows, n) for work that a pool can't do, which it shows late or never."""
@@ -252,7 +263,7 @@ class _Training:
         tensors = self._network.tensors()
         policy = SpecialistPolicy(PolicyNetwork(tensors, {}), self._task.fields, self._repertoire)
         judged = self._judge.judged(policy)
-        score = judged.score(self._tolerated)
+        score = judged.score(self._measure, self._in_crowds)
         self.validations.append({"iteration": iteration, "score": score, **judged.to_json()})
         if self._best is None or score < self._best[0]:
             self._best = score, iteration, judged

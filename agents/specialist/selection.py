@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from deeprec_env.analysis.day import with_flash
+from deeprec_env.envs.node_env import NodeEnv
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.policies.base import Policy, TunedPolicy
 from deeprec_env.policies.evaluation.day_metrics import DayMetrics, day_metrics, geometric_mean
 from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.policy_capacity import RateMeter, capacity_queries
 from deeprec_env.scenario.schema import Scenario
+
+_MOST = 100.0  # of an excess: what is refused counts as late for ever
 
 LOADS = (0.93, 0.98, 0.995)
 """Stationary loads that are probed, in capacity."""
@@ -21,6 +26,12 @@ FIRST_SEED = 1000
 VIOLATIONS = 30.0
 """What a share of late queries above the teacher's counts, as a factor on the day metric."""
 
+SHED = 0.0005
+"""Share of queries that may be refused beyond those that the teacher refuses."""
+
+CROWDS = 5.0
+"""What a share of late queries above the teacher's counts under flash crowds."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -28,52 +39,68 @@ class Judged:
 
     p95_hourly_s: float
     violation_rate: float
+    shed_rate: float
     excess: float
+    crowds_violation_rate: float = 0.0
 
-    def score(self, tolerated: float) -> float:
-        """Lower is better: the day metric, dearer for violations above those tolerated and for loads not held."""
-        late = 1.0 + VIOLATIONS * max(0.0, self.violation_rate - tolerated)
-        return self.p95_hourly_s * late * self.excess
+    def score(self, measure: Judged, in_crowds: float = 1.0) -> float:
+        """Lower is better: the day metric, dearer for loads that are not held and for more violations than a table has.
+
+        `in_crowds` is the share of late queries under flash crowds that is tolerated.
+        """
+        more = (
+            VIOLATIONS * max(0.0, self.violation_rate - measure.violation_rate),
+            VIOLATIONS * max(0.0, self.shed_rate - measure.shed_rate - SHED),
+            CROWDS * max(0.0, self.crowds_violation_rate - in_crowds),
+        )
+        return self.p95_hourly_s * (1.0 + sum(more)) * self.excess
 
     def to_json(self) -> dict[str, Any]:
         """By name."""
         return {
             "p95_hourly_ms": self.p95_hourly_s * 1e3,
             "violation_rate": self.violation_rate,
+            "shed_rate": self.shed_rate,
             "excess": self.excess,
+            "crowds_violation_rate": self.crowds_violation_rate,
         }
 
 
 class Judge:
     """Judges policies of a scenario on the same validation days and probes."""
 
-    def __init__(self, spec: EnvSpec, scenario: Scenario, days: int = 8, probes: int = 1) -> None:
-        self._scenario, self._days, self._probes = scenario, days, probes
-        self._env, self._make = spec.make(scenario), spec.make
+    def __init__(self, spec: EnvSpec, scenario: Scenario, days: int = 8, *, crowds: bool = False) -> None:
+        """`crowds`: on days with flash crowds as well."""
+        self._scenario, self._days, self._make = scenario, days, spec.make
+        self._env = spec.make(scenario)
+        self._crowds = spec.make(with_flash(scenario)) if crowds else None
 
     def judged(self, policy: Policy) -> Judged:
         """A policy's figures."""
-        days = [self._day(policy, FIRST_SEED + day) for day in range(self._days)]
+        days = self._days_in(self._env, policy)
+        crowds = [] if self._crowds is None else self._days_in(self._crowds, policy)
         return Judged(
             geometric_mean([day.p95_hourly_s for day in days]),
             sum(day.violation_rate for day in days) / len(days),
+            sum(day.shed_rate for day in days) / len(days),
             self._excess(policy),
+            sum(day.violation_rate for day in crowds) / max(1, len(crowds)),
         )
 
-    def _day(self, policy: Policy, seed: int) -> DayMetrics:
-        return day_metrics(run_policy(self._env, policy, seed, "validation"), self._scenario)
+    def _days_in(self, env: NodeEnv, policy: Policy) -> list[DayMetrics]:
+        seeds = range(FIRST_SEED, FIRST_SEED + self._days)
+        return [day_metrics(run_policy(env, policy, seed, "validation"), self._scenario) for seed in seeds]
 
     def _excess(self, policy: Policy) -> float:
         scenario, product = self._scenario, 1.0
         assert scenario.capacity is not None
+        queries = capacity_queries(scenario, 20_000)
         prepared = TunedPolicy(policy, scenario, None)
-        for seed in range(FIRST_SEED, FIRST_SEED + self._probes):
-            meter = RateMeter(
-                prepared, seed=seed, queries=capacity_queries(scenario, 20_000), split="validation", make=self._make
-            )
-            for load in LOADS:
-                probe = meter.probe(load * scenario.capacity.qps)
-                product *= max(1.0, probe.p95_s / scenario.sla_s) * max(1.0, probe.load)
-                if scenario.p99_factor is not None:
-                    product *= max(1.0, probe.p99_s / (scenario.p99_factor * scenario.sla_s))
+        meter = RateMeter(prepared, seed=FIRST_SEED, queries=queries, split="validation", make=self._make)
+        for load in LOADS:
+            probe = meter.probe(load * scenario.capacity.qps)
+            late = [probe.p95_s / scenario.sla_s, probe.load]
+            if scenario.p99_factor is not None:
+                late.append(probe.p99_s / (scenario.p99_factor * scenario.sla_s))
+            product *= math.prod(min(max(1.0, each), _MOST) for each in late)
         return product

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from deeprec_env.envs.environments import SERVING
+from deeprec_env.analysis.day import with_flash
+from deeprec_env.envs.environments import SERVING, SERVING_V2
+from deeprec_env.envs.serving_v2_task import with_further_ladders
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.policies.adaptive.load_table import LEVELS, find_load_table
 from deeprec_env.policies.adaptive.load_table_p99 import find_load_table_p99, first_setting
-from deeprec_env.policies.adaptive.rate_table import RateTable, RateTablePolicy
+from deeprec_env.policies.adaptive.rate_table import ALL_LEVELS, RateTable, RateTablePolicy
 from deeprec_env.policies.adaptive.stationary import LATE_WEIGHT, StationaryRuns
 from deeprec_env.policies.base import Policy
+from deeprec_env.policies.evaluation.champions import CHAMPIONS, ChampionTuning
+from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.progress import Progress, Step, part
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
@@ -27,6 +31,13 @@ PER_LEVEL = 3
 
 SOFTNESS = 0.05
 """Logarithms of p95 that settings differ by which are tried about alike while the tables are watched."""
+
+HIGH_P99, P99_WEIGHT = 1.2, 0.5
+"""From this share of the target on p99 counts too, and how much: capacity's rule allows twice the target."""
+
+LATE_WEIGHTS = {SERVING.id: 2.0, SERVING_V2.id: LATE_WEIGHT}
+"""Of the share of late queries, in costs and rewards, by environment. Where none is refused it is less than in the
+reward `tail`: with all of it training gives up p95 for fewer violations than any table has."""
 
 OVERLOADED = 3.0
 """What a setting costs more where a pool gets more work than it can do. A pool that few queries visit drowns unseen: no
@@ -42,13 +53,15 @@ _LEAST = 1e-3  # targets: shorter latencies are not told apart
 class Teacher:
     """Tables by name, as policies; the settings that they hold; and what each costs at stationary loads.
 
-    `measure` names the table whose violations are tolerated. `costs` is (loads, settings): the logarithm of p95 in
-    targets, dearer with p99, with late queries, and by `OVERLOADED` where a pool is. `saturation` (settings,) holds the
-    loads at which the busiest pool of each is full, infinite where that can't be told (offload by prediction).
+    `measure` names the table whose violations are tolerated, `measure_in_crowds` that under flash crowds (None: they
+    are not looked at). `costs` is (loads, settings): the logarithm of p95 in targets, dearer with p99, with late
+    queries, and by `OVERLOADED` where a pool is. `saturation` (settings,) holds the loads at which the busiest pool of
+    each is full, infinite where that can't be told (offload by prediction) or who is late is refused.
     """
 
     tables: dict[str, Policy]
     measure: str
+    measure_in_crowds: str | None
     repertoire: tuple[Setting, ...]
     loads: Floats
     costs: Floats
@@ -88,30 +101,41 @@ def _of_load_tables(scenario: Scenario, queries: int, progress: Progress) -> Tea
     repertoire = repertoire_of(tables.values())
     progress(Step("what settings cost", 0.8))
     saturation = saturation_loads(runs, repertoire)
-    costs = stationary_costs(runs, repertoire, saturation, LEVELS, queries)
+    costs = stationary_costs(runs, repertoire, saturation, LEVELS, queries, LATE_WEIGHTS[SERVING.id])
     policies: dict[str, Policy] = {
         name: RateTablePolicy(table, scenario, SERVING.task.controls) for name, table in tables.items()
     }
     used = found.queries_used + runs.queries_used
-    return Teacher(policies, "load-table", repertoire, np.array(LEVELS), costs, saturation, used)
+    return Teacher(policies, "load-table", None, repertoire, np.array(LEVELS), costs, saturation, used)
 
 
-def repertoire_of(tables: Iterable[RateTable]) -> tuple[Setting, ...]:
-    """The best settings of every level of some tables, and their first ones, each once, by level."""
+def repertoire_of(tables: Iterable[RateTable], per_level: int = PER_LEVEL) -> tuple[Setting, ...]:
+    """The best `per_level` settings of every level of some tables, and their first ones, each once, by level."""
     each = list(tables)
     found: dict[Setting, None] = {}
     for level in range(max(len(table.levels) for table in each)):
         for table in each:
-            found |= dict.fromkeys(table.ranking[level][:PER_LEVEL] if level < len(table.levels) else ())
+            found |= dict.fromkeys(table.ranking[level][:per_level] if level < len(table.levels) else ())
     return tuple(found | dict.fromkeys(table.first for table in each))
 
 
 def stationary_costs(
-    runs: StationaryRuns, repertoire: Sequence[Setting], saturation: Floats, loads: Sequence[float], queries: int
+    runs: StationaryRuns,
+    repertoire: Sequence[Setting],
+    saturation: Floats,
+    loads: Sequence[float],
+    queries: int,
+    weight: float,
 ) -> Floats:
-    """What each setting costs at each load, (loads, settings): see `Teacher`."""
+    """What each setting costs at each load, (loads, settings): see `Teacher`. `weight`: of late queries."""
     outcomes = [[runs.outcome(setting, load, queries) for setting in repertoire] for load in loads]
-    costs = [[math.log(max(each.cost, _LEAST)) + LATE_WEIGHT * each.late for each in row] for row in outcomes]
+    costs = [
+        [
+            math.log(max(each.p95, _LEAST)) + P99_WEIGHT * max(0.0, each.p99 - HIGH_P99) + weight * each.late
+            for each in row
+        ]
+        for row in outcomes
+    ]
     return np.asarray(np.array(costs) + OVERLOADED * (np.array(loads)[:, None] >= saturation))
 
 
@@ -119,12 +143,38 @@ def saturation_loads(runs: StationaryRuns, repertoire: Sequence[Setting]) -> Flo
     """The loads at which the busiest pools are full, (settings,): see `Teacher`."""
     qps = [
         math.inf
-        if setting.offload == PREDICTED
+        if setting.offload == PREDICTED or setting.admit_ms is not None
         else min(demand.saturation_qps for demand in service_demands(runs.scenario, setting))
         for setting in repertoire
     ]
     return np.array(qps) / runs.unit_qps
 
 
-TEACHERS: dict[str, Callable[[Scenario, int, Progress], Teacher]] = {SERVING.id: _of_load_tables}
+def _of_champion(scenario: Scenario, queries: int, progress: Progress) -> Teacher:
+    """The champions of days and of flash crowds, and all tables that they are made of."""
+    options = TuneOptions(queries=queries, seed=SEED)
+    spent, policies = 0, dict[str, Policy]()
+    for name, traffic in {"champion": scenario, "champion of flash": with_flash(scenario)}.items():
+        tuning = ChampionTuning(SERVING_V2, with_further_ladders(traffic), options, {}, progress)
+        prepared = CHAMPIONS["champion"](tuning)
+        policies[name], spent = prepared.policy, spent + (prepared.tuning_queries or 0)
+    tables = [tuning.table(name) for name in ("control-table", "predicted-offload", "load-table-p99")]
+    limits = [limit for limit in tuning.scenario.ladders["admit_ms"] if limit is not None and limit <= scenario.sla_ms]
+    best = repertoire_of(tables, per_level=1)
+    refusing = tuple(each.replace(admit_ms=max(limits)) for each in best if each.admit_ms is None) if limits else ()
+    repertoire, runs = tuple(dict.fromkeys(best + refusing)), tuning.runs
+    progress("what settings cost")
+    saturation, before = saturation_loads(runs, repertoire), runs.queries_used
+    costs = stationary_costs(
+        runs, repertoire, saturation, ALL_LEVELS, max(1000, queries // 4), LATE_WEIGHTS[SERVING_V2.id]
+    )
+    spent += runs.queries_used - before
+    loads = np.array(ALL_LEVELS)
+    return Teacher(policies, "champion", "champion of flash", repertoire, loads, costs, saturation, spent)
+
+
+TEACHERS: dict[str, Callable[[Scenario, int, Progress], Teacher]] = {
+    SERVING.id: _of_load_tables,
+    SERVING_V2.id: _of_champion,
+}
 """By environment how its tables are found: (scenario, queries of a cell, progress) -> teacher."""

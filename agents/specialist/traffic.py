@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from deeprec_env.analysis.day import with_flash
 from deeprec_env.envs.environments import SERVING, SERVING_V2
 from deeprec_env.envs.serving_task import ServingTask
 from deeprec_env.envs.serving_v2_task import ServingV2Task
@@ -28,6 +29,9 @@ OTHER_DAYS = 0.15
 
 PEAKS = (0.4, 1.1)
 """Their peaks, in capacity."""
+
+CROWDS = 0.2
+"""Share of the episodes with flash crowds, where queries can be refused."""
 
 _KINDS = 24  # of rates, and of peaks: a task is made once for each
 
@@ -56,12 +60,15 @@ def vector_env(spec: EnvSpec, scenario: Scenario, count: int) -> NodeVectorEnv:
         made.windows = windows  # of stationary traffic too: all episodes end together
         return made
 
-    sources = task_sources(drawn_traffic(scenario), count, task)
+    sources = task_sources(drawn_traffic(scenario, CROWDS if spec is SERVING_V2 else 0.0), count, task)
     return NodeVectorEnv(count, sources, "compiled", 1, None, "NextStep")
 
 
-def drawn_traffic(scenario: Scenario) -> Callable[[np.random.Generator], Scenario]:
-    """Draws an episode's scenario, which differs from the given one in its traffic alone."""
+def drawn_traffic(scenario: Scenario, crowds: float = 0.0) -> Callable[[np.random.Generator], Scenario]:
+    """Draws an episode's scenario, which differs from the given one in its traffic alone.
+
+    `crowds` is the share of those with flash crowds.
+    """
     assert scenario.capacity is not None
     day, capacity_qps = scenario.workload.arrivals, scenario.capacity.qps
     assert isinstance(day, Diurnal)
@@ -71,8 +78,12 @@ def drawn_traffic(scenario: Scenario) -> Callable[[np.random.Generator], Scenari
         for peak in np.linspace(*PEAKS, _KINDS).tolist()
     ]
 
+    flash = with_flash(scenario)
+
     def draw(rng: np.random.Generator) -> Scenario:
         kind, which = rng.random(), int(rng.integers(_KINDS))
+        if kind >= 1.0 - crowds:
+            return flash
         if kind < STATIONARY:
             return stationary[which]
         return others[which] if kind < STATIONARY + OTHER_DAYS else scenario
