@@ -17,6 +17,10 @@ EXTRAS = {
     "moviepy": "video",
     "pyarrow": "parquet",
     "optuna": "search",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "httptools": "serve",
+    "prometheus_client": "serve",
 }
 """The extra of this package that brings each module."""
 

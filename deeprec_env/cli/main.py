@@ -11,6 +11,7 @@ from deeprec_env.cli.agents import evaluate
 from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.controls import controls
 from deeprec_env.cli.live import live
+from deeprec_env.cli.load import load
 from deeprec_env.cli.paper import paper
 from deeprec_env.cli.pipeline import app as pipeline
 from deeprec_env.cli.pipeline_paper import figure, headlines
@@ -21,6 +22,7 @@ from deeprec_env.cli.replay import replay
 from deeprec_env.cli.rerun import rerun
 from deeprec_env.cli.schema import schema
 from deeprec_env.cli.search import capacity, tune
+from deeprec_env.cli.serve import serve
 from deeprec_env.cli.simulate import scenarios, simulate_command
 from deeprec_env.cli.train import train
 from deeprec_env.version import __version__
@@ -41,6 +43,8 @@ app.command()(schema)
 app.command("simulate")(simulate_command)
 app.command()(live)
 app.command()(replay)
+app.command()(serve)
+app.command()(load)
 app.command()(capacity)
 app.command()(tune)
 app.command()(rerun)
