@@ -89,12 +89,20 @@ def load(url: str, options: LoadOptions) -> LoadResult:
     if options.qps is not None and real("qps", options.qps) <= 0.0:
         raise InputError("qps", options.qps, "must be above 0")
     whole("connections", options.connections, 1, 10_000)
+    return asyncio.run(_Load(*_place(url), whole_requests(url, options), options).run())
+
+
+def whole_requests(url: str, options: LoadOptions) -> list[bytes]:
+    """HTTP requests with drawn inputs for the service at an address, which is asked what its model takes."""
+    host, port = _place(url)
+    return _requests(_model(host, port, options.token), f"{host}:{port}", options)
+
+
+def _place(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise InputError("url", url, "must be an http:// address")
-    host, port = parts.hostname, parts.port or 80
-    requests = _requests(_model(host, port, options.token), f"{host}:{port}", options)
-    return asyncio.run(_Load(host, port, requests, options).run())
+    return parts.hostname, parts.port or 80
 
 
 class _Load:
