@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +74,16 @@ def written(ranking: Ranking, scores: NDArray[np.float32], content_type: str) ->
         if chosen is not None:
             payload = {"best": chosen.tolist()} | payload
         return to_json(payload, inf_nan_mode="null")
-    named = {"scores": np.ascontiguousarray(scores)}
-    return save(named if chosen is None else named | {"best": chosen.astype(np.int64)})
+    if chosen is None:
+        return _scores_head(scores.shape) + scores.tobytes()
+    return save({"scores": np.ascontiguousarray(scores), "best": chosen.astype(np.int64)})
+
+
+@functools.lru_cache
+def _scores_head(shape: tuple[int, ...]) -> bytes:
+    """What precedes scores of a shape in safetensors."""
+    scores = np.zeros(shape, dtype=np.float32)
+    return save({"scores": scores})[: -scores.nbytes]
 
 
 def _of_json(body: bytes) -> tuple[Mapping[str, Any], object]:

@@ -36,7 +36,7 @@ class ServiceNode(AsyncioEngine):
     a model that does not fit in memory.
     """
 
-    __slots__ = ("_clock", "_crew", "_done", "_meters", "_service_log", "answered", "failed", "latencies")
+    __slots__ = ("_clock", "_crew", "_done", "_meters", "_service_log", "answered", "failed", "latencies", "model_plan")
 
     def __init__(self, scenario: Scenario, options: LiveOptions) -> None:
         if scenario.node is None:
@@ -57,6 +57,7 @@ class ServiceNode(AsyncioEngine):
             super().__init__(scenario, Traffic.nothing(), loop=self._clock, servers=hire, log=ServiceLog)
             assert isinstance(self._log, ServiceLog)
             self._service_log = self._log
+            self.model_plan: ModelPlan = next(iter(self.crew.pools.values())).plan  # what the model takes and returns
             if self._forecast is not None:
                 self._forecast.expect(self.crew.most_items)
             measure_window(self.records(), scenario, 0.0, 1.0)  # compiles what the first window would wait for
@@ -114,11 +115,6 @@ class ServiceNode(AsyncioEngine):
     def scenario(self) -> Scenario:
         """What it serves."""
         return self._scenario
-
-    @property
-    def model_plan(self) -> ModelPlan:
-        """What the model takes and returns."""
-        return next(iter(self.crew.pools.values())).plan
 
     @property
     def crew(self) -> ServiceServers:

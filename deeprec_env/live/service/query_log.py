@@ -27,20 +27,20 @@ class Sliding(list[T]):
         return self._gone + super().__len__()
 
     def __getitem__(self, at: Any) -> Any:
+        if at.__class__ is int:  # several of each for every request
+            return super().__getitem__(at - self._gone if at >= 0 else at)
         return super().__getitem__(self._held(at))
 
     def __setitem__(self, at: Any, value: Any) -> None:
-        super().__setitem__(self._held(at), value)
+        super().__setitem__(at - self._gone if at.__class__ is int else self._held(at), value)
 
     def let_go(self, before: int) -> None:
         """Forget the entries before a place."""
         super().__delitem__(slice(0, before - self._gone))
         self._gone = before
 
-    def _held(self, at: Any) -> Any:
-        if type(at) is slice:
-            return slice(at.start - self._gone, at.stop - self._gone, at.step)
-        return at - self._gone if at >= 0 else at
+    def _held(self, at: slice) -> slice:
+        return slice(at.start - self._gone, at.stop - self._gone, at.step)
 
 
 class ServiceLog(QueryLog):
