@@ -20,6 +20,10 @@ EXTRAS = {
     "ray": "cluster",
     "pandas": "pandas",
     "perfetto": "timeline",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "httptools": "serve",
+    "prometheus_client": "serve",
 }
 """The extra of this package that brings each module."""
 

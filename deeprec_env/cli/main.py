@@ -13,6 +13,7 @@ from deeprec_env.cli.controls import controls
 from deeprec_env.cli.explain import explain_command
 from deeprec_env.cli.fidelity import fidelity
 from deeprec_env.cli.live import live
+from deeprec_env.cli.load import load
 from deeprec_env.cli.paper import paper
 from deeprec_env.cli.pipeline import app as pipeline
 from deeprec_env.cli.pipeline_paper import figure, headlines
@@ -24,6 +25,7 @@ from deeprec_env.cli.report import report
 from deeprec_env.cli.rerun import rerun
 from deeprec_env.cli.schema import schema
 from deeprec_env.cli.search import capacity, tune
+from deeprec_env.cli.serve import serve
 from deeprec_env.cli.simulate import scenarios, simulate_command
 from deeprec_env.cli.train import train
 from deeprec_env.cli.verify import verify
@@ -47,6 +49,8 @@ app.command()(live)
 app.command("explain")(explain_command)
 app.command()(replay)
 app.command()(fidelity)
+app.command()(serve)
+app.command()(load)
 app.command()(capacity)
 app.command()(tune)
 app.command()(rerun)

@@ -62,6 +62,7 @@ class AsyncioEngine(SettingInForce):
         *,
         loop: EventHeap | None = None,
         servers: Callable[[Scenario, EventHeap, Traffic], Servers] = SimulatedServers,
+        log: Callable[[Scenario, bool], QueryLog] = QueryLog,
     ) -> None:
         self._scenario = scenario
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
@@ -70,7 +71,7 @@ class AsyncioEngine(SettingInForce):
         self._loop = VirtualTimeLoop() if loop is None else loop
         serving = servers(scenario, self._loop, traffic)
         self._meter = WindowMeter(scenario)
-        self._log = QueryLog(scenario, serving.with_items)
+        self._log = log(scenario, serving.with_items)
         # By stage, for CPU and accelerator, what lets a query enter the pool.
         self._ordered: list[dict[PoolKind, OrderedPool]] = []  # none where all is decided on entry
         self._forecast: Forecast | None = None  # likewise
@@ -289,8 +290,11 @@ class AsyncioEngine(SettingInForce):
             return
         query = part // self._sub_batches
         self._left[query] -= 1
-        if self._left[query]:
-            return
+        if not self._left[query]:
+            self._finish(query)
+
+    def _finish(self, query: int) -> None:
+        """A query has completed."""
         self._completion_s[query] = self._loop.now
         self.finished.append(query)
         if len(self.finished) == self._stop_at:

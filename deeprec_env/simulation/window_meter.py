@@ -19,14 +19,14 @@ class WindowMeter:
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._first_open = 0  # every query before it completed before the last window's end
+        self.first_open = 0  # every query before it completed before the last window's end
 
     def close_window(self, records_from: Callable[[int], Records], begin_s: float, end_s: float) -> Window:
         """Metrics of [begin_s, end_s) of an engine that stands at `end_s`; `records_from` is its `records`."""
-        records = records_from(self._first_open)
+        records = records_from(self.first_open)
         window = measure_window(records, self._scenario, begin_s, end_s)
         still_open = np.flatnonzero(records.completion_s >= end_s)
-        self._first_open += int(still_open[0]) if still_open.size else len(records)
+        self.first_open += int(still_open[0]) if still_open.size else len(records)
         return window
 
 

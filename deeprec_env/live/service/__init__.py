@@ -1,0 +1,1 @@
+"""Ranking requests over HTTP, served by the same node: bodies, admission, metrics, the page, the server, a client."""

@@ -1,0 +1,144 @@
+"""Bodies of requests and responses: JSON, and safetensors, a compact binary format that every language has."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic_core import from_json, to_json
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from deeprec_env.errors import InputError
+from deeprec_env.live.plan import ModelPlan
+from deeprec_env.live.service.media import JSON
+
+_BYTES_PER_NUMBER = 24
+"""Of JSON text, at most; a number in binary has 8."""
+
+_MOST_BYTES, _FEWEST_BYTES = 64 << 20, 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What a request asks: inputs by name, (items, ...), and how many of the best items (None: all scores)."""
+
+    inputs: Mapping[str, NDArray[Any]]
+    items: int
+    best: int | None
+
+
+def most_bytes(plan: ModelPlan) -> int:
+    """The longest body that may be meant."""
+    numbers = plan.most_items * sum(int(np.prod(field.shape)) for field in plan.fields.values())
+    return min(_MOST_BYTES, _FEWEST_BYTES + _BYTES_PER_NUMBER * numbers)
+
+
+def read_ranking(plan: ModelPlan, content_type: str, body: bytes, best: str | None) -> Ranking:
+    """What a body asks; `best` as the address says it, which a JSON body may say too. `InputError` says what is wrong.
+
+    An input with one row is the same for all items; where items are single numbers a flat list will do.
+    """
+    if content_type == JSON:
+        given, told = _of_json(body)
+        best_of: object = told if best is None else best
+    else:
+        given, best_of = _of_binary(body), best
+    arrays = {name: _array(plan, name, values) for name, values in given.items()}
+    items = max((len(array) for array in arrays.values()), default=0)
+    if not 1 <= items <= plan.most_items:
+        raise InputError("items", items, f"must be at least 1 and at most {plan.most_items}")
+    for name, array in arrays.items():
+        if len(array) == 1 < items:
+            arrays[name] = np.broadcast_to(array, (items, *array.shape[1:]))
+    return Ranking(_as_floats(plan, plan.check_inputs(arrays)), items, _best(best_of, items))
+
+
+def written(ranking: Ranking, scores: NDArray[np.float32], content_type: str) -> bytes:
+    """The body of an answer, in the format of the request.
+
+    `scores`, (items, outputs), or of the best items by their first output, best first, `best` (their places among the
+    items) and `scores`; in JSON a list for each item where the model has several outputs.
+    """
+    chosen = None
+    if ranking.best is not None:
+        chosen = np.argsort(-scores[:, 0], kind="stable")[: ranking.best]
+        scores = scores[chosen]
+    if content_type == JSON:
+        flat = scores[:, 0] if scores.shape[1] == 1 else scores
+        payload: dict[str, Any] = {"scores": flat.tolist()}
+        if chosen is not None:
+            payload = {"best": chosen.tolist()} | payload
+        return to_json(payload, inf_nan_mode="null")
+    if chosen is None:
+        return _scores_head(scores.shape) + scores.tobytes()
+    return save({"scores": np.ascontiguousarray(scores), "best": chosen.astype(np.int64)})
+
+
+@functools.lru_cache
+def _scores_head(shape: tuple[int, ...]) -> bytes:
+    """What precedes scores of a shape in safetensors."""
+    scores = np.zeros(shape, dtype=np.float32)
+    return save({"scores": scores})[: -scores.nbytes]
+
+
+def _of_json(body: bytes) -> tuple[Mapping[str, Any], object]:
+    try:
+        told = from_json(body, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        raise InputError("body", f"{len(body)} bytes", f"must be JSON: {error}") from None
+    if not isinstance(told, dict) or not isinstance(told.get("inputs"), dict):
+        raise InputError("body", type(told).__name__, 'must be a JSON object with "inputs", an object')
+    for name in told.keys() - {"inputs", "best"}:
+        raise InputError(name, told[name], 'must be left out; there is "inputs", and "best"')
+    return told["inputs"], told.get("best")
+
+
+def _of_binary(body: bytes) -> Mapping[str, Any]:
+    try:
+        return load(body)
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError("body", f"{len(body)} bytes", f"must be safetensors: {error}") from None
+
+
+def _array(plan: ModelPlan, name: str, values: Any) -> NDArray[Any]:
+    field = plan.fields.get(name)
+    if field is None:
+        raise InputError("inputs", name, f"must be one of {', '.join(plan.fields)}")
+    try:
+        array = np.asarray(values)
+    except (ValueError, OverflowError):
+        raise InputError(f"inputs.{name}", "lists of several lengths", "must be an array") from None
+    if array.ndim == 1 and field.shape == (1,):
+        array = array.reshape(-1, 1)
+    if array.ndim == 0:
+        raise InputError(f"inputs.{name}", values, f"must have the shape (items, {', '.join(map(str, field.shape))})")
+    return array
+
+
+def _as_floats(plan: ModelPlan, arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    """Floats that a float32 can hold."""
+    found = dict(arrays)
+    for name, array in arrays.items():
+        if plan.fields[name].rows is None and array.dtype != np.float32:
+            with np.errstate(over="ignore"):
+                found[name] = array.astype(np.float32)
+            if not np.isfinite(found[name]).all():
+                raise InputError(f"inputs.{name}", "too large", "must hold finite numbers of type float32")
+    return found
+
+
+def _best(value: object, items: int) -> int | None:
+    if value is None:
+        return None
+    try:
+        best = int(value) if isinstance(value, str) else value
+    except ValueError:
+        best = value
+    if not isinstance(best, int) or isinstance(best, bool) or best < 1:
+        raise InputError("best", value, "must be a whole number of at least 1")
+    return min(best, items)

@@ -1,0 +1,194 @@
+"""The node behind a service: the queues, rules and windows of `AsyncioEngine`; queries come from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprec_env.errors import InputError
+from deeprec_env.live.plan import ModelPlan
+from deeprec_env.live.servers import LiveOptions
+from deeprec_env.live.service.clock import ServiceClock
+from deeprec_env.live.service.latency_counts import LatencyCounts
+from deeprec_env.live.service.query_log import ServiceLog
+from deeprec_env.live.service.servers import RankQuery, Scores, ServiceServers
+from deeprec_env.scenario.pools import KINDS, PoolKind
+from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.asyncio_engine import AsyncioEngine
+from deeprec_env.simulation.loop import EventHeap
+from deeprec_env.simulation.window_meter import WindowMeter, measure_window
+from deeprec_env.simulation.windows import Window
+from deeprec_env.workload.stream import Traffic
+
+
+class RequestFailed(RuntimeError):
+    """The model refused a request of the query, or it took several workers with it."""
+
+
+class ServiceNode(AsyncioEngine):
+    """A node in real time, on a loop of somebody else's, that is given its queries one by one.
+
+    Workers are started and warmed up at once. Raises `InputError` for a pipeline, for more servers than cores, and for
+    a model that does not fit in memory.
+    """
+
+    __slots__ = ("_clock", "_crew", "_done", "_meters", "_service_log", "answered", "failed", "latencies", "model_plan")
+
+    def __init__(self, scenario: Scenario, options: LiveOptions) -> None:
+        if scenario.node is None:
+            raise InputError("scenario", "a pipeline", "must be a node: one model ranks what a request brings")
+        self._crew: ServiceServers | None = None
+        self._done = 0
+        self.answered = 0  # queries that got scores
+        self.failed = 0  # queries that got none: see `RequestFailed`
+        self.latencies = LatencyCounts()
+        self._meters: list[WindowMeter] = []
+        self._clock = ServiceClock()
+
+        def hire(scenario: Scenario, loop: EventHeap) -> ServiceServers:
+            self._crew = ServiceServers(scenario, self._clock, options)
+            return self._crew
+
+        try:
+            super().__init__(scenario, Traffic.nothing(), loop=self._clock, servers=hire, log=ServiceLog)
+            assert isinstance(self._log, ServiceLog)
+            self._service_log = self._log
+            self.model_plan: ModelPlan = next(iter(self.crew.pools.values())).plan  # what the model takes and returns
+            if self._forecast is not None:
+                self._forecast.expect(self.crew.most_items)
+            measure_window(self.records(), scenario, 0.0, 1.0)  # compiles what the first window would wait for
+            self.predicted_s(1)
+        except BaseException:
+            if self._crew is not None:
+                self._crew.close()
+            self._clock.close()
+            raise
+
+    # Queries
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run on a loop from now on."""
+        self._clock.hosted_by(loop)
+        self.crew.attach(loop)
+
+    def accept(self, inputs: Mapping[str, NDArray[Any]], items: int) -> asyncio.Future[Scores] | None:
+        """Let a query arrive now; its scores, (items, outputs), or `RequestFailed`. None if the node sheds it.
+
+        `inputs` have passed `model_plan.check_inputs`.
+        """
+        self._clock.now = now = self._clock.time()
+        number, future = self.arrived, self._clock.host.create_future()
+        scores = np.empty((items, self.model_plan.outputs), dtype=np.float32)
+        self.crew.queries[number] = RankQuery(items, inputs, future, scores)
+        sizes = self._service_log.take(now, items)
+        self._arrive(number, self._generation)
+        if number not in self.crew.queries:
+            return None
+        away = self._offloaded[0][number]
+        self.crew.work[KINDS[away]].entered([items] if away else sizes)
+        return future
+
+    def real_s(self) -> float:
+        """Real seconds since the node was made."""
+        return self._clock.time()
+
+    def predicted_s(self, items: int) -> float:
+        """How long a query of so many items would take if it arrived now, by measured mean service times."""
+        away, sizes = self._service_log.cut_of(items)
+        kinds: tuple[PoolKind, ...] = (KINDS[away],)
+        if self.setting.offload == "predicted" and not away and len(self.crew.work) == 2:
+            kinds = KINDS
+        now = self._clock.time()
+        return min(self.crew.work[kind].ends_in_s(now, sizes if kind == "cpu" else [items]) for kind in kinds)
+
+    def backlog_s(self) -> float:
+        """How long the pools will be at what waits, the longest of them."""
+        return max(work.backlog_s() for work in self.crew.work.values())
+
+    # What it is
+
+    @property
+    def scenario(self) -> Scenario:
+        """What it serves."""
+        return self._scenario
+
+    @property
+    def crew(self) -> ServiceServers:
+        """The workers."""
+        assert self._crew is not None
+        return self._crew
+
+    @property
+    def completed(self) -> int:
+        """Queries that have completed."""
+        return self._done
+
+    @property
+    def in_flight(self) -> int:
+        """Queries that have arrived, were not shed and have not completed."""
+        return self.arrived - self._done - self.shed
+
+    @property
+    def waiting_in_all(self) -> int:
+        """Requests in all queues."""
+        return sum(pool.waiting_requests() for pools in self._pools for pool in pools.values())
+
+    @property
+    def busy_in_all(self) -> int:
+        """Busy servers of all pools."""
+        return sum(pool.busy for pools in self._pools for pool in pools.values())
+
+    # Windows
+
+    def meter(self) -> WindowMeter:
+        """One more that measures windows in turn; queries are kept until each has seen them."""
+        meter = WindowMeter(self._scenario)
+        meter.first_open = self._service_log.held_from
+        self._meters.append(meter)
+        return meter
+
+    def measure(self, meter: WindowMeter, begin_s: float, end_s: float) -> Window:
+        """Metrics of [begin_s, end_s), which is past."""
+        self._clock.now = self._clock.time()
+        window = meter.close_window(self.records, begin_s, end_s)
+        self._service_log.let_go(min(meter.first_open for meter in self._meters))
+        return window if self._forecast is None else self._forecast.added_to(window, self._setting.numbers)
+
+    def close(self) -> None:
+        """End the workers; a second call does nothing. Queries that are left get `RequestFailed`."""
+        if self._crew is not None:
+            self._crew.close()
+            for query in self._crew.queries.values():
+                if not query.answer.done():
+                    query.answer.set_exception(RequestFailed("the service has ended"))
+            self._crew.queries.clear()
+        super().close()
+
+    # The life of a query
+
+    def _push_arrival(self) -> None:
+        """Arrivals come from outside."""
+
+    def _shed(self, query: int) -> None:
+        super()._shed(query)
+        del self.crew.queries[query]
+
+    def _finish(self, query: int) -> None:
+        self._completion_s[query] = now = self._loop.now
+        self._done += 1
+        served = self.crew.queries.pop(query)
+        if served.failed:
+            self.failed += 1
+        else:
+            self.answered += 1
+        self.latencies.add(now - self._arrival_s[query])
+        if served.answer.done():  # whoever waited for it has given up
+            return
+        if served.failed:
+            served.answer.set_exception(RequestFailed("the model refused a request, or workers died of it"))
+        else:
+            served.answer.set_result(served.scores)
