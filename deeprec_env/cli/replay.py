@@ -63,6 +63,7 @@ def replay(
                     "replay_error": services.error,
                     "own_gaps_error": own_gaps.error,
                     "blind_ms": _ms(blind.predicted_s),
+                    "blind_p95_range_ms": [end * 1e3 for end in blind.range_s["p95"]],
                     "blind_error": blind.error,
                 }
             )

@@ -152,6 +152,7 @@ class Row:
             **{f"{name}_error": self.error(name) for name in self.predicted},
             **{f"{name}_mean_error": self.error(name, "mean") for name in self.predicted},
             **{f"{name}_ms": _ms(comparison.predicted_s) for name, comparison in self.predicted.items()},
+            **{f"{name}_p95_range_ms": _range_ms(comparison) for name, comparison in self.predicted.items()},
         }
 
 
@@ -270,6 +271,11 @@ def _run(matrix: Matrix, scenario: Scenario, path: Path, seed: int) -> Recording
     qps = scenario.workload.arrivals.mean_qps
     duration_s = max(min(matrix.queries / qps, matrix.most_s), _LEAST_QUERIES / qps)
     return run_live(scenario, duration_s=duration_s, seed=seed, record_to=path).recording
+
+
+def _range_ms(comparison: Comparison) -> list[float] | None:
+    """Where p95 of 95 % of the seeds lies; None of one alone."""
+    return [end * 1e3 for end in comparison.range_s["p95"]] if comparison.range_s else None
 
 
 def _largest(errors: Sequence[float]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import heappush
 
@@ -31,12 +31,20 @@ LEAST_S = 1e-3
 """Errors are relative to the latency, or to this where it is less."""
 
 
+SEEDS = 20
+"""Of the noise, that a blind prediction is the mean over: that of the machine is not known."""
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """Latencies of the counted queries, measured and predicted, in seconds by name: mean and percentiles."""
+    """Latencies of the counted queries, measured and predicted, in seconds by name: mean and percentiles.
+
+    `range_s`: where the predictions of 95 % of the seeds lie; empty where there is but one.
+    """
 
     measured_s: dict[str, float]
     predicted_s: dict[str, float]
+    range_s: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def error(self) -> dict[str, float]:
@@ -86,13 +94,25 @@ def replay_services(recording: Recording, gap_s: float | None) -> Comparison:
     )
 
 
-def replay_blind(recording: Recording, scenario: Scenario | None = None) -> Comparison:
-    """The intended arrivals through the simulator, which knows no more than the scenario, or another of its shape."""
+def replay_blind(recording: Recording, scenario: Scenario | None = None, seeds: int = SEEDS) -> Comparison:
+    """The intended arrivals through the simulator, which knows no more than the scenario, or another of its shape.
+
+    The mean over `seeds` of the service noise (and slow phases), the first of them the recording's own.
+    """
     chosen = recording.scenario if scenario is None else _of_same_shape(recording.scenario, scenario)
-    engine = CompiledEngine(chosen, recording.traffic())
+    traffic, found = recording.traffic(), []
+    further = np.random.SeedSequence(traffic.noise_key).generate_state(2 * (seeds - 1), np.uint64).tolist()
+    keys = [traffic.noise_key, traffic.slow_key, *further]
+    for noise_key, slow_key in zip(keys[::2], keys[1::2], strict=True):
+        engine = CompiledEngine(chosen, replace(traffic, noise_key=noise_key, slow_key=slow_key))
+        completion_s = _completion_s(engine, recording, "arrival_s")
+        found.append(latency_figures_s(completion_s - recording.of_queries("arrival_s")))
+    figures = {name: np.array([each[name] for each in found]) for name in found[0]}
+    ranges = {name: tuple(np.quantile(values, (0.025, 0.975)).tolist()) for name, values in figures.items()}
     return Comparison(
         latency_figures_s(live_latency_s(recording)),
-        latency_figures_s(_completion_s(engine, recording, "arrival_s") - recording.of_queries("arrival_s")),
+        {name: float(values.mean()) for name, values in figures.items()},
+        ranges if seeds > 1 else {},
     )
 
 

@@ -68,7 +68,11 @@ def test_services_and_gaps_of_a_run_give_back_its_latencies(workers: int) -> Non
     assert replay_services(recording, gaps.mean_s).error == pytest.approx(dict.fromkeys(names, 0.0), abs=1e-9)
     assert replay_services(recording, None).error == pytest.approx(dict.fromkeys(names, 0.0), abs=1e-9)
     assert replay_services(recording, 0.0).error["mean"] < -0.01
-    assert replay_blind(recording).error == dict.fromkeys(names, 0.0)
+    assert replay_blind(recording, seeds=1).error == dict.fromkeys(names, 0.0)
+    blind = replay_blind(recording)
+    assert blind.error["mean"] == pytest.approx(0.0, abs=0.3)
+    low, high = blind.range_s["p95"]
+    assert low < blind.predicted_s["p95"] < high
 
 
 def test_latencies_are_from_the_intended_arrival() -> None:
