@@ -24,7 +24,7 @@ LAYERS = (
     {"scenario"},
     {"latency", "provenance", "workload"},
     {"pipeline", "simulation"},
-    {"analysis", "envs", "models"},
+    {"analysis", "envs", "fleet", "models"},
     {"policies", "profiling", "quality", "recpipe"},
     {"agents"},
     {"cli"},

@@ -56,12 +56,14 @@ class AsyncioEngine(SettingInForce):
         scenario: Scenario,
         traffic: Traffic,
         coroutines: Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]] = (),
+        loop: VirtualTimeLoop | None = None,
     ) -> None:
+        """`loop`: the node's own, of one that is run by somebody else."""
         self._scenario = scenario
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
         self._setting = scenario.setting
         self._sub_batches = scenario.sub_batches
-        self._loop = VirtualTimeLoop()
+        self._loop = VirtualTimeLoop() if loop is None else loop
         self._meter = WindowMeter(scenario)
         self._log = QueryLog(scenario)
         # By stage, for CPU and accelerator, what lets a query enter the pool.
