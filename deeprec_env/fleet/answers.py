@@ -19,7 +19,7 @@ class Answers(NamedTuple):
     node: Ints
     items: Ints
     latency_s: Floats
-    unused: Ints  # places: the first `len(unused) - due` are free
+    unused: Ints  # places: with `due` answers in the heap, the first `len(unused) - due` are free
 
 
 def no_answers(room: int, before: Answers | None = None, due: int = 0) -> Answers:
@@ -44,38 +44,31 @@ def no_answers(room: int, before: Answers | None = None, due: int = 0) -> Answer
 
 
 @compiled
-def push(answers: Answers, due: int, known_s: float, turn: int, node: int, items: int, latency_s: float) -> None:
-    """Add an answer to `due` others."""
-    times_s, places, turns = answers.known_s, answers.place, answers.turn
-    own = answers.unused[len(answers.unused) - due - 1]
-    turns[own], answers.node[own], answers.items[own], answers.latency_s[own] = turn, node, items, latency_s
-    hole = due
+def push(known_s: Floats, places: Ints, turns: Ints, due: int, time_s: float, own: int) -> None:
+    """Add to a heap of `due` answers the one whose place is `own`; its turn is there already."""
+    hole, turn = due, turns[own]
     while hole > 0:
         above = (hole - 1) >> 1
-        if times_s[above] < known_s or (times_s[above] == known_s and turns[places[above]] < turn):
+        if known_s[above] < time_s or (known_s[above] == time_s and turns[places[above]] < turn):
             break
-        times_s[hole], places[hole] = times_s[above], places[above]
+        known_s[hole], places[hole] = known_s[above], places[above]
         hole = above
-    times_s[hole], places[hole] = known_s, own
+    known_s[hole], places[hole] = time_s, own
 
 
 @compiled
-def pop(answers: Answers, due: int) -> int:
-    """Take the first of `due` answers out of the heap; its place, good until the next `push`."""
-    times_s, places, turns = answers.known_s, answers.place, answers.turn
-    first, last = places[0], due - 1
-    answers.unused[len(answers.unused) - due] = first
-    last_s, last_place = times_s[last], places[last]
+def drop_first(known_s: Floats, places: Ints, turns: Ints, due: int) -> None:
+    """Take the first answer out of a heap that has `due` others."""
+    last_s, last = known_s[due], places[due]
     hole, child = 0, 1
-    while child < last:
-        if child + 1 < last and (
-            times_s[child + 1] < times_s[child]
-            or (times_s[child + 1] == times_s[child] and turns[places[child + 1]] < turns[places[child]])
+    while child < due:
+        if child + 1 < due and (
+            known_s[child + 1] < known_s[child]
+            or (known_s[child + 1] == known_s[child] and turns[places[child + 1]] < turns[places[child]])
         ):
             child += 1
-        if last_s < times_s[child] or (last_s == times_s[child] and turns[last_place] < turns[places[child]]):
+        if last_s < known_s[child] or (last_s == known_s[child] and turns[last] < turns[places[child]]):
             break
-        times_s[hole], places[hole] = times_s[child], places[child]
+        known_s[hole], places[hole] = known_s[child], places[child]
         hole, child = child, 2 * child + 1
-    times_s[hole], places[hole] = last_s, last_place
-    return first  # type: ignore[no-any-return]
+    known_s[hole], places[hole] = last_s, last

@@ -11,15 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.fleet.answers import Answers, pop, push
+from deeprec_env.fleet.answers import Answers, drop_first, push
 from deeprec_env.fleet.draws import ROUTING
-from deeprec_env.fleet.ranking import Ranking, before, rank_again
+from deeprec_env.fleet.ranking import Ranking, comes_before, rank_again
 from deeprec_env.fleet.state import SMOOTHING
 from deeprec_env.jit import compiled
 from deeprec_env.latency.service_times import request_s
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.simulation.arrays import ACCELERATOR, CPU
-from deeprec_env.simulation.kernels import ServerHeap, serve
+from deeprec_env.simulation.kernels import busy_at, take_first
 from deeprec_env.simulation.splitting import DispatchRule, cut, offloads, request_items, requests_of
 from deeprec_env.workload.noise import key_of, uniform
 
@@ -73,31 +73,22 @@ class Served(NamedTuple):
     """What becomes of the queries of a block, (queries,), and of their requests, (requests,)."""
 
     node: Ints
-    entry_s: Floats
     offloaded: NDArray[np.bool_]
     first: Ints  # (queries + 1,)
     leave_s: Floats
-    base_s: Floats
     start_s: Floats
     end_s: Floats
-
-
-@compiled
-def rule_in(fleet: FleetArrays, group: int) -> DispatchRule:
-    """The dispatch rule of a group's nodes."""
-    return DispatchRule(
-        fleet.most_items[group], 1, fleet.largest[group], fleet.even[group], fleet.offload_from[group], False
-    )
 
 
 @compiled
 def requests_at_most(fleet: FleetArrays, items: Ints) -> int:
     """Room for the requests of queries of `items` items, wherever they go."""
     total = 0
+    most_items, largest, even, offload_from = fleet.most_items, fleet.largest, fleet.even, fleet.offload_from
     for n in items:
         most = 0
-        for group in range(len(fleet.largest)):
-            rule = rule_in(fleet, group)
+        for group in range(len(largest)):
+            rule = DispatchRule(most_items[group], 1, largest[group], even[group], offload_from[group], False)
             entering = min(n, rule.most_items)
             most = max(most, requests_of(entering, rule.largest, offloads(rule, entering)))
         total += most
@@ -105,60 +96,30 @@ def requests_at_most(fleet: FleetArrays, items: Ints) -> int:
 
 
 @compiled
-def _count(fleet: FleetArrays, state: FleetState, node: int, items: int, sign: int) -> None:
-    """A query was sent (1), or the router knows of its answer (-1)."""
-    state.in_flight[node] += sign
-    if fleet.choice == _LEAST_WORK:
-        group = fleet.group[node]
-        work_s = 0.0
-        for pool in range(fleet.servers.shape[1]):
-            state.ahead_ns[node, pool] += sign * fleet.work_ns[group, items, pool]
-            work_s += state.ahead_ns[node, pool] * fleet.work_scale[group, pool]
-        state.ranking.score[node] = work_s
-        rank_again(state.ranking, node)
-    elif fleet.choice < _POWER_OF_D:
-        state.ranking.score[node] = state.in_flight[node]
-        rank_again(state.ranking, node)
-    elif fleet.choice == _POWER_OF_D:
-        state.ranking.score[node] = state.in_flight[node]
-
-
-@compiled
-def _draw(fleet: FleetArrays, state: FleetState, key: np.uint64) -> None:
+def draw_nodes(probed: Ints, nodes: int, key: np.uint64) -> None:
     """Draw different nodes: one that is drawn again is drawn anew."""
-    nodes, found, j = len(fleet.group), 0, 0
-    probed = state.probed
     if len(probed) == nodes:
         for node in range(nodes):
             probed[node] = node
         return
+    found = j = 0
     while found < len(probed):
         node = min(int(uniform(key, j) * nodes), nodes - 1)
         j += 1
-        known = False
-        for other in range(found):
-            known = known or probed[other] == node
-        if not known:
+        at = 0
+        while at < found and probed[at] != node:
+            at += 1
+        if at == found:
             probed[found] = node
             found += 1
 
 
 @compiled
-def _choose(fleet: FleetArrays, state: FleetState, key: np.uint64, now_s: float) -> int:
-    """The router's choice."""
-    if fleet.choice < _POWER_OF_D:
-        return state.ranking.winner[1]  # type: ignore[no-any-return]
-    probed = state.probed
-    if now_s >= state.until_s[0]:
-        _draw(fleet, state, key)
-        state.until_s[0] = now_s + fleet.every_s
-    if fleet.choice == _PROBING:
-        in_flight = np.sort(state.in_flight[probed])
-        level = in_flight[int(fleet.hot * (len(probed) - 1))]
+def best_of(probed: Ints, score: Floats, chosen: Ints, in_flight: Ints, most: int) -> int:
+    """The first of the drawn nodes that have at most so many queries in flight."""
     best = -1
     for node in probed:
-        cold = fleet.choice == _POWER_OF_D or state.in_flight[node] <= level
-        if cold and (best < 0 or before(state.ranking, node, best)):
+        if in_flight[node] <= most and (best < 0 or comes_before(score, chosen, node, best)):
             best = node
     return best
 
@@ -174,67 +135,91 @@ def route(
     query: Ints,
     served: Served,
 ) -> None:
-    """Route the next queries and serve them, in the order of arrival; there has to be room for their requests."""
-    routed, due = state.counts[ROUTED], state.counts[DUE]
-    draws, latency, free_s = fleet.choice >= _POWER_OF_D, fleet.latency, state.free_s
-    order = np.zeros(1, dtype=np.int64)
-    key = noise_key
+    """Route the next queries and serve them, in the order of arrival; there has to be room for their requests.
+
+    One function and local names: a look at an array in a tuple counts references, which costs as much as what is done.
+    """
+    choice, network_s, age_s, every_s, hot = fleet.choice, fleet.network_s, fleet.age_s, fleet.every_s, fleet.hot
+    group_of, servers, latency, slowdown = fleet.group, fleet.servers, fleet.latency, fleet.slowdown
+    contended, overhead_s, transfer_s = fleet.contended, fleet.overhead_s, fleet.transfer_s
+    most_items, largest, even, offload_from = fleet.most_items, fleet.largest, fleet.even, fleet.offload_from
+    work_ns, work_scale = fleet.work_ns, fleet.work_scale
+    free_s, in_flight, ahead_ns, smoothed_s = state.free_s, state.in_flight, state.ahead_ns, state.latency_s
+    score, chosen, winner = state.ranking.score, state.ranking.chosen, state.ranking.winner
+    probed, drawn_until_s, nodes = state.probed, state.until_s[0], len(fleet.group)
+    known_s, places, turns, unused = answers.known_s, answers.place, answers.turn, answers.unused
+    node_answered, items_answered, latency_answered = answers.node, answers.items, answers.latency_s
+    node_served, offloaded, first, leave_s = served.node, served.offloaded, served.first, served.leave_s
+    start_s, end_s = served.start_s, served.end_s
+    routed, due, room = state.counts[ROUTED], state.counts[DUE], len(unused)
+    ranks = choice < _POWER_OF_D
     for i in range(len(arrival_s)):
         now_s = arrival_s[i]
-        while due > 0 and answers.known_s[0] <= now_s:
-            place = pop(answers, due)
-            due -= 1
-            node = answers.node[place]
-            if fleet.choice == _PROBING:
-                new_s, old_s = answers.latency_s[place], state.latency_s[node]
-                state.latency_s[node] = new_s if old_s == 0.0 else old_s + SMOOTHING * (new_s - old_s)
-                state.ranking.score[node] = state.latency_s[node]
-            _count(fleet, state, node, answers.items[place], -1)
+        sign = -1
+        while True:  # what the router has got to know by now, and then the query itself
+            if due > 0 and known_s[0] <= now_s:
+                place = places[0]
+                node, n = node_answered[place], items_answered[place]
+                due -= 1
+                drop_first(known_s, places, turns, due)
+                unused[room - due - 1] = place
+                if choice == _PROBING:
+                    old_s, new_s = smoothed_s[node], latency_answered[place]
+                    smoothed_s[node] = new_s if old_s == 0.0 else old_s + SMOOTHING * (new_s - old_s)
+                    score[node] = smoothed_s[node]
+            else:
+                sign, n = 1, items[i]
+                if ranks:
+                    node = winner[1]
+                else:
+                    if now_s >= drawn_until_s:
+                        draw_nodes(probed, nodes, key_of(noise_key, np.uint64(ROUTING), query[i]))
+                        drawn_until_s = now_s + every_s
+                    most = in_flight.size + room
+                    if choice == _PROBING:
+                        most = np.sort(in_flight[probed])[int(hot * (len(probed) - 1))]
+                    node = best_of(probed, score, chosen, in_flight, most)
+                routed += 1
+                chosen[node] = routed
+            in_flight[node] += sign
+            if choice == _LEAST_WORK:
+                group, work_s = group_of[node], 0.0
+                for pool in range(2):
+                    ahead_ns[node, pool] += sign * work_ns[group, n, pool]
+                    work_s += ahead_ns[node, pool] * work_scale[group, pool]
+                score[node] = work_s
+            elif choice != _PROBING:
+                score[node] = in_flight[node]
+            if ranks:
+                rank_again(score, chosen, winner, node)
+            if sign > 0:
+                break
 
-        if draws:
-            key = key_of(noise_key, np.uint64(ROUTING), query[i])
-        node = _choose(fleet, state, key, now_s)
-        routed += 1
-        state.ranking.chosen[node] = routed
-        _count(fleet, state, node, items[i], 1)
-        served.node[i] = node
-
-        group = fleet.group[node]
-        rule = rule_in(fleet, group)
-        entering = min(items[i], rule.most_items)
+        node_served[i] = node
+        group = group_of[node]
+        rule = DispatchRule(most_items[group], 1, largest[group], even[group], offload_from[group], False)
+        entering = min(n, rule.most_items)
         away = offloads(rule, entering)
         requests = cut(rule, entering, away)
-        row = latency[group, ACCELERATOR if away else CPU]
-        key = key_of(noise_key, np.uint64(0), query[i])
-        begin = served.first[i]
-        for request in range(requests.requests):
-            u = uniform(key, request)
-            served.base_s[begin + request] = request_s(row, request_items(requests, request), u)
-        served.first[i + 1] = begin + requests.requests
-        served.offloaded[i] = away
-        served.entry_s[i] = now_s + fleet.network_s + fleet.transfer_s[group]
-        order[0] = i
-        serve(
-            order,
-            served.entry_s,
-            served.offloaded,
-            served.first,
-            served.base_s,
-            _servers(fleet, free_s, group, node, CPU),
-            _servers(fleet, free_s, group, node, ACCELERATOR),
-            fleet.overhead_s[group],
-            served.start_s,
-            served.end_s,
-            served.leave_s,
-        )
-        answered_s = served.leave_s[i] + fleet.network_s
-        push(answers, due, answered_s + fleet.age_s, routed, node, items[i], answered_s - now_s)
+        pool = ACCELERATOR if away else CPU
+        key, row, free = key_of(noise_key, np.uint64(0), query[i]), latency[group, pool], free_s[node, pool]
+        count, slows, extra_s = servers[group, pool], contended[group, pool], overhead_s[group]
+        enters_s = now_s + network_s + transfer_s[group]
+        last_s, begin = enters_s, first[i]
+        for part in range(requests.requests):
+            starts_s = max(enters_s, free[0])
+            service_s = request_s(row, request_items(requests, part), uniform(key, part))
+            if slows:
+                service_s = service_s * slowdown[group, pool, busy_at(free, count, starts_s)]
+            ends_s = starts_s + (service_s + extra_s)
+            start_s[begin + part], end_s[begin + part] = starts_s, ends_s
+            last_s = max(last_s, ends_s)
+            take_first(free, count, ends_s)
+        first[i + 1], offloaded[i], leave_s[i] = begin + requests.requests, away, last_s
+        answered_s = last_s + network_s
+        place = unused[room - due - 1]
+        turns[place], node_answered[place], items_answered[place] = routed, node, n
+        latency_answered[place] = answered_s - now_s
+        push(known_s, places, turns, due, answered_s + age_s, place)
         due += 1
-    state.counts[ROUTED], state.counts[DUE] = routed, due
-
-
-@compiled
-def _servers(fleet: FleetArrays, free_s: Floats, group: int, node: int, pool: int) -> ServerHeap:
-    return ServerHeap(
-        free_s[node, pool, : fleet.servers[group, pool]], fleet.slowdown[group, pool], fleet.contended[group, pool]
-    )
+    state.counts[ROUTED], state.counts[DUE], state.until_s[0] = routed, due, drawn_until_s

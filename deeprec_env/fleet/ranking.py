@@ -30,25 +30,20 @@ def ranking_of(nodes: int) -> Ranking:
 
 
 @compiled
-def before(ranking: Ranking, a: int, b: int) -> bool:
+def comes_before(score: Floats, chosen: Ints, a: int, b: int) -> bool:
     """Whether node a comes before node b."""
-    if ranking.score[a] != ranking.score[b]:
-        return bool(ranking.score[a] < ranking.score[b])
-    if ranking.chosen[a] != ranking.chosen[b]:
-        return bool(ranking.chosen[a] < ranking.chosen[b])
+    if score[a] != score[b]:
+        return bool(score[a] < score[b])
+    if chosen[a] != chosen[b]:
+        return bool(chosen[a] < chosen[b])
     return a < b
 
 
 @compiled
-def rank_again(ranking: Ranking, node: int) -> None:
+def rank_again(score: Floats, chosen: Ints, winner: Ints, node: int) -> None:
     """Play the matches of a node again, whose score or last choice has changed."""
-    score, chosen, winner = ranking.score, ranking.chosen, ranking.winner
     match = (len(score) + node) >> 1
     while match > 0:
         left, right = winner[2 * match], winner[2 * match + 1]
-        first = score[left] < score[right] or (
-            score[left] == score[right]
-            and (chosen[left] < chosen[right] or (chosen[left] == chosen[right] and left < right))
-        )
-        winner[match] = left if first else right
+        winner[match] = left if comes_before(score, chosen, left, right) else right
         match >>= 1

@@ -54,11 +54,9 @@ class RoutedNodes:
         requests = requests_at_most(arrays, traffic.items)
         served = Served(
             node=np.empty(count, dtype=np.int64),
-            entry_s=np.empty(count),
             offloaded=np.empty(count, dtype=np.bool_),
             first=np.zeros(count + 1, dtype=np.int64),
             leave_s=np.empty(count),
-            base_s=np.empty(requests),
             start_s=np.empty(requests),
             end_s=np.empty(requests),
         )

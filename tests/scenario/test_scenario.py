@@ -130,7 +130,7 @@ def test_missing_parts_are_named() -> None:
         load_scenario(data)
     data = day_scenario()
     del data["node"]
-    with pytest.raises(InputError, match="exactly one of node and pipeline"):
+    with pytest.raises(InputError, match="exactly one of node, pipeline and fleet"):
         load_scenario(data)
 
 
