@@ -10,6 +10,7 @@ from deeprec_env import console
 from deeprec_env.cli.agents import evaluate
 from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.controls import controls
+from deeprec_env.cli.fleet import app as fleet
 from deeprec_env.cli.paper import paper
 from deeprec_env.cli.pipeline import app as pipeline
 from deeprec_env.cli.pipeline_paper import figure, headlines
@@ -48,6 +49,7 @@ app.command()(train)
 app.command()(evaluate)
 app.add_typer(quality, name="quality")
 app.add_typer(pipeline, name="pipeline")
+app.add_typer(fleet, name="fleet")
 pipeline.command()(sweep)
 pipeline.command()(schedule)
 pipeline.command()(figure)
