@@ -2,7 +2,7 @@
 
     python -m benchmarks.fleet [--queries 200000] [--nodes 10,100,1000] [--rounds 3] [--json]
 
-Two kinds of node: `service`, that of the preset `wnd-cpu` under its best batch size, and `mm1`, one server with
+Two kinds of node: `service`, that of the preset `wnd-cpu` as it is, and `mm1`, one server with
 exponential service and queries of one item. Load 0.7. Every round runs the node alone on the queries, arriving at its
 rate, then each fleet on the same queries arriving at the fleet's. Timed is the engine, from drawn traffic to records:
 times are of the processor, the median counts, of ratios the median of the rounds' own. `memory_mb` is the peak that the
@@ -31,7 +31,7 @@ from deeprec_env.workload.stream import QueryStream, Traffic, episode_seed
 LOAD = 0.7
 ROUTERS = ("random", "round-robin", "least-requests", "least-work", "power-of-d", "probing")
 NODES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "service": ({"preset": "wnd-cpu", "control": {"batch_size": 384}}, {"kind": "production"}),
+    "service": ({"preset": "wnd-cpu"}, {"kind": "production"}),
     "mm1": (
         {"node": {"cpu": {"servers": 1, "latency": {"kind": "exponential", "mean_ms": 1000}}}},
         {"kind": "fixed", "items": 1},

@@ -58,17 +58,22 @@ def push(known_s: Floats, places: Ints, turns: Ints, due: int, time_s: float, ow
 
 @compiled
 def drop_first(known_s: Floats, places: Ints, turns: Ints, due: int) -> None:
-    """Take the first answer out of a heap that has `due` others."""
+    """Take the first answer out of a heap that has `due` others.
+
+    The hole sinks to the bottom before the last one is compared, which is most often among the latest, and rises again
+    where it must.
+    """
     last_s, last = known_s[due], places[due]
     hole, child = 0, 1
-    while child < due:
-        if child + 1 < due and (
-            known_s[child + 1] < known_s[child]
-            or (known_s[child + 1] == known_s[child] and turns[places[child + 1]] < turns[places[child]])
-        ):
-            child += 1
-        if last_s < known_s[child] or (last_s == known_s[child] and turns[last] < turns[places[child]]):
-            break
+    while child + 1 < due:
+        left_s, right_s = known_s[child], known_s[child + 1]
+        if left_s == right_s:
+            child += turns[places[child + 1]] < turns[places[child]]
+        else:
+            child += right_s < left_s
         known_s[hole], places[hole] = known_s[child], places[child]
         hole, child = child, 2 * child + 1
-    known_s[hole], places[hole] = last_s, last
+    if child < due:
+        known_s[hole], places[hole] = known_s[child], places[child]
+        hole = child
+    push(known_s, places, turns, hole, last_s, last)

@@ -116,10 +116,13 @@ def draw_nodes(probed: Ints, nodes: int, key: np.uint64) -> None:
 
 @compiled
 def best_of(probed: Ints, score: Floats, chosen: Ints, in_flight: Ints, most: int) -> int:
-    """The first of the drawn nodes that have at most so many queries in flight."""
-    best = -1
+    """The first of the drawn nodes that have at most so many queries in flight; of all the places as in `Ranking`."""
+    best, places = -1, len(score) // 2
     for node in probed:
-        if in_flight[node] <= most and (best < 0 or comes_before(score, chosen, node, best)):
+        if in_flight[node] > most:
+            continue
+        low, high = min(node, best), max(node, best)
+        if best < 0 or comes_before(score, chosen, places + low, places + high) == (low == node):
             best = node
     return best
 
@@ -145,7 +148,8 @@ def route(
     most_items, largest, even, offload_from = fleet.most_items, fleet.largest, fleet.even, fleet.offload_from
     work_ns, work_scale = fleet.work_ns, fleet.work_scale
     free_s, in_flight, ahead_ns, smoothed_s = state.free_s, state.in_flight, state.ahead_ns, state.latency_s
-    score, chosen, winner = state.ranking.score, state.ranking.chosen, state.ranking.winner
+    score, chosen, winner = state.ranking.score, state.ranking.chosen, state.ranking.node
+    ranked = len(winner) // 2  # the place of node 0
     probed, drawn_until_s, nodes = state.probed, state.until_s[0], len(fleet.group)
     known_s, places, turns, unused = answers.known_s, answers.place, answers.turn, answers.unused
     node_answered, items_answered, latency_answered = answers.node, answers.items, answers.latency_s
@@ -166,7 +170,7 @@ def route(
                 if choice == _PROBING:
                     old_s, new_s = smoothed_s[node], latency_answered[place]
                     smoothed_s[node] = new_s if old_s == 0.0 else old_s + SMOOTHING * (new_s - old_s)
-                    score[node] = smoothed_s[node]
+                    score[ranked + node] = smoothed_s[node]
             else:
                 sign, n = 1, items[i]
                 if ranks:
@@ -180,18 +184,18 @@ def route(
                         most = np.sort(in_flight[probed])[int(hot * (len(probed) - 1))]
                     node = best_of(probed, score, chosen, in_flight, most)
                 routed += 1
-                chosen[node] = routed
+                chosen[ranked + node] = routed
             in_flight[node] += sign
             if choice == _LEAST_WORK:
                 group, work_s = group_of[node], 0.0
                 for pool in range(2):
                     ahead_ns[node, pool] += sign * work_ns[group, n, pool]
                     work_s += ahead_ns[node, pool] * work_scale[group, pool]
-                score[node] = work_s
+                score[ranked + node] = work_s
             elif choice != _PROBING:
-                score[node] = in_flight[node]
+                score[ranked + node] = in_flight[node]
             if ranks:
-                rank_again(score, chosen, winner, node)
+                rank_again(score, chosen, winner, ranked + node)
             if sign > 0:
                 break
 

@@ -11,39 +11,40 @@ from deeprec_env.scenario.parts import Floats, Ints
 
 
 class Ranking(NamedTuple):
-    """The lowest score wins; ties: the node chosen longest ago, then the lowest number (rule 18)."""
+    """The lowest score wins; ties: the node chosen longest ago, then the lowest number (rule 18).
 
-    score: Floats  # (leaves,) infinite behind the last node
-    chosen: Ints  # (leaves,) for the n-th query; 0: never
-    winner: Ints  # (2 leaves,) of each match; leaf i is entry leaves + i, the final is entry 1
+    Every array is (2 places,), as many places as a power of two has room for the nodes: node i stands at places + i,
+    and at 1 to places - 1 the winner of each match, that of places 2 m and 2 m + 1 at m.
+    """
+
+    score: Floats  # infinite behind the last node
+    chosen: Ints  # for the n-th query; 0: never
+    node: Ints
 
 
 def ranking_of(nodes: int) -> Ranking:
     """All nodes at score 0, never chosen."""
-    leaves = 1 << max(0, nodes - 1).bit_length()
-    score = np.where(np.arange(leaves) < nodes, 0.0, np.inf)
-    winner = np.zeros(2 * leaves, dtype=np.int64)
-    winner[leaves:] = np.arange(leaves)
-    for match in range(leaves - 1, 0, -1):
-        winner[match] = winner[2 * match]
-    return Ranking(score, np.zeros(leaves, dtype=np.int64), winner)
+    places = 1 << max(0, nodes - 1).bit_length()
+    score, node = np.zeros(2 * places), np.zeros(2 * places, dtype=np.int64)
+    score[places + nodes :] = np.inf
+    node[places:] = np.arange(places)
+    for match in range(places - 1, 0, -1):
+        node[match], score[match] = node[2 * match], score[2 * match]
+    return Ranking(score, np.zeros(2 * places, dtype=np.int64), node)
 
 
 @compiled
 def comes_before(score: Floats, chosen: Ints, a: int, b: int) -> bool:
-    """Whether node a comes before node b."""
-    if score[a] != score[b]:
-        return bool(score[a] < score[b])
-    if chosen[a] != chosen[b]:
-        return bool(chosen[a] < chosen[b])
-    return a < b
+    """Whether what stands at place a comes before what stands at b, a place behind it."""
+    return bool((score[a] < score[b]) | ((score[a] == score[b]) & (chosen[a] <= chosen[b])))
 
 
 @compiled
-def rank_again(score: Floats, chosen: Ints, winner: Ints, node: int) -> None:
-    """Play the matches of a node again, whose score or last choice has changed."""
-    match = (len(score) + node) >> 1
+def rank_again(score: Floats, chosen: Ints, node: Ints, place: int) -> None:
+    """Play the matches again of what stands at a place and has changed: without branches, which nobody could guess."""
+    match = place >> 1
     while match > 0:
-        left, right = winner[2 * match], winner[2 * match + 1]
-        winner[match] = left if comes_before(score, chosen, left, right) else right
+        left = 2 * match
+        won = left + 1 - comes_before(score, chosen, left, left + 1)
+        score[match], chosen[match], node[match] = score[won], chosen[won], node[won]
         match >>= 1

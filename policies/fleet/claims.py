@@ -26,10 +26,10 @@ from deeprec_env.sources import RESULTS, check_header, with_sources
 METHODS = ("static", "one setting", "a setting a kind", "load table")
 PUBLISHED = {"p95_s": 1.39, "p99_s": 1.31}
 LEVELS = (50, 95, 99)
-SUBSETS = (1, 2, 5, 10, 20, 50, 100)
+SUBSETS = (1, 2, 5, 10, 20, 50)
 """Machines of a sample of the fleet."""
 
-SAMPLES = 400
+SAMPLES = 200
 WITHIN = 0.1
 """How far the percentiles of a sample may be from the fleet's."""
 
@@ -50,7 +50,6 @@ class Row:
     close_10: float
     close_20: float
     close_50: float
-    close_100: float
 
 
 class FleetPaper:
