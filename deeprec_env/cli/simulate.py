@@ -72,7 +72,7 @@ def simulate_command(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Run a scenario, a fleet too, and summarise its latencies, rates and energy."""
+    """Run a scenario and summarise its latencies, rates and energy."""
     loaded = load_scenario(scenario, set_ or ())
     with console.progress("simulate", queries, quiet=json) as update:
         options: dict[str, Any] = {
