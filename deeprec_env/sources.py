@@ -11,7 +11,7 @@ from deeprec_env.errors import InputError
 
 PACKAGE = Path(__file__).parent
 
-COMPILED = ("errors.py", "jit.py", "latency", "models", "recpipe", "scenario", "simulation", "workload")
+COMPILED = ("errors.py", "fleet", "jit.py", "latency", "models", "recpipe", "scenario", "simulation", "workload")
 """Everything in the package that compiled code is made of: files, and folders."""
 
 RESULTS = (*COMPILED, "analysis")

@@ -24,7 +24,7 @@ LAYERS = (
     {"scenario"},
     {"latency", "provenance", "workload"},
     {"pipeline", "simulation"},
-    {"analysis", "envs", "models", "timeline"},
+    {"analysis", "envs", "fleet", "models", "timeline"},
     {"policies", "profiling", "quality", "recpipe"},
     {"agents", "live"},
     {"report"},

@@ -12,6 +12,7 @@ from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.controls import controls
 from deeprec_env.cli.explain import explain_command
 from deeprec_env.cli.fidelity import fidelity
+from deeprec_env.cli.fleet import app as fleet
 from deeprec_env.cli.live import live
 from deeprec_env.cli.load import load
 from deeprec_env.cli.paper import paper
@@ -64,6 +65,7 @@ app.command()(train)
 app.command()(evaluate)
 app.add_typer(quality, name="quality")
 app.add_typer(pipeline, name="pipeline")
+app.add_typer(fleet, name="fleet")
 pipeline.command()(sweep)
 pipeline.command()(schedule)
 pipeline.command()(figure)

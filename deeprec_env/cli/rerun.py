@@ -87,11 +87,14 @@ def _tell(found: Mapping[str, tuple[Any, Any]], sources: Mapping[str, str]) -> N
 
 
 def _simulate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    from deeprec_env.fleet.simulate import simulate_fleet
     from deeprec_env.simulation.simulate import simulate
 
     arguments = _arguments(question.arguments, simulate) | {"records": None}  # which the figures do not depend on
-    found = simulate(question.about, seed=question.seed, split=question.split, engine=question.engine, **arguments)
-    return replace(found, question=question).to_json()
+    asked_again = {"seed": question.seed, "split": question.split, "engine": question.engine, **arguments}
+    if question.about.fleet is not None:
+        return replace(simulate_fleet(question.about, **asked_again), question=question).to_json()
+    return replace(simulate(question.about, **asked_again), question=question).to_json()
 
 
 def _explain(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:

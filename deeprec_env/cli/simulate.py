@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,9 @@ from deeprec_env.cli.options import (
     threshold_of,
 )
 from deeprec_env.cli.timeline import timeline_shown, write_shown
+from deeprec_env.errors import InputError
+from deeprec_env.fleet.result import FleetResult
+from deeprec_env.fleet.simulate import simulate_fleet
 from deeprec_env.scenario.load import load_scenario, pipeline_names, preset_names, preset_text
 from deeprec_env.simulation.header import SCHEMA_VERSION
 from deeprec_env.simulation.simulate import QUERIES, simulate
@@ -81,26 +84,35 @@ def simulate_command(
     seed: Seed = 0,
 ) -> None:
     """Run a scenario and summarise its latencies, rates and energy."""
+    """Run a scenario, a fleet too, and summarise its latencies, rates and energy."""
+    loaded = load_scenario(scenario, set_ or ())
     shown = timeline_shown(timeline, timeline_window, timeline_slowest, queries)
+    if timeline is not None and loaded.fleet is not None:
+        raise InputError("timeline", str(timeline), "must be left out: a timeline is of one node, not of a fleet")
     with console.progress("simulate", queries, quiet=json) as update:
-        result = simulate(
-            load_scenario(scenario, set_ or ()),
-            qps=qps,
-            arrivals=arrivals,
-            batch_size=batch_size,
-            threshold=threshold_of(threshold),
-            plan=plan,
-            split_rule=split_rule,
-            order=order,
-            offload=offload,
-            admit=admit_of(admit),
-            queries=queries,
-            seed=seed,
-            split=split,
-            engine=engine,
-            records=records,
-            progress=lambda done: update("simulate", done),
-        )
+        options: dict[str, Any] = {
+            "qps": qps,
+            "arrivals": arrivals,
+            "batch_size": batch_size,
+            "threshold": threshold_of(threshold),
+            "plan": plan,
+            "split_rule": split_rule,
+            "order": order,
+            "offload": offload,
+            "admit": admit_of(admit),
+            "queries": queries,
+            "seed": seed,
+            "split": split,
+            "engine": engine,
+            "records": records,
+            "progress": lambda done: update("simulate", done),
+        }
+        result = simulate(loaded, **options) if loaded.fleet is None else simulate_fleet(loaded, **options)
+    if isinstance(result, FleetResult):
+        if result.overloaded and not json:
+            typer.echo("overloaded: these latencies grow with the run", err=True)
+        print_result(result.to_json(), json)
+        return
     if timeline is not None:
         write_shown(result, timeline, shown)
     if result.overloaded and not json:

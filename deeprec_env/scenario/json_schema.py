@@ -9,13 +9,24 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from deeprec_env.scenario.component import Component, Registry
 from deeprec_env.scenario.parts import ARRIVALS, LATENCIES, SIZES
+from deeprec_env.scenario.router import ROUTERS
 from deeprec_env.scenario.schema import Scenario
 
-_NODE_OR_PIPELINE = [
-    {"required": ["node"], "properties": {"node": {"type": "object"}, "pipeline": {"type": "null"}}},
-    {"required": ["pipeline"], "properties": {"pipeline": {"type": "array", "minItems": 1}, "node": {"type": "null"}}},
-]
-"""What the types leave to a validator: exactly one of the two."""
+_WHAT_SERVES: dict[str, dict[str, Any]] = {
+    "node": {"type": "object"},
+    "pipeline": {"type": "array", "minItems": 1},
+    "fleet": {"type": "object"},
+}
+_NODE_OR_PRESET: dict[str, dict[str, Any]] = {"node": {"type": "object"}, "preset": {"type": "string"}}
+
+
+def _one_of(keys: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the types leave to a validator: exactly one of some keys."""
+    return [
+        {"required": [key], "properties": {**{other: {"type": "null"} for other in keys}, key: given}}
+        for key, given in keys.items()
+    ]
+
 
 _SERVERS_OR_CORES = [
     {"required": ["servers"], "properties": {"cores": {"type": "null"}, "threads": {"type": "null"}}},
@@ -36,7 +47,7 @@ def scenario_schema() -> dict[str, Any]:
     It refuses what the loader refuses field by field; what concerns several fields at once (a peak below the trough)
     and the files that a scenario refers to are the loader's alone.
     """
-    registries: tuple[Registry[Any], ...] = (ARRIVALS, SIZES, LATENCIES)
+    registries: tuple[Registry[Any], ...] = (ARRIVALS, SIZES, LATENCIES, ROUTERS)
     kinds = {registry.base: _kinds_by_class(registry) for registry in registries}
     classes: list[type[BaseModel]] = [Scenario, *kinds, *(found for classes in kinds.values() for found in classes)]
     references, top = models_json_schema(
@@ -56,6 +67,7 @@ def scenario_schema() -> dict[str, Any]:
         union = {"description": definition(base)["description"], "oneOf": [*branches, _imported(base)]}
         definitions[_name(references[base, "validation"])] = union
     definitions["PoolSpec"]["oneOf"] = _SERVERS_OR_CORES
+    definitions["Group"]["oneOf"] = _one_of(_NODE_OR_PRESET)
     definitions["Stage"]["anyOf"] = _ANY_POOL
     scenario = definitions.pop(_name(references[Scenario, "validation"]))
     return {
@@ -63,7 +75,7 @@ def scenario_schema() -> dict[str, Any]:
         "$id": f"urn:deeprec-env:scenario:{scenario['properties']['schema_version']['const']}",
         **scenario,
         "title": "deeprec-env scenario",
-        "oneOf": _NODE_OR_PIPELINE,
+        "oneOf": _one_of(_WHAT_SERVES),
         "$defs": definitions,
     }
 

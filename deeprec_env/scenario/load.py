@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from deeprec_env.errors import InputError
-from deeprec_env.scenario.component import Strict
+from deeprec_env.scenario.invalid import input_error as input_error
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.shipped import is_preset as is_preset
+from deeprec_env.scenario.shipped import pipeline_names as pipeline_names
+from deeprec_env.scenario.shipped import preset_names as preset_names
+from deeprec_env.scenario.shipped import preset_text as preset_text
 from deeprec_env.yaml_text import parse_yaml
-
-_PRESETS = resources.files("deeprec_env.scenario") / "presets"
-_PIPELINES = _PRESETS / "pipelines"
-
-
-def preset_names() -> list[str]:
-    """Names of the shipped scenarios."""
-    return _names_in(_PRESETS)
-
-
-def _names_in(folder: Traversable) -> list[str]:
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def pipeline_names() -> list[str]:
-    """Names of the shipped pipelines: scenarios too, but without a capacity and a day."""
-    return _names_in(_PIPELINES)
-
-
-def preset_text(name: str) -> str:
-    """The YAML text of a shipped scenario; "v0/NAME" is that of an earlier version, kept for what refers to it."""
-    if not is_preset(name):
-        raise InputError("scenario", name, f"must be one of {', '.join(preset_names() + pipeline_names())}")
-    folder = _PIPELINES if name in pipeline_names() else _PRESETS
-    return (folder / f"{name}.yaml").read_text(encoding="utf-8")
-
-
-def is_preset(name: object) -> bool:
-    """Whether a shipped scenario has that name, of the present version or, after "v0/", an earlier one."""
-    version, slash, rest = str(name).rpartition("/")
-    of_version = (version, slash) in (("", ""), ("v0", "/")) and rest in _names_in(_PRESETS / version)
-    return of_version or name in pipeline_names()
 
 
 def load_scenario(
@@ -75,29 +45,6 @@ def validated(data: Mapping[str, Any], name: str, base_dir: Path) -> Scenario:
         return Scenario.model_validate(data, context={"base_dir": base_dir})
     except ValidationError as error:
         raise input_error(error, name) from None
-
-
-def input_error(error: ValidationError, name: str) -> InputError:
-    """The first thing that `error` complains of, as one line."""
-    first = error.errors(include_url=False)[0]
-    cause = first.get("ctx", {}).get("error")
-    location = [str(part) for part in first["loc"]]
-    if isinstance(cause, InputError):
-        return InputError(".".join([*location, cause.field]), cause.value, cause.allowed)
-    value, message = first["input"], first["msg"].removeprefix("Value error, ")
-    if first["type"] == "unknown_key":
-        key = first["ctx"]["key"]
-        location, value = [*location, key], value.get(key)
-    elif first["type"] == "missing":
-        value, message = None, "is needed"
-    elif isinstance(value, Mapping | Strict):
-        value = _brief(value)
-    return InputError(".".join(location) or name, value, message)
-
-
-def _brief(value: Any) -> str:
-    names = list(value) if isinstance(value, Mapping) else list(type(value).model_fields)
-    return "{" + ", ".join(str(name) for name in names) + "}"
 
 
 def _read(source: str | Path | Mapping[str, Any] | Scenario) -> tuple[dict[str, Any], str, Path]:
@@ -136,7 +83,7 @@ def _why_not_there(path: Path) -> str:
 def _parsed(text: str, name: str) -> dict[str, Any]:
     data = parse_yaml(text, "scenario", name)
     if not isinstance(data, dict):
-        raise InputError("scenario", name, "must hold a mapping with sla_ms, workload and node or pipeline")
+        raise InputError("scenario", name, "must hold a mapping with sla_ms, workload and node, pipeline or fleet")
     return data
 
 

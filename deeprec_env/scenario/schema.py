@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.bounds import MOST_ITEMS, MOST_SUB_BATCHES, Count, Positive, Threshold
 from deeprec_env.scenario.component import Sparse, Strict
 from deeprec_env.scenario.control import FURTHER, THRESHOLDS, Control
+from deeprec_env.scenario.fleet import Fleet
+from deeprec_env.scenario.invalid import input_error
 from deeprec_env.scenario.parts import AnyArrivals, AnySizes, LatencyModel
 from deeprec_env.scenario.plans import Plan, check_plan, rated, with_latencies
 from deeprec_env.scenario.pools import Node, Stage
@@ -38,7 +41,7 @@ class Capacity(Strict):
 
 
 class Scenario(Sparse):
-    """An experiment: workload, node or pipeline, target on p95 and control ladders.
+    """An experiment: workload, node, pipeline or fleet, target on p95 and control ladders.
 
     A pipeline may have `plans`. The quality of those that don't say it is that in `quality_table`, the name of a
     shipped table or the path of a CSV (see `scenario.quality`).
@@ -47,9 +50,11 @@ class Scenario(Sparse):
     larger ones first, each entering a stage as soon as it has left the one before: a stage passes on the best of every
     part instead of the best of the query. A query has no more parts than the fewest items that it has at any stage, so
     that none is ever empty.
+
+    Of a fleet each group is a scenario of its own (`group_scenarios`): what concerns one node is asked of these.
     """
 
-    later: ClassVar[tuple[str, ...]] = ("plans", "quality_table", "sub_batches")
+    later: ClassVar[tuple[str, ...]] = ("fleet", "plans", "quality_table", "sub_batches")
 
     schema_version: Literal[1] = 1
     sla_ms: Positive
@@ -57,6 +62,7 @@ class Scenario(Sparse):
     workload: Workload
     node: Node | None = None
     pipeline: tuple[Stage, ...] | None = None
+    fleet: Fleet | None = None
     plans: tuple[Plan, ...] | None = None
     quality_table: str | None = None
     sub_batches: Annotated[int, Field(ge=1, le=MOST_SUB_BATCHES)] = 1
@@ -70,8 +76,10 @@ class Scenario(Sparse):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if (self.node is None) == (self.pipeline is None):
-            raise ValueError("needs exactly one of node and pipeline")
+        if [self.node, self.pipeline, self.fleet].count(None) != 2:
+            raise ValueError("needs exactly one of node, pipeline and fleet")
+        if self.fleet is not None:
+            return self._fleet_fits(self.fleet)
         if self.pipeline is not None:
             names = [stage.name for stage in self.pipeline]
             if not names or len(set(names)) < len(names):
@@ -87,6 +95,29 @@ class Scenario(Sparse):
             if given is not None:
                 raise ValueError(f"control.threshold {given} needs an accelerator; without one only null is allowed")
         return self
+
+    def _fleet_fits(self, fleet: Fleet) -> Self:
+        if self.capacity is not None or self.control != Control(interval_s=self.control.interval_s):
+            field = "capacity" if self.capacity is not None else "control"
+            raise InputError(field, list(getattr(self, field).model_fields_set), "must be left to the fleet's groups")
+        fleet.check_day(getattr(self.workload.arrivals, "day_s", math.inf))
+        assert self.group_scenarios  # they are valid
+        return self
+
+    @cached_property
+    def group_scenarios(self) -> tuple[Scenario, ...]:
+        """By group of a fleet, one of its nodes under the whole workload; without a fleet the scenario itself."""
+        if self.fleet is None:
+            return (self,)
+        shared = {name: getattr(self, name) for name in ("sla_ms", "p99_factor", "workload")}
+        found = []
+        for position, group in enumerate(self.fleet.groups):
+            try:
+                found.append(Scenario.model_validate({**shared, **group.described()}))
+            except ValidationError as error:
+                wrong = input_error(error, "node")
+                raise InputError(f"fleet.groups.{position}.{wrong.field}", wrong.value, wrong.allowed) from None
+        return tuple(found)
 
     @model_validator(mode="after")
     def _plans_fit(self) -> Self:
@@ -112,6 +143,8 @@ class Scenario(Sparse):
 
     @model_validator(mode="after")
     def _further_controls_fit(self) -> Self:
+        if self.fleet is not None:
+            return self  # those of its groups do
         control, batching = self.control, [stage for stage in self.stages if stage.batching is not None]
         if control.uses("offload"):
             if not self.has_accelerator:
@@ -164,6 +197,9 @@ class Scenario(Sparse):
         """The stages in series; a node is one stage."""
         if self.pipeline is not None:
             return self.pipeline
+        if self.fleet is not None:
+            names = list(self.fleet.members.names)
+            raise InputError("fleet", names, "is for simulate alone; here must be a node or pipeline")
         assert self.node is not None
         return (Stage(name="node", cpu=self.node.cpu, accelerator=self.node.accelerator),)
 
@@ -189,7 +225,9 @@ class Scenario(Sparse):
 
     @property
     def latencies(self) -> list[LatencyModel]:
-        """Every latency, stage by stage, and those of plans after them."""
+        """Every latency, stage by stage, and those of plans after them; of a fleet group by group."""
+        if self.fleet is not None:
+            return [latency for group in self.group_scenarios for latency in group.latencies]
         found = [pool.latency for stage in self.stages for pool in stage.pools().values()]
         for plan in self.plans or ():
             found += [latency for of_stage in plan.latency.values() for latency in of_stage.values()]

@@ -64,6 +64,7 @@ class AsyncioEngine(SettingInForce):
         servers: Callable[[Scenario, EventHeap, Traffic], Servers] = SimulatedServers,
         log: Callable[[Scenario, bool], QueryLog] = QueryLog,
     ) -> None:
+        """`loop`: the node's own, of one that is run by somebody else."""
         self._scenario = scenario
         self._traffic, self._before = traffic, 0  # of the queries from the `_before`-th on
         self._setting = scenario.setting

@@ -27,6 +27,37 @@ class ServerHeap(NamedTuple):
 
 
 @compiled
+def busy_at(free: Floats, servers: int, starts_s: float) -> int:
+    """Servers of a pool that are busy at the start of a request, itself included; `free` as in `ServerHeap`."""
+    busy = 1
+    for server in range(servers):
+        if free[server] > starts_s:
+            busy += 1
+    return busy
+
+
+@compiled
+def take_first(free: Floats, servers: int, ends_s: float) -> None:
+    """Let the server that is free first be busy until `ends_s`; `free` as in `ServerHeap`.
+
+    Its time gives way to this end, which is most often among the latest: so the hole sinks to the bottom of the heap
+    before the end is compared, and rises again where it must.
+    """
+    hole, child = 0, 1
+    while child + 1 < servers:
+        child += free[child + 1] < free[child]
+        free[hole] = free[child]
+        hole, child = child, 2 * child + 1
+    if child < servers:
+        free[hole] = free[child]
+        hole = child
+    while hole > 0 and free[(hole - 1) >> 1] > ends_s:
+        free[hole] = free[(hole - 1) >> 1]
+        hole = (hole - 1) >> 1
+    free[hole] = ends_s
+
+
+@compiled
 def serve(
     order: Ints,
     entry_s: Floats,
@@ -57,31 +88,14 @@ def serve(
             starts = max(enters, free[0])
             service_s = base_s[request]
             if uneven:
-                busy = 1
-                for server in range(servers):
-                    if free[server] > starts:
-                        busy += 1
-                service_s = service_s * slowdown[busy]
+                service_s = service_s * slowdown[busy_at(free, servers, starts)]
                 if slowed:
                     service_s = service_s * factor_at(slowness, phases, pool, starts)
             ends = starts + (service_s + overhead_s)
             start_s[request] = starts
             end_s[request] = ends
             last = max(last, ends)
-            # The earliest free time gives way to this end, which is most often among the latest: so the hole sinks to
-            # the bottom of the heap before the end is compared, and rises again where it must.
-            hole, child = 0, 1
-            while child + 1 < servers:
-                child += free[child + 1] < free[child]
-                free[hole] = free[child]
-                hole, child = child, 2 * child + 1
-            if child < servers:
-                free[hole] = free[child]
-                hole = child
-            while hole > 0 and free[(hole - 1) >> 1] > ends:
-                free[hole] = free[(hole - 1) >> 1]
-                hole = (hole - 1) >> 1
-            free[hole] = ends
+            take_first(free, servers, ends)
         leave_s[query] = last
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,8 @@ ROW_GROUP = 1 << 20
 """Rows of a Parquet file's row groups, but the last."""
 
 _CSV_ROWS = 10_000
+
+NO_MORE: Mapping[str, NDArray[Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -190,16 +192,16 @@ def open_records(path: Path, warmup: int) -> Iterator[RecordsFile]:
 class RecordsFile(Protocol):
     """Takes the completed queries of a run, in their order."""
 
-    def add(self, records: Records) -> None:
-        """Write the next queries."""
+    def add(self, records: Records, more: Mapping[str, NDArray[Any]] = NO_MORE) -> None:
+        """Write the next queries; `more` columns stand behind the others."""
 
 
 class _CsvFile:
     def __init__(self, file: TextIO, warmup: int) -> None:
         self._writer, self._warmup, self._begun = csv.writer(file, lineterminator="\n"), warmup, False
 
-    def add(self, records: Records) -> None:
-        columns = _columns(records, self._warmup)
+    def add(self, records: Records, more: Mapping[str, NDArray[Any]] = NO_MORE) -> None:
+        columns = {**_columns(records, self._warmup), **more}
         if not self._begun:
             self._writer.writerow(columns)
             self._begun = True
@@ -225,11 +227,11 @@ class _ParquetFile:
         if self._writer is not None:
             self._writer.close()
 
-    def add(self, records: Records) -> None:
+    def add(self, records: Records, more: Mapping[str, NDArray[Any]] = NO_MORE) -> None:
         import pyarrow as pa  # loaded when the first Parquet file is written
 
-        columns = _columns(records, self._warmup).items()
-        self._waiting.append(pa.table({name: np.array(column) for name, column in columns}))
+        columns = {**_columns(records, self._warmup), **more}
+        self._waiting.append(pa.table({name: np.array(column) for name, column in columns.items()}))
         if sum(len(table) for table in self._waiting) >= ROW_GROUP:
             self._write(ROW_GROUP - 1)
 

@@ -36,13 +36,13 @@ from deeprec_env.simulation.summary import Goodput, Interval, Tail, Usage, means
 from deeprec_env.simulation.window_meter import usage_of
 from deeprec_env.workload.stream import Fingerprint, QueryStream, Traffic
 
-_BLOCK_REQUESTS = 1_000_000
+BLOCK_REQUESTS = 1_000_000
 """Requests of a block, about: some 60 MB at work."""
 
 _BLOCK_QUERIES = 100_000
 """Most queries of a block that is served event by event, where each takes some 1 kB."""
 
-_COMPRESSION = 20_000
+COMPRESSION = 20_000
 """Of a sketch: quantiles are right to about 1e-4 of their value, in 0.4 MB."""
 
 
@@ -75,10 +75,10 @@ def stream(
     check_run_memory(scenario, min(block, queries), field="queries of a block")
     sizes = [min(block, queries - begin) for begin in range(0, queries, block)]
     seen = Fingerprint()
-    begin_s, end_s = _counted_span(open_stream(), sizes, warmup, seen)
+    begin_s, end_s = counted_span(open_stream(), sizes, warmup, seen)
     source = open_stream()
     node = _StreamedNode(scenario, source.slow_key)
-    latencies, use = _Latencies(queries - warmup), _Use(scenario, begin_s, end_s)
+    latencies, use = Latencies(queries - warmup), _Use(scenario, begin_s, end_s)
     arrived = done = 0
     for size in sizes:
         traffic = source.draw(size)
@@ -104,7 +104,7 @@ def stream(
     )
 
 
-def _counted_span(source: QueryStream, sizes: list[int], warmup: int, seen: Fingerprint) -> tuple[float, float]:
+def counted_span(source: QueryStream, sizes: list[int], warmup: int, seen: Fingerprint) -> tuple[float, float]:
     """The first counted and the last arrival, between which the node's use is measured."""
     begin_s = end_s = 0.0
     done = 0
@@ -119,10 +119,10 @@ def _counted_span(source: QueryStream, sizes: list[int], warmup: int, seen: Fing
 
 
 def _block_queries(scenario: Scenario) -> int:
-    """Queries of about `_BLOCK_REQUESTS` requests."""
+    """Queries of about `BLOCK_REQUESTS` requests."""
     items, probability = scenario.workload.sizes.probabilities()
     requests = float(probability @ np.ceil(items / scenario.control.batch_size))
-    queries = max(1000, math.ceil(_BLOCK_REQUESTS / requests))
+    queries = max(1000, math.ceil(BLOCK_REQUESTS / requests))
     return queries if decided_on_entry(scenario) else min(queries, _BLOCK_QUERIES)
 
 
@@ -237,14 +237,14 @@ class _Use:
         return use_of(self.completed, length_s, *usage_of(self._scenario, self.busy_s.tolist(), length_s))
 
 
-class _Latencies:
+class Latencies:
     """Latencies in order of arrival, in as many sketches as there are batches for an interval."""
 
     def __init__(self, count: int) -> None:
         from datasketches import tdigest_double  # type: ignore[import-untyped]  # loaded when the first long run starts
 
         self._left = batch_sizes(count)
-        self._sketches = [tdigest_double(_COMPRESSION) for _ in range(BATCHES)]
+        self._sketches = [tdigest_double(COMPRESSION) for _ in range(BATCHES)]
         self._sums, self._sizes = np.zeros(BATCHES), np.zeros(BATCHES, dtype=np.int64)
         self._batch = self.within = self.shed = 0
 
@@ -264,7 +264,7 @@ class _Latencies:
 
     def tail(self) -> Tail:
         """The summary of all of them."""
-        whole = self._sketches[0].__class__(_COMPRESSION)
+        whole = self._sketches[0].__class__(COMPRESSION)
         for sketch in self._sketches:
             whole.merge(sketch)
         if whole.is_empty():

@@ -104,7 +104,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("control.batch_sizes", [8, 8], "control", "each once"),
         ("sla_ms", 0, "sla_ms", "greater than 0"),
         ("schema_version", 9, "schema_version", "1"),
-        ("pipeline", [], "node and pipeline", "exactly one"),
+        ("pipeline", [], "node, pipeline and fleet", "exactly one"),
     ],
 )
 def test_bad_input_names_field_value_and_what_is_allowed(path: str, value: Any, field: str, message: str) -> None:
@@ -130,7 +130,7 @@ def test_missing_parts_are_named() -> None:
         load_scenario(data)
     data = day_scenario()
     del data["node"]
-    with pytest.raises(InputError, match="exactly one of node and pipeline"):
+    with pytest.raises(InputError, match="exactly one of node, pipeline and fleet"):
         load_scenario(data)
 
 

@@ -56,7 +56,7 @@ def test_a_streamed_run_is_the_whole_run_to_the_sketches_precision(name: str, mo
     latency_s = whole.records.latency_s[whole.warmup :]
     kept, latency_ms = whole.to_json(), latency_s[~np.isnan(latency_s)] * 1e3
     monkeypatch.setattr(simulation, "MOST_KEPT", 1)
-    monkeypatch.setattr("deeprec_env.simulation.streaming._BLOCK_REQUESTS", 9_000)  # many blocks, and a last small one
+    monkeypatch.setattr("deeprec_env.simulation.streaming.BLOCK_REQUESTS", 9_000)  # many blocks, and a last small one
     done: list[int] = []
     result = simulate(SCENARIOS[name], queries=40_000, seed=2, progress=done.append)
     streamed = result.to_json()
@@ -98,7 +98,7 @@ def test_the_records_of_a_streamed_run_are_those_of_the_whole_run(
     for kind in kinds:
         assert simulate(SCENARIOS[name], queries=10_000, seed=2, records=tmp_path / f"whole.{kind}").records is not None
     monkeypatch.setattr(simulation, "MOST_KEPT", 1)
-    monkeypatch.setattr("deeprec_env.simulation.streaming._BLOCK_REQUESTS", 9_000)
+    monkeypatch.setattr("deeprec_env.simulation.streaming.BLOCK_REQUESTS", 9_000)
     for kind in kinds:
         assert simulate(SCENARIOS[name], queries=10_000, seed=2, records=tmp_path / f"streamed.{kind}").records is None
         assert (tmp_path / f"streamed.{kind}").read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()

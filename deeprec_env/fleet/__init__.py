@@ -1,0 +1,1 @@
+"""Many nodes behind a router."""

@@ -1,0 +1,1 @@
+"""Policies for fleets, and DeepRecSys's claims about them."""

@@ -1,0 +1,179 @@
+"""DeepRecSys's two claims about production, on a simulated fleet: rows of days, kept as they are done.
+
+Gupta et al., DeepRecSys (ISCA 2020), section on production: p95 1.39 and p99 1.31 times lower than with the fixed batch
+size on hundreds of machines; a handful of machines follows the distribution of the whole within about 10 %.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeprec_env.errors import InputError
+from deeprec_env.files import check_writable, make_folder, replacing
+from deeprec_env.fleet.simulate import run_fleet
+from deeprec_env.policies.evaluation.paired import Estimate, mean, ratio
+from deeprec_env.policies.fleet.machines import KINDS, STATIC, day_of, fleet
+from deeprec_env.policies.fleet.settings import Settings, find_settings, load_table_latencies
+from deeprec_env.scenario.parts import Floats
+from deeprec_env.sources import RESULTS, check_header, with_sources
+
+METHODS = ("static", "one setting", "a setting a kind", "load table")
+PUBLISHED = {"p95_s": 1.39, "p99_s": 1.31}
+LEVELS = (50, 95, 99)
+SUBSETS = (1, 2, 5, 10, 20, 50)
+"""Machines of a sample of the fleet."""
+
+SAMPLES = 200
+WITHIN = 0.1
+"""How far the percentiles of a sample may be from the fleet's."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A day of the fleet under a method; `close_K`: the share of samples of K machines that are within 10 %."""
+
+    method: str
+    seed: int
+    p50_s: float
+    p95_s: float
+    p99_s: float
+    violation_rate: float
+    close_1: float
+    close_2: float
+    close_5: float
+    close_10: float
+    close_20: float
+    close_50: float
+
+
+class FleetPaper:
+    """The rows, kept in `folder`/fleet.csv: a run that finds the file there computes what is missing."""
+
+    def __init__(self, folder: Path, machines: int, seed: int, seeds: int) -> None:
+        if machines < len(KINDS) or machines % len(KINDS):
+            raise InputError("machines", machines, f"must be a multiple of {len(KINDS)}, the kinds of machines")
+        if seeds < 1:
+            raise InputError("seeds", seeds, "must be at least 1")
+        self.machines, self.seed, self.seeds = machines, seed, range(seed, seed + seeds)
+        self.settings: Settings | None = None
+        make_folder("output", folder)
+        self.csv = folder / "fleet.csv"
+        check_writable("output", self.csv)
+        self._header = with_sources(f"# deeprec fleet paper, {machines} machines, seed {seed}", (*RESULTS, "policies"))
+        self.rows: list[Row] = []
+        if self.csv.exists():
+            self._read()
+
+    @property
+    def steps(self) -> int:
+        """What `run` tells of."""
+        return len(KINDS) * 2 + len(METHODS) * len(self.seeds)
+
+    def run(self, progress: Callable[[str, int], None]) -> None:
+        """Compute what is missing."""
+        found = self.settings = find_settings(self.seed, progress)
+        known = {(row.method, row.seed) for row in self.rows}
+        for seed in self.seeds:
+            for method in METHODS:
+                if (method, seed) not in known:
+                    self.rows.append(self._day(method, seed, found))
+                    self._write()
+                progress(f"fleet paper: {method}, day {seed}", 1)
+        order = {method: place for place, method in enumerate(METHODS)}
+        self.rows = [row for row in self.rows if row.seed in self.seeds]
+        self.rows.sort(key=lambda row: (order[row.method], row.seed))
+
+    def _day(self, method: str, seed: int, found: Settings) -> Row:
+        chosen = {"one setting": found.common, "a setting a kind": found.own}.get(method)
+        scenario = fleet(self.machines, chosen or dict.fromkeys(KINDS, STATIC))
+        traffic = day_of(scenario, seed, "test")
+        if method == "load table":
+            each = load_table_latencies(scenario, traffic, found.tables)
+        else:
+            records = run_fleet(scenario, traffic)
+            each = np.split(np.concatenate([group.latency_s for group in records.groups]), records.bounds[1:-1])
+        whole = np.concatenate(each)
+        p50_s, p95_s, p99_s = np.percentile(whole, LEVELS).tolist()
+        late, close = float((whole > scenario.sla_s).mean()), closeness(each, seed)
+        return Row(method, seed, p50_s, p95_s, p99_s, late, *close)
+
+    def _read(self) -> None:
+        with self.csv.open(encoding="utf-8", newline="") as file:
+            header = file.readline().rstrip("\n")
+            lines = list(csv.DictReader(file))
+        check_header(self.csv, header, self._header, "holds days of other machines or another seed")
+        try:
+            self.rows = [_parsed(line) for line in lines]
+        except (KeyError, TypeError, ValueError):
+            raise InputError("output", str(self.csv), "is damaged; remove it to begin anew") from None
+
+    def _write(self) -> None:
+        with replacing(self.csv) as file:
+            file.write(self._header + "\n")
+            writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(map(asdict, self.rows))
+
+    def of(self, method: str, figure: str) -> list[float]:
+        """A figure of a method, day by day."""
+        return [float(getattr(row, figure)) for row in self.rows if row.method == method]
+
+    def gain(self, method: str, figure: str) -> Estimate | None:
+        """How many times lower a figure is than under the static rule."""
+        return ratio(self.of("static", figure), self.of(method, figure))
+
+    def to_json(self) -> dict[str, Any]:
+        """Both claims' tables."""
+        assert self.settings is not None
+        named = {"static": dict.fromkeys(KINDS, STATIC)}
+        named |= {"one setting": self.settings.common, "a setting a kind": self.settings.own}
+        days: dict[str, Any] = {}
+        for method in METHODS:
+            figures = {f"{name}_ms": mean(self.of(method, f"{name}_s")).value * 1e3 for name in ("p50", "p95", "p99")}
+            gains = {name: self.gain(method, name) for name in PUBLISHED}
+            days[method] = {
+                **figures,
+                "violation_rate": mean(self.of(method, "violation_rate")).value,
+                "gain": {name[:-2]: gain and gain.as_ratio() for name, gain in gains.items()},
+                "settings": {
+                    kind: {"batch_size": setting.batch_size, "threshold": setting.threshold}
+                    for kind, setting in named.get(method, {}).items()
+                },
+                "within_10_percent": {
+                    str(count): mean(self.of(method, f"close_{count}")).value
+                    for count in SUBSETS
+                    if count <= self.machines
+                },
+            }
+        return {
+            "machines": self.machines,
+            "kinds": list(KINDS),
+            "seeds": list(self.seeds),
+            "published": {name[:-2]: gain for name, gain in PUBLISHED.items()},
+            "tuning_queries": self.settings.queries_used,
+            "methods": days,
+        }
+
+
+def closeness(each: Sequence[Floats], seed: int) -> list[float]:
+    """For each of `SUBSETS` the share of random samples of machines whose p50, p95 and p99 are within 10 % of all's."""
+    target, rng = np.percentile(np.concatenate(each), LEVELS), np.random.default_rng([seed, len(each)])
+    found = []
+    for count in SUBSETS:
+        close = 0
+        for _ in range(SAMPLES if count < len(each) else 1):
+            chosen = rng.choice(len(each), min(count, len(each)), replace=False)
+            sample = np.percentile(np.concatenate([each[machine] for machine in chosen]), LEVELS)
+            close += bool((np.abs(sample / target - 1.0) <= WITHIN).all())
+        found.append(close / (SAMPLES if count < len(each) else 1))
+    return found
+
+
+def _parsed(line: dict[str, str]) -> Row:
+    return Row(line["method"], int(line["seed"]), *(float(line[field.name]) for field in fields(Row)[2:]))
