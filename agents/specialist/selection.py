@@ -110,4 +110,4 @@ class Judge:
             if scenario.p99_factor is not None:
                 late.append(probe.p99_s / (scenario.p99_factor * scenario.sla_s))
             excess *= math.prod(min(max(1.0, each), _MOST) for each in late)
-        return excess ** (1.0 / PROBES)
+        return float(excess ** (1.0 / PROBES))
