@@ -21,7 +21,7 @@ from deeprec_env.workload.stream import QueryStream, episode_seed
 STATIONARY = 0.35
 """Share of the episodes whose rate is stationary: days hardly ever hold the peak that a capacity is measured by."""
 
-LOADS = (0.7, 1.03)
+LOADS = (0.8, 1.02)
 """Their rates, in capacity."""
 
 OTHER_DAYS = 0.15

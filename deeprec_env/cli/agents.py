@@ -15,7 +15,7 @@ from deeprec_env.scenario.load import load_scenario
 
 _OTHERS = "".join(f", {name}" for name in plugin_names("deeprec_env.policies"))
 _POLICIES_HELP = (
-    f"Names (also hindsight, random{_OTHERS}, generalist), module:function, or paths of agents, "
+    f"Names (also hindsight, random{_OTHERS}, generalist, specialist), module:function, or paths of agents, "
     "also Stable-Baselines3's zips and RL Zoo's folders (with --trust) "
     "(default: all but these; other environments than serving have their own)."
 )

@@ -4,6 +4,7 @@ torch."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from deeprec_env.agents.specialist.recipe import SUMMARY, Recipe, train_speciali
 from deeprec_env.agents.specialist.ship import best_of, ship
 from deeprec_env.agents.specialist.traffic import drawn_traffic, vector_env
 from deeprec_env.cli.main import main
-from deeprec_env.envs.environments import SERVING
+from deeprec_env.envs.environments import SERVING, SERVING_V2
 from deeprec_env.errors import InputError
 from deeprec_env.policies.adaptive.policy_network import PolicyNetwork, read_policy
 from deeprec_env.policies.adaptive.specialist_file import AGENT, load_specialist
+from deeprec_env.policies.evaluation.episodes import run_policy
 from tests.conftest import day_scenario
 
 
@@ -119,3 +121,16 @@ def test_where_there_is_nothing_to_learn_one_line_says_so(
     assert said in written
     assert written.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["fixed.yaml"]
+
+
+def test_with_further_controls_it_learns_from_the_champion(tmp_path: Path) -> None:
+    data = dict(small_recipe().scenario)
+    data["control"] = {"interval_s": 0.1, "batch_sizes": [64], "thresholds": [400], "admits_ms": [36, None]}
+    recipe = replace(small_recipe(), scenario=data, env="serving-v2", iterations=1)
+    found = train_specialist(recipe, tmp_path / "v2")
+    assert found.facts["environment"] == SERVING_V2.id
+    assert found.facts["validation"].keys() == {"agent", "champion", "champion of flash"}
+    assert {each["admit_ms"] for each in found.facts["repertoire"]} == {36.0, None}
+    prepared = load_specialist(tmp_path / "v2", load_scenario(data), SERVING_V2.id)
+    records = run_policy(SERVING_V2.make(load_scenario(data)), prepared.policy, 0, "test")
+    assert len(records) > 300
