@@ -8,6 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.cli.agents import evaluate
+from deeprec_env.cli.calibrate import calibrate
 from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.controls import controls
 from deeprec_env.cli.fidelity import fidelity
@@ -42,6 +43,7 @@ app.command()(schema)
 app.command("simulate")(simulate_command)
 app.command()(live)
 app.command()(replay)
+app.command()(calibrate)
 app.command()(fidelity)
 app.command()(capacity)
 app.command()(tune)
