@@ -8,6 +8,7 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.cli.agents import evaluate
+from deeprec_env.cli.calibrate import calibrate
 from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.controls import controls
 from deeprec_env.cli.explain import explain_command
@@ -49,6 +50,7 @@ app.command("simulate")(simulate_command)
 app.command()(live)
 app.command("explain")(explain_command)
 app.command()(replay)
+app.command()(calibrate)
 app.command()(fidelity)
 app.command()(serve)
 app.command()(load)
