@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +47,9 @@ Engine = Annotated[str, typer.Option(help="Simulation engine: compiled or asynci
 Pictures = Annotated[
     str | None, typer.Option(help="Kinds of the pictures: png, pdf, svg, comma-separated (default: png).")
 ]
+
+
+PlotFile = Annotated[Path | None, typer.Option("--plot", help="Draw the figures: *.png, *.pdf or *.svg.")]
 
 
 def _seed(value: int) -> int:

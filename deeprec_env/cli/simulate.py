@@ -19,6 +19,7 @@ from deeprec_env.cli.options import (
     OrderOption,
     Overrides,
     PlanOption,
+    PlotFile,
     ScenarioArgument,
     Seed,
     SplitRule,
@@ -27,6 +28,7 @@ from deeprec_env.cli.options import (
     print_result,
     threshold_of,
 )
+from deeprec_env.cli.plot import check_plot, draw
 from deeprec_env.cli.timeline import timeline_shown, write_shown
 from deeprec_env.scenario.load import load_scenario, pipeline_names, preset_names, preset_text
 from deeprec_env.simulation.header import SCHEMA_VERSION
@@ -76,11 +78,13 @@ def simulate_command(
     timeline_slowest: Annotated[
         int | None, typer.Option(help="Show what happened while this many of the slowest queries were there.")
     ] = None,
+    plot: PlotFile = None,
     split: Annotated[str, typer.Option(help="Stream: train, validation or test.")] = "train",
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
     """Run a scenario and summarise its latencies, rates and energy."""
+    check_plot(plot)
     shown = timeline_shown(timeline, timeline_window, timeline_slowest, queries)
     with console.progress("simulate", queries, quiet=json) as update:
         result = simulate(
@@ -103,6 +107,8 @@ def simulate_command(
         )
     if timeline is not None:
         write_shown(result, timeline, shown)
+    if plot is not None:
+        draw(plot, result.to_json(), scenario, result.records)
     if result.overloaded and not json:
         pools = ", ".join(
             f"{work.label} has an offered load of {work.load(result.qps_offered):.3g}"
