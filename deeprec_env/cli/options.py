@@ -25,6 +25,14 @@ ScenarioArgument = Annotated[
     str,
     typer.Argument(help="A preset's name (see 'deeprec scenarios') or a YAML file.", autocompletion=_scenarios),
 ]
+ScenarioArguments = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="scenario...",
+        help="A preset's name (see 'deeprec scenarios') or a YAML file; of several each meets the same traffic.",
+        autocompletion=_scenarios,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +20,7 @@ from deeprec_env.cli.options import (
     Overrides,
     PlanOption,
     PlotFile,
-    ScenarioArgument,
+    ScenarioArguments,
     Seed,
     SplitRule,
     ThresholdOption,
@@ -29,7 +29,9 @@ from deeprec_env.cli.options import (
     threshold_of,
 )
 from deeprec_env.cli.plot import check_plot, draw
+from deeprec_env.cli.side_by_side import REPLICATIONS, print_side_by_side, side_by_side, variants
 from deeprec_env.cli.timeline import timeline_shown, write_shown
+from deeprec_env.errors import InputError
 from deeprec_env.scenario.load import load_scenario, pipeline_names, preset_names, preset_text
 from deeprec_env.simulation.header import SCHEMA_VERSION
 from deeprec_env.simulation.simulate import QUERIES, simulate
@@ -55,7 +57,7 @@ def preset_scenario(name: str) -> str:
 
 
 def simulate_command(
-    scenario: ScenarioArgument,
+    scenario: ScenarioArguments,
     qps: Annotated[float | None, typer.Option(help="Stationary arrivals at this rate.")] = None,
     arrivals: Arrivals = "poisson",
     batch_size: BatchSize = None,
@@ -79,25 +81,56 @@ def simulate_command(
         int | None, typer.Option(help="Show what happened while this many of the slowest queries were there.")
     ] = None,
     plot: PlotFile = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare values of the scenario under the same traffic: key.path=value,value,..."),
+    ] = None,
+    replications: Annotated[
+        int | None, typer.Option(help=f"Seeds that a comparison is paired by (default: {REPLICATIONS}).")
+    ] = None,
     split: Annotated[str, typer.Option(help="Stream: train, validation or test.")] = "train",
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
     """Run a scenario and summarise its latencies, rates and energy."""
+    options: dict[str, Any] = {
+        "qps": qps,
+        "arrivals": arrivals,
+        "batch_size": batch_size,
+        "threshold": threshold_of(threshold),
+        "plan": plan,
+        "split_rule": split_rule,
+        "order": order,
+        "offload": offload,
+        "admit": admit_of(admit),
+    }
+    if len(scenario) > 1 or sweep:
+        for option, value in (("records", records), ("timeline", timeline), ("plot", plot)):
+            if value is not None:
+                raise InputError(option, str(value), "must be left out: it is of one run")
+        payload = side_by_side(
+            variants(scenario, set_ or (), sweep or ()),
+            replications=REPLICATIONS if replications is None else replications,
+            seed=seed,
+            split=split,
+            engine=engine,
+            queries=queries,
+            quiet=json,
+            **options,
+        )
+        if json:
+            print_result(payload, json)
+        else:
+            print_side_by_side(payload)
+        return
+    if replications is not None:
+        raise InputError("replications", replications, "needs several scenarios, or sweep")
     check_plot(plot)
     shown = timeline_shown(timeline, timeline_window, timeline_slowest, queries)
     with console.progress("simulate", queries, quiet=json) as update:
         result = simulate(
-            load_scenario(scenario, set_ or ()),
-            qps=qps,
-            arrivals=arrivals,
-            batch_size=batch_size,
-            threshold=threshold_of(threshold),
-            plan=plan,
-            split_rule=split_rule,
-            order=order,
-            offload=offload,
-            admit=admit_of(admit),
+            load_scenario(scenario[0], set_ or ()),
+            **options,
             queries=queries,
             seed=seed,
             split=split,
@@ -108,7 +141,7 @@ def simulate_command(
     if timeline is not None:
         write_shown(result, timeline, shown)
     if plot is not None:
-        draw(plot, result.to_json(), scenario, result.records)
+        draw(plot, result.to_json(), scenario[0], result.records)
     if result.overloaded and not json:
         pools = ", ".join(
             f"{work.label} has an offered load of {work.load(result.qps_offered):.3g}"
