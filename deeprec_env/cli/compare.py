@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deeprec_env import console
 from deeprec_env.cli.options import print_result
+from deeprec_env.cli.plot import check_plot, draw
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.scenario.schema import Scenario
 
@@ -52,10 +54,12 @@ def show_comparison(
     json: bool,
     labels: Sequence[str] | None = None,
     trust: bool = False,
+    plot: Path | None = None,
 ) -> None:
     """Compare policies in an environment, telling the progress, and show what came of it; `name` is the scenario's."""
     from deeprec_env.policies.evaluation.comparison import compare, print_comparison
 
+    check_plot(plot)
     with console.telling("evaluate", quiet=json) as update:
         compared = compare(
             spec,
@@ -69,6 +73,8 @@ def show_comparison(
             progress=update,
             trust=trust,
         )
+    if plot is not None:
+        draw(plot, compared.to_json(), name)
     if json:
         print_result(compared.to_json(), json)
     else:

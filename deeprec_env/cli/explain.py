@@ -52,7 +52,7 @@ def explain_command(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Say of the slowest queries where their latency went, behind whom they waited, and what would have helped."""
+    """Say where the latency of the slowest queries went. Also behind whom they waited, and what would have helped."""
     from deeprec_env.timeline.explain import check_slowest, explain
 
     check_slowest(slowest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,14 @@ def _scenarios(incomplete: str) -> list[str]:
 ScenarioArgument = Annotated[
     str,
     typer.Argument(help="A preset's name (see 'deeprec scenarios') or a YAML file.", autocompletion=_scenarios),
+]
+ScenarioArguments = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="scenario...",
+        help="A preset's name (see 'deeprec scenarios') or a YAML file; of several each meets the same traffic.",
+        autocompletion=_scenarios,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
@@ -50,6 +59,9 @@ Cluster = Annotated[
 Pictures = Annotated[
     str | None, typer.Option(help="Kinds of the pictures: png, pdf, svg, comma-separated (default: png).")
 ]
+
+
+PlotFile = Annotated[Path | None, typer.Option("--plot", help="Draw the figures: *.png, *.pdf or *.svg.")]
 
 
 def _seed(value: int) -> int:

@@ -21,7 +21,7 @@ def report(
         "report.html"
     ),
 ) -> None:
-    """Write one page from results: the scenario in words, figures with intervals, plots, and how they were made."""
+    """Write one page from results. It holds the scenario in words, figures with intervals, plots, and the commands."""
     from deeprec_env.report.report import write_report
 
     write_report(what, output)

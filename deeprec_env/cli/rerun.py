@@ -20,12 +20,14 @@ from deeprec_env.cli.compare import Trust
 from deeprec_env.cli.figures import differences, figures, read_known
 from deeprec_env.cli.options import Json
 from deeprec_env.cli.rerun_tables import TABLES
+from deeprec_env.cli.side_by_side import side_by_side
 from deeprec_env.envs.environments import find_spec
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
 from deeprec_env.progress import Progress, silent
 from deeprec_env.provenance import KEY, Question, asked
+from deeprec_env.scenario.load import load_scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -95,6 +97,16 @@ def _simulate(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
     if question.about.fleet is not None:
         return replace(simulate_fleet(question.about, **asked_again), question=question).to_json()
     return replace(simulate(question.about, **asked_again), question=question).to_json()
+
+
+def _side_by_side(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = _arguments(question.arguments, side_by_side)
+    named = question.arguments.get("scenarios")
+    if not isinstance(named, dict) or not named:
+        raise InputError(f"{KEY}.arguments.scenarios", named, "must be a mapping from name to scenario")
+    scenarios = {name: load_scenario(scenario) for name, scenario in named.items()}
+    asked = {"seed": question.seed, "split": question.split, "engine": question.engine, "quiet": True}
+    return side_by_side(**arguments | {"scenarios": scenarios} | asked)
 
 
 def _explain(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,6 +293,7 @@ def _arguments(given: Mapping[str, Any], function: Callable[..., Any]) -> dict[s
 
 RUNNERS: dict[str, Callable[[Question, Mapping[str, Any]], dict[str, Any]]] = {
     "simulate": _simulate,
+    "simulate --sweep": _side_by_side,
     "explain": _explain,
     "capacity": _capacity,
     "capacity --sweep": _sweep,

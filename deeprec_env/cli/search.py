@@ -30,6 +30,7 @@ from deeprec_env.cli.options import (
     Overrides,
     Pictures,
     PlanOption,
+    PlotFile,
     ScenarioArgument,
     Seed,
     SplitRule,
@@ -38,6 +39,7 @@ from deeprec_env.cli.options import (
     print_result,
     threshold_of,
 )
+from deeprec_env.cli.plot import check_plot, draw
 from deeprec_env.errors import InputError
 from deeprec_env.executors.executor import Threads, executor_of
 from deeprec_env.extras import can_plot
@@ -74,6 +76,7 @@ def capacity(
     ] = None,
     pictures: Pictures = None,
     cluster: Cluster = None,
+    plot: PlotFile = None,
     engine: Engine = "compiled",
     set_: Overrides = None,
     json: Json = False,
@@ -81,6 +84,7 @@ def capacity(
 ) -> None:
     """Find the highest rate that settings carry within the target. It is a stationary one, with its interval."""
     loaded, limit = load_scenario(scenario, set_ or ()), admit_of(admit)
+    check_plot(plot)
     if not sweep:
         for option, value in (("output", output), ("pictures", pictures), ("cluster", cluster)):
             if value is not None:
@@ -104,6 +108,8 @@ def capacity(
                 progress=tell,
             )
         facts = found.to_json()
+        if plot is not None:
+            draw(plot, facts, scenario)
         if not json:
             typer.echo(_in_words(found, loaded))
             del facts["verdict"]  # on a rate that is just met: it says nothing of the capacity, it is a run's
@@ -132,6 +138,9 @@ def capacity(
     kept = f"settings that are done are kept in {mapped.csv}; the same command goes on"
     with console.progress(f"sweep {name}", mapped.settings, quiet=json, kept=kept) as update:
         mapped.run(update, executor=executor_of(cluster, Threads(1)))
+        mapped.run(update)
+    if plot is not None:
+        draw(plot, mapped.to_json(), scenario)
     print_result(mapped.to_json(), json)
 
 

@@ -19,7 +19,8 @@ from deeprec_env.cli.options import (
     OrderOption,
     Overrides,
     PlanOption,
-    ScenarioArgument,
+    PlotFile,
+    ScenarioArguments,
     Seed,
     SplitRule,
     ThresholdOption,
@@ -27,6 +28,8 @@ from deeprec_env.cli.options import (
     print_result,
     threshold_of,
 )
+from deeprec_env.cli.plot import check_plot, draw
+from deeprec_env.cli.side_by_side import REPLICATIONS, print_side_by_side, side_by_side, variants
 from deeprec_env.cli.timeline import timeline_shown, write_shown
 from deeprec_env.errors import InputError
 from deeprec_env.fleet.result import FleetResult
@@ -56,7 +59,7 @@ def preset_scenario(name: str) -> str:
 
 
 def simulate_command(
-    scenario: ScenarioArgument,
+    scenario: ScenarioArguments,
     qps: Annotated[float | None, typer.Option(help="Stationary arrivals at this rate.")] = None,
     arrivals: Arrivals = "poisson",
     batch_size: BatchSize = None,
@@ -79,6 +82,14 @@ def simulate_command(
     timeline_slowest: Annotated[
         int | None, typer.Option(help="Show what happened while this many of the slowest queries were there.")
     ] = None,
+    plot: PlotFile = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare values of the scenario under the same traffic: key.path=value,value,..."),
+    ] = None,
+    replications: Annotated[
+        int | None, typer.Option(help=f"Seeds that a comparison is paired by (default: {REPLICATIONS}).")
+    ] = None,
     split: Annotated[str, typer.Option(help="Stream: train, validation or test.")] = "train",
     json: Json = False,
     seed: Seed = 0,
@@ -86,6 +97,39 @@ def simulate_command(
     """Run a scenario and summarise its latencies, rates and energy."""
     """Run a scenario, a fleet too, and summarise its latencies, rates and energy."""
     loaded = load_scenario(scenario, set_ or ())
+    options: dict[str, Any] = {
+        "qps": qps,
+        "arrivals": arrivals,
+        "batch_size": batch_size,
+        "threshold": threshold_of(threshold),
+        "plan": plan,
+        "split_rule": split_rule,
+        "order": order,
+        "offload": offload,
+        "admit": admit_of(admit),
+    }
+    if len(scenario) > 1 or sweep:
+        for option, value in (("records", records), ("timeline", timeline), ("plot", plot)):
+            if value is not None:
+                raise InputError(option, str(value), "must be left out: it is of one run")
+        payload = side_by_side(
+            variants(scenario, set_ or (), sweep or ()),
+            replications=REPLICATIONS if replications is None else replications,
+            seed=seed,
+            split=split,
+            engine=engine,
+            queries=queries,
+            quiet=json,
+            **options,
+        )
+        if json:
+            print_result(payload, json)
+        else:
+            print_side_by_side(payload)
+        return
+    if replications is not None:
+        raise InputError("replications", replications, "needs several scenarios, or sweep")
+    check_plot(plot)
     shown = timeline_shown(timeline, timeline_window, timeline_slowest, queries)
     if timeline is not None and loaded.fleet is not None:
         raise InputError("timeline", str(timeline), "must be left out: a timeline is of one node, not of a fleet")
@@ -113,8 +157,20 @@ def simulate_command(
             typer.echo("overloaded: these latencies grow with the run", err=True)
         print_result(result.to_json(), json)
         return
+        result = simulate(
+            load_scenario(scenario[0], set_ or ()),
+            **options,
+            queries=queries,
+            seed=seed,
+            split=split,
+            engine=engine,
+            records=records,
+            progress=lambda done: update("simulate", done),
+        )
     if timeline is not None:
         write_shown(result, timeline, shown)
+    if plot is not None:
+        draw(plot, result.to_json(), scenario[0], result.records)
     if result.overloaded and not json:
         pools = ", ".join(
             f"{work.label} has an offered load of {work.load(result.qps_offered):.3g}"

@@ -31,7 +31,7 @@ def verify(
     rows: Annotated[str | None, typer.Option(help="Rows to verify, comma-separated (default: all).")] = None,
     json: Json = False,
 ) -> None:
-    """Replay an evaluation from its traffic and actions; no policy runs. Exit status 0: the same bytes, 1: not."""
+    """Replay an evaluation from what its rows did. No policy runs. Exit status 0: the same bytes, 1: not."""
     before = read_known(result)
     labels = _labels(before)
     chosen = labels if rows is None else [row.strip() for row in rows.split(",")]
