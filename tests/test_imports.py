@@ -25,8 +25,8 @@ LAYERS = (
     {"latency", "provenance", "workload"},
     {"pipeline", "simulation"},
     {"analysis", "envs", "models"},
-    {"live", "policies", "profiling", "quality", "recpipe"},
-    {"agents"},
+    {"policies", "profiling", "quality", "recpipe"},
+    {"agents", "live"},
     {"cli"},
     {"__main__", "agents.evaluate", "agents.train", "policies.evaluate"},
 )

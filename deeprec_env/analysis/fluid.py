@@ -25,7 +25,8 @@ _WEIGHTS = 200  # tried at most: each gives a bound
 def most_qps(scenario: Scenario, shed: float = 0.0) -> float:
     """No rate above it is stable under the scenario's setting, if no more than the share `shed` of queries is shed.
 
-    Contention counts as when all servers of a pool are busy, as in `ServiceDemand`. Infinite if queries bring no work.
+    Contention counts as when all servers of a pool are busy, as in `ServiceDemand`, slow phases with the least that
+    they can. Infinite if queries bring no work.
     """
     sizes, probability = size_probabilities(scenario.workload.sizes)
     found = np.inf
@@ -60,12 +61,12 @@ def _seconds(stage: Stage, rule: DispatchRule, items: Ints) -> tuple[Floats, Flo
     cpu_s: Floats = np.zeros(len(items))
     accelerator_s = cpu_s
     if stage.cpu is not None:
-        cpu_s = split_seconds(stage, stage.cpu, items, rule.largest, rule.even)
+        cpu_s = split_seconds(stage, stage.cpu, items, rule.largest, rule.even, least=True)
     if stage.accelerator is not None:
-        accelerator_s = busy_seconds(stage, stage.accelerator, np.maximum(items, 1))
+        accelerator_s = busy_seconds(stage, stage.accelerator, np.maximum(items, 1), least=True)
         if stage.batching is not None:
             batch = np.arange(1, stage.batching.max_items + 1)
-            each_s = float((busy_seconds(stage, stage.accelerator, batch) / batch).min())
+            each_s = float((busy_seconds(stage, stage.accelerator, batch, least=True) / batch).min())
             accelerator_s = items.astype(np.float64) * each_s
     return cpu_s, accelerator_s
 

@@ -226,6 +226,9 @@ def check_service(scenario: Scenario) -> None:
         name = f"control.{further[0]}" if further else "accelerator.batching"
         raise InputError(name, "used", "must be left out: tails are predicted for batch size and threshold alone")
     for kind, pool in scenario.stages[0].pools().items():
+        if pool.slowness is not None:
+            allowed = "must be left out: tails are predicted for servers that stay as fast as they are"
+            raise InputError(f"{kind}.slowness", "used", allowed)
         latency = pool.latency
         if isinstance(latency, Profile) and not latency.knows_growth:
             allowed = (

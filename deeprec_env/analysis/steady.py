@@ -88,6 +88,7 @@ class SteadyRun:
             np.concatenate([np.zeros(len(items)), main.arrival_s]),
             np.concatenate([items[order], main.items]),
             main.noise_key,
+            slow_key=main.slow_key,
         )
         self.planned = PlannedRun(scenario, unit)
         self._begin_s = self.planned.serial_s(len(items))

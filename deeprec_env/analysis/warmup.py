@@ -9,6 +9,9 @@ its 5 % tail 5 % too low, which moves the rate where that tail is 5 % by less th
 which is as long again, goes on from there.
 The work that is left is the same in every order of service. Where queries are shed it is no more than what takes as
 long as the limit, b mean works: motion between two barriers forgets as exp(-n (pi^2 v / b^2 + (1 - load)^2 / v) / 2).
+Slow phases add to v what the factor varies by in the long run: with p and q the shares of slow and normal time and t
+the time in which the phases forget, 1 / t = 1 / mean slow + 1 / mean normal, 2 t p q (factor - 1)^2 of the mean factor
+squared in each mean gap between queries.
 """
 
 from __future__ import annotations
@@ -42,8 +45,8 @@ _TIE_S = 1e-9
 class Warmup:
     """How many queries an empty node takes at a rate to forget that it was empty.
 
-    None for Poisson arrivals at a node that is decided on entry: `SteadyRun` knows what is there. Without `demands`,
-    where mean work does not say how a pool is loaded, the least.
+    None for Poisson arrivals at a node that is decided on entry, without slow phases: `SteadyRun` knows what is there.
+    Without `demands`, where mean work does not say how a pool is loaded, the least.
     """
 
     def __init__(self, scenario: Scenario, demands: Sequence[ServiceDemand], seed: np.random.SeedSequence) -> None:
@@ -51,12 +54,14 @@ class Warmup:
         self.least = 0
         admit_ms = scenario.setting.admit_ms
         self._admit_s = None if admit_ms is None else admit_ms * 1e-3
-        if not isinstance(self._arrivals, Poisson) or not decided_on_entry(scenario):
+        slowness = [pool.slowness for stage in scenario.stages for pool in stage.pools().values()]
+        if not isinstance(self._arrivals, Poisson) or not decided_on_entry(scenario) or any(slowness):
             self.least = max(LEAST, _PER_SERVER * most_servers(scenario))
         if self.least and demands:
             unordered = scenario.with_setting(scenario.setting.replace(order="fcfs", admit_ms=None))
             planned = PlannedRun(unordered, QueryStream(scenario.workload, seed).draw(_SAMPLE))
             self._spreads = [_squared_cv(planned.pool_seconds(demand)[0]) for demand in demands]
+            self._slow_s = [_slow_s(scenario, demand) for demand in demands]
 
     def queries(self, qps: float) -> int:
         """Queries to leave out at a rate: what the pools need that keep up with it, but no more than `MOST`."""
@@ -65,8 +70,8 @@ class Warmup:
         at_rate = self._arrivals.at_rate(qps)
         assert isinstance(at_rate, Stationary)
         needed = [
-            self._forgets(demand, qps, at_rate.dispersion + spread)
-            for demand, spread in zip(self._demands, self._spreads, strict=True)
+            self._forgets(demand, qps, at_rate.dispersion + spread + qps * slow_s)
+            for demand, spread, slow_s in zip(self._demands, self._spreads, self._slow_s, strict=True)
             if demand.load(qps) > 0.0 and (demand.load(qps) < 1.0 or self._admit_s is not None)
         ]
         return max(self.least, math.ceil(min(MOST, max(needed, default=0.0))))
@@ -114,6 +119,16 @@ class WarmRun:
     def visits(self, demand: ServiceDemand) -> NDArray[np.bool_]:
         """Which of the `queries` queries bring work to a pool."""
         return self.planned.visits(demand)[-self._queries :]
+
+
+def _slow_s(scenario: Scenario, demand: ServiceDemand) -> float:
+    """What slow phases of a pool add to the variance in a second."""
+    stage = next(stage for stage in scenario.stages if stage.name == demand.stage)
+    slow = stage.pools()[demand.kind].slowness
+    if slow is None:
+        return 0.0
+    forgets_s = slow.share * slow.mean_normal_s
+    return 2.0 * forgets_s * slow.share * (1.0 - slow.share) * ((slow.factor - 1.0) / slow.mean_factor) ** 2
 
 
 def _squared_cv(work_s: Floats) -> float:

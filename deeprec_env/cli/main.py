@@ -10,6 +10,7 @@ from deeprec_env import console
 from deeprec_env.cli.agents import evaluate
 from deeprec_env.cli.compare_results import compare_results
 from deeprec_env.cli.controls import controls
+from deeprec_env.cli.fidelity import fidelity
 from deeprec_env.cli.live import live
 from deeprec_env.cli.load import load
 from deeprec_env.cli.paper import paper
@@ -43,6 +44,7 @@ app.command()(schema)
 app.command("simulate")(simulate_command)
 app.command()(live)
 app.command()(replay)
+app.command()(fidelity)
 app.command()(serve)
 app.command()(load)
 app.command()(capacity)

@@ -31,9 +31,9 @@ def replay(
 ) -> None:
     """Run recorded arrivals through the simulator, and say how far its latencies are from the measured ones.
 
-    Twice: with the recorded service times, each query as it was taken up (what the queueing is worth), and blind, from
-    the intended arrivals and the scenario's latencies. The dispatcher's gap is fitted on the other recordings, of one
-    alone on itself.
+    With the recorded service times, each query as it was taken up (what the queueing is worth), and blind, from the
+    intended arrivals and the scenario's latencies. The dispatcher's gap is fitted on the other recordings, of one alone
+    on itself; beside it, the error with each request's own gap.
     """
     from deeprec_env.live.recording import read_recording
     from deeprec_env.live.replay import fitted_gap_s, replay_blind, replay_services
@@ -51,6 +51,7 @@ def replay(
             others = [each for each in read if each is not recording] or [recording]
             gap_s = fitted_gap_s(others) if gap_us is None else gap_us * 1e-6
             services, blind = replay_services(recording, gap_s), replay_blind(recording, other)
+            own_gaps = replay_services(recording, None)
             rows.append(
                 {
                     "recording": str(path),
@@ -60,7 +61,9 @@ def replay(
                     "measured_ms": _ms(services.measured_s),
                     "replayed_ms": _ms(services.predicted_s),
                     "replay_error": services.error,
+                    "own_gaps_error": own_gaps.error,
                     "blind_ms": _ms(blind.predicted_s),
+                    "blind_p95_range_ms": [end * 1e3 for end in blind.range_s["p95"]],
                     "blind_error": blind.error,
                 }
             )
@@ -75,7 +78,7 @@ def replay(
     if json:
         console.print_json(payload)
         return
-    columns = ["recording", "queries", "measured p95 ms", "replayed", "error", "mean's", "blind", "error", "mean's"]
+    columns = ["recording", "queries", "p95 ms", "replayed", "error", "mean's", "own gaps", "blind", "error", "mean's"]
     console.print_table(
         "recorded runs through the simulator",
         columns,
@@ -87,6 +90,7 @@ def replay(
                 f"{row['replayed_ms']['p95']:.4g}",
                 _percent(row["replay_error"]["p95"]),
                 _percent(row["replay_error"]["mean"]),
+                _percent(row["own_gaps_error"]["p95"]),
                 f"{row['blind_ms']['p95']:.4g}",
                 _percent(row["blind_error"]["p95"]),
                 _percent(row["blind_error"]["mean"]),

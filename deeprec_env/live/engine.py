@@ -15,6 +15,7 @@ from deeprec_env.live.wall_clock import WallClockLoop
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.asyncio_engine import AsyncioEngine
+from deeprec_env.simulation.loop import EventHeap
 from deeprec_env.simulation.pool import StageLog
 from deeprec_env.workload.stream import Traffic
 
@@ -75,7 +76,7 @@ class LiveEngine(AsyncioEngine):
         finally:
             self._dismiss()
 
-    def _hire(self, scenario: Scenario, loop: WallClockLoop, options: LiveOptions) -> WorkerServers:
+    def _hire(self, scenario: Scenario, loop: EventHeap, traffic: Traffic, options: LiveOptions) -> WorkerServers:
         self._crew = WorkerServers(scenario, loop, options)
         return self._crew
 

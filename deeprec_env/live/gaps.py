@@ -29,20 +29,29 @@ class Gaps:
 
 
 def dispatch_gaps(recording: Recording) -> Gaps:
-    """Those of a recording, over all pools: hand-over less entry, or less the answer that freed a server."""
-    columns, found = recording.columns, []
-    for position, stage in enumerate(recording.scenario.stages):
-        for kind, pool in stage.pools().items():
-            chosen = (columns["stage"] == position) & (columns["accelerator"] == (kind == "accelerator"))
-            chosen &= columns["carries"] == 1
-            if position == 0 and pool.batching is None:  # of later stages the entry is not recorded
-                order = np.argsort(columns["start_s"][chosen], kind="stable")
-                entry_s, start_s, end_s = (columns[name][chosen][order] for name in ("entry_s", "start_s", "end_s"))
-                found.append(_gaps(entry_s, start_s, end_s, pool.servers))
-    return Gaps(np.concatenate(found) if found else np.empty(0))
+    """Those of a recording, over all pools where they are known."""
+    gap_s = gap_by_row_s(recording)
+    return Gaps(gap_s[np.isfinite(gap_s)])
 
 
-def _gaps(entry_s: Floats, start_s: Floats, end_s: Floats, servers: int) -> Floats:
+def gap_by_row_s(recording: Recording) -> Floats:
+    """Of each request, float64 (rows,): hand-over less entry, or less the answer that freed a server.
+
+    NaN where it is not known: of later stages, whose entries are not recorded, and of batching pools.
+    """
+    columns = recording.columns
+    found = np.full(len(columns["query"]), np.nan)
+    for kind, pool in recording.scenario.stages[0].pools().items():
+        if pool.batching is None:
+            rows = np.flatnonzero((columns["stage"] == 0) & (columns["accelerator"] == (kind == "accelerator")))
+            rows = rows[np.argsort(columns["start_s"][rows], kind="stable")]
+            entry_s, start_s, end_s = (columns[name][rows] for name in ("entry_s", "start_s", "end_s"))
+            found[rows] = _gaps_s(entry_s, start_s, end_s, pool.servers)
+    return found
+
+
+def _gaps_s(entry_s: Floats, start_s: Floats, end_s: Floats, servers: int) -> Floats:
+    """Of requests in the order of their starts."""
     free_s = [0.0] * servers
     gaps = np.empty(len(start_s))
     for request, (entry, start, end) in enumerate(zip(entry_s.tolist(), start_s.tolist(), end_s.tolist(), strict=True)):

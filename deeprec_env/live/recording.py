@@ -47,11 +47,6 @@ class Recording:
     scenario: Scenario
     columns: Mapping[str, NDArray[Any]]
 
-    @property
-    def noise_key(self) -> int:
-        """Of the traffic."""
-        return int(self.header["noise_key"])
-
     def first_rows(self) -> Ints:
         """Where the rows of each query begin, (queries,)."""
         query = self.columns["query"]
@@ -61,7 +56,8 @@ class Recording:
         """The queries, arriving as they were meant to, or as they were taken up (`entry_s`)."""
         rows = self.first_rows()
         columns = self.columns
-        return Traffic(columns[times][rows], columns["items"][rows], self.noise_key, columns["query"][rows])
+        keys = int(self.header["noise_key"]), int(self.header["slow_key"])
+        return Traffic(columns[times][rows], columns["items"][rows], keys[0], columns["query"][rows], keys[1])
 
     def of_queries(self, name: str) -> NDArray[Any]:
         """A column of the queries, (queries,)."""
@@ -184,7 +180,7 @@ def _checked_header(header: Any) -> dict[str, Any]:
         raise ValueError("its header is not one")
     if header.get("version") != VERSION:
         raise ValueError(f"version {header.get('version')!r}, not {VERSION}")
-    for name, kind in (("rows", int), ("sha256", str), ("noise_key", int), ("scenario", dict)):
+    for name, kind in (("rows", int), ("sha256", str), ("noise_key", int), ("slow_key", int), ("scenario", dict)):
         if not isinstance(header.get(name), kind):
             raise ValueError(f"its header has no {name}")
     return header

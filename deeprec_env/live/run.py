@@ -88,6 +88,8 @@ def live_scenario(scenario: Scenario, *, workers: int | None = None, cuda: bool 
 
     A capacity found for the node that it was is dropped.
     """
+    if cuda and not scenario.has_accelerator:
+        raise InputError("cuda", True, "needs a scenario with an accelerator")
     if scenario.node is None:
         if workers is not None:
             raise InputError("workers", workers, "must be left out: a pipeline's stages say their own servers")
@@ -151,6 +153,7 @@ def run_live(
         engine.drain()
         header = {
             "noise_key": traffic.noise_key,
+            "slow_key": traffic.slow_key,
             "seed": seed,
             "split": split,
             "duration_s": duration_s,

@@ -119,10 +119,14 @@ class WorkerServers:
 
 
 def check_workers(scenario: Scenario) -> None:
-    """Raise `InputError` for a node with more CPU servers than there are cores for them."""
+    """Raise `InputError` for a node with more CPU servers than cores, or with an accelerator where CUDA is absent."""
     cores, wanted = usable_cores(), sum(stage.cpu.servers for stage in scenario.stages if stage.cpu is not None)
     if wanted > cores:
         raise InputError("servers", wanted, f"must be at most {cores}, the cores that this process may use")
+    if scenario.has_accelerator:
+        from deeprec_env.live.model_memory import check_device  # torch is loaded for models alone
+
+        check_device("cuda")
 
 
 def model_of(spec: PoolSpec, options: LiveOptions) -> tuple[str, float]:

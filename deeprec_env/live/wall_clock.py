@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import math
 import time
+from typing import Any
 
 from deeprec_env.simulation.loop import EventHeap
 
@@ -24,6 +25,7 @@ class WallClockLoop(EventHeap, asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._zero: float | None = None
+        self._error: BaseException | None = None
 
     def time(self) -> float:
         """Real seconds since time 0."""
@@ -46,7 +48,8 @@ class WallClockLoop(EventHeap, asyncio.SelectorEventLoop):
     def run_before(self, until_s: float) -> None:
         """Let everything happen until the clock shows `until_s`; what is late for an earlier instant happens, too.
 
-        Stops early after an event that calls `halt`. Works inside another running loop.
+        Stops early after an event that calls `halt`. Works inside another running loop. What a callback raises, of a
+        socket's say, is the caller's.
         """
         if self._zero is None:
             self._zero = time.perf_counter()
@@ -71,5 +74,15 @@ class WallClockLoop(EventHeap, asyncio.SelectorEventLoop):
                     handle = ready.popleft()
                     if not handle.cancelled():
                         handle._run()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
         if not self._halted:
             self.now = until_s
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Let `run_before` raise what a callback has raised, where asyncio would only log it."""
+        if "handle" in context and isinstance(context.get("exception"), BaseException):
+            self._error, self._halted = context["exception"], True
+        else:
+            super().call_exception_handler(context)

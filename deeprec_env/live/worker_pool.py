@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -105,7 +106,7 @@ class WorkerPool:
         whole("most_items", most_items, 1, LARGEST_REQUEST)
         choice("device", device, DEVICES)
         self.plan, self._block = _prepared(model, rows_scale, device, workers, most_items, seed)
-        self.workers = workers
+        self.workers, self._drawn_items = workers, self.plan.drawn_items
         self.deaths = 0  # workers that have died and were not told to end
         self._on_answer = on_answer
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -154,7 +155,7 @@ class WorkerPool:
 
     def place_of(self, identity: int, items: int) -> int:
         """Where the drawn inputs of a request of that number begin: its own, whichever worker serves it."""
-        return identity * 7919 % (self.plan.drawn_items - items + 1)
+        return identity * 7919 % (self._drawn_items - items + 1)
 
     @property
     def busy(self) -> int:
@@ -215,33 +216,25 @@ class WorkerPool:
     def _await_ready(self, worker: _Worker) -> None:
         """Before any loop: wait until a worker has loaded."""
         while not worker.ready:
-            channel = worker.channel
-            channel.setblocking(True)
-            received = channel.recv(ANSWER.size)
-            channel.setblocking(False)
-            if received:
-                worker.received += received
-                self._take_answers(worker, time.perf_counter())
-            else:
-                self._died(worker)
+            select.select([worker.channel], [], [])
+            self._readable(worker)
 
     def _readable(self, worker: _Worker) -> None:
         received_s = time.perf_counter()
         try:
-            received = worker.channel.recv(ANSWER.size)
+            received = worker.channel.recv(ANSWER.size - len(worker.received))
         except BlockingIOError:
             return
-        except ConnectionResetError:
+        except ConnectionResetError:  # it died before it had read all that it was sent
             received = b""
         if not received:
             self._died(worker)
             return
         worker.received += received
-        self._take_answers(worker, received_s)
+        if len(worker.received) == ANSWER.size:
+            self._answered(worker, received_s)
 
-    def _take_answers(self, worker: _Worker, received_s: float) -> None:
-        if len(worker.received) < ANSWER.size:
-            return
+    def _answered(self, worker: _Worker, received_s: float) -> None:
         ticket, begun_s, ended_s, outcome = ANSWER.unpack(worker.received)
         worker.received.clear()
         if ticket == READY:

@@ -20,6 +20,9 @@ MOST_CV = 100.0
 
 MOST_SUB_BATCHES = 64
 
+SHORTEST_PHASE_S = 1e-4
+"""Bound of the mean phases of slowness: shorter ones are the noise of each request, and every one takes its time."""
+
 Positive = Annotated[float, Field(gt=0, le=HIGHEST)]
 NonNegative = Annotated[float, Field(ge=0, le=HIGHEST)]
 Count = Annotated[int, Field(ge=1, le=MOST_ITEMS)]

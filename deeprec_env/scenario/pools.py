@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import (
@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from deeprec_env.scenario.bounds import Count, NonNegative, Servers
+from deeprec_env.scenario.bounds import HIGHEST, SHORTEST_PHASE_S, Count, NonNegative, Positive, Servers
 from deeprec_env.scenario.component import Sparse, Strict
 from deeprec_env.scenario.parts import AnyLatency, LatencyModel
 
@@ -46,6 +46,42 @@ class Batching(Strict):
     max_wait_ms: NonNegative = 0.0
 
 
+PhaseLength = Annotated[float, Field(ge=SHORTEST_PHASE_S, le=HIGHEST)]
+
+
+class Slowness(Strict):
+    """Phases in which the machine is slow (rule 19): a request that starts in one takes `factor` times as long.
+
+    Slow phases and normal ones alternate, their lengths are exponential with these means; a run begins somewhere in
+    the middle, as if they had always been going on. No prediction sees them.
+    """
+
+    factor: Positive
+    mean_slow_s: PhaseLength
+    mean_normal_s: PhaseLength
+
+    @property
+    def share(self) -> float:
+        """Share of the time that is slow."""
+        return self.mean_slow_s / (self.mean_slow_s + self.mean_normal_s)
+
+    @property
+    def mean_factor(self) -> float:
+        """Mean over time; at the starts of a pool that never idles it is between `least_factor` and this.
+
+        Where servers come to wait for work, a request starts when it arrives, and Poisson arrivals see the mean over
+        time (so they do where phases are short against a service). A pool that never idles starts fewer requests in a
+        second that is slower: of the starts of one server, the share that is slow is the more below (above, if `factor`
+        is less than 1) that of the time the longer the phases are, and the mean over them is never above this one.
+        """
+        return 1.0 + self.share * (self.factor - 1.0)
+
+    @property
+    def least_factor(self) -> float:
+        """Mean over the starts of a pool that never idles where phases are long: the harmonic mean over time."""
+        return 1.0 / (1.0 - self.share + self.share / self.factor)
+
+
 class PoolSpec(Strict):
     """Identical servers behind one queue. Powers are of the whole pool, in watts.
 
@@ -61,6 +97,7 @@ class PoolSpec(Strict):
     idle_w: NonNegative = 0.0
     busy_w: NonNegative = 0.0
     batching: Batching | None = None
+    slowness: Slowness | None = None
 
     @field_validator("servers", mode="before")
     @classmethod
@@ -90,8 +127,9 @@ class PoolSpec(Strict):
         dumped: dict[str, Any] = dump(self)
         for key in ("cores", "threads") if self.cores is None else ("servers",):
             dumped.pop(key, None)
-        if self.batching is None:  # it came later: the text of a scenario without it stays as it was
-            dumped.pop("batching", None)
+        for key in ("batching", "slowness"):  # they came later: the text of a scenario without them stays as it was
+            if getattr(self, key) is None:
+                dumped.pop(key, None)
         if self.cores is not None and isinstance(dumped.get("latency"), dict):
             dumped["latency"].pop("threads", None)
         return dumped

@@ -15,6 +15,7 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import SettingNumbers
 from deeprec_env.simulation.kernel_choice import decided_on_entry
 from deeprec_env.simulation.mean_tables import mean_tables, median_items
+from deeprec_env.simulation.slow_phases import PHASE, slowness_row
 
 CPU, ACCELERATOR = 0, 1
 """Of stage s, pool 2 s + 1 of these."""
@@ -32,6 +33,8 @@ class NodeArrays(NamedTuple):
     latency: Floats  # (plans, pools, longest row), see `latency.rows`
     slowdown: Floats  # (pools, most servers + 1), by busy servers
     contended: NDArray[np.bool_]  # (pools,) whether any slow-down differs from 1
+    slowed: NDArray[np.bool_]  # (pools,) whether there are slow phases
+    slowness: Floats  # (pools, 3), see `slow_phases`
     idle_w: Floats  # (pools,)
     busy_w: Floats  # (pools,)
     entering: Ints  # (plans, stages) most items of a query that enter a stage, 0: it is skipped
@@ -61,6 +64,7 @@ class NodeState(NamedTuple):
 
     counts: Ints  # (4 + stages,)
     free_s: Floats  # (pools, most servers): when each server comes free, a binary heap
+    phases: NDArray[Any]  # (pools,) of `slow_phases.PHASE`
     arrival_s: Floats  # (queries,)
     items: Ints  # (queries,)
     query: Ints  # (queries,) the numbers by which they meet their noise
@@ -110,6 +114,8 @@ def node_arrays(scenario: Scenario, largest: int = 0) -> NodeArrays:
         latency=latency,
         slowdown=slowdown,
         contended=(slowdown != 1.0).any(axis=1),
+        slowed=np.array([pool is not None and pool.slowness is not None for pool in pools]),
+        slowness=np.array([slowness_row(pool) for pool in pools]),
         idle_w=np.array([0.0 if pool is None else pool.idle_w for pool in pools]),
         busy_w=np.array([0.0 if pool is None else pool.busy_w for pool in pools]),
         entering=np.array(scenario.planned_items, dtype=np.int64),
@@ -139,6 +145,7 @@ def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int,
     return NodeState(
         counts=np.zeros((*nodes, WAITING + stages), dtype=np.int64),
         free_s=np.full((*nodes, 2 * stages, servers), -math.inf),
+        phases=np.zeros((*nodes, 2 * stages), dtype=PHASE),
         arrival_s=np.empty((*nodes, queries)),
         items=np.empty((*nodes, queries), dtype=np.int64),
         query=np.empty((*nodes, queries), dtype=np.int64),
@@ -164,6 +171,7 @@ def tail(node: NodeArrays, state: NodeState, query: int, queries: int, requests:
     copy.counts[:] = state.counts
     copy.counts[HELD], copy.counts[OPEN] = kept, 0
     copy.free_s[:] = state.free_s
+    copy.phases[:] = state.phases
     for name in _OF_QUERIES:
         getattr(copy, name)[:kept] = getattr(state, name)[query:held]
     for name in _OF_SUB_BATCHES:

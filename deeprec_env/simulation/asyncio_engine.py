@@ -61,7 +61,7 @@ class AsyncioEngine(SettingInForce):
         coroutines: Sequence[Callable[[AsyncioEngine], Coroutine[Any, Any, object]]] = (),
         *,
         loop: EventHeap | None = None,
-        servers: Callable[[Scenario, EventHeap], Servers] = SimulatedServers,
+        servers: Callable[[Scenario, EventHeap, Traffic], Servers] = SimulatedServers,
         log: Callable[[Scenario, bool], QueryLog] = QueryLog,
     ) -> None:
         self._scenario = scenario
@@ -69,7 +69,7 @@ class AsyncioEngine(SettingInForce):
         self._setting = scenario.setting
         self._sub_batches = scenario.sub_batches
         self._loop = VirtualTimeLoop() if loop is None else loop
-        serving = servers(scenario, self._loop)
+        serving = servers(scenario, self._loop, traffic)
         self._meter = WindowMeter(scenario)
         self._log = log(scenario, serving.with_items)
         # By stage, for CPU and accelerator, what lets a query enter the pool.
@@ -146,7 +146,7 @@ class AsyncioEngine(SettingInForce):
         self.expect(ahead.at(self.now_s + (ahead.arrival_s - self.now_s) * factor))
 
     def expect(self, ahead: Traffic) -> None:
-        """Let `ahead` be the arrivals still to come, instead of those before."""
+        """Let `ahead` be the arrivals still to come, instead of those before; the node's slow phases stay."""
         check_ahead(ahead, self.now_s)
         self._traffic, self._before = ahead, self.arrived
         self._generation += 1

@@ -27,6 +27,7 @@ from deeprec_env.simulation.checks import warn_beyond
 from deeprec_env.simulation.event_kernel import forget_events, run_window_events
 from deeprec_env.simulation.event_state import EventState, empty_events, events_at, events_with_room, make_idle
 from deeprec_env.simulation.node import completion_s, forget, run_window
+from deeprec_env.simulation.slow_phases import begin_phases
 from deeprec_env.simulation.splitting import setting_numbers
 from deeprec_env.simulation.stacked_arrays import StackedArrays, carrying, node_at, put, room_for, state_at
 from deeprec_env.simulation.windows import AT, width
@@ -201,6 +202,9 @@ class BatchedNodes:
         self._states.first[:, :, 0] = 0
         if self._events is not None:
             make_idle(self._events)
+        for position, (kind, each) in enumerate(zip(self._kinds, traffic, strict=True)):
+            if kind.arrays.slowed.any():
+                begin_phases(kind.arrays.slowness, self._states.phases[position], np.uint64(each.slow_key))
         self.expect(traffic)
 
     def expect(self, traffic: Sequence[Traffic]) -> None:

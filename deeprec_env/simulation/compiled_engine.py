@@ -31,6 +31,7 @@ from deeprec_env.simulation.event_state import EventState, empty_events, events_
 from deeprec_env.simulation.kernel_choice import Kernel, kernel_for
 from deeprec_env.simulation.node import advance, completion_s, due, requests_needed, run_window
 from deeprec_env.simulation.records import Records, StageRecords
+from deeprec_env.simulation.slow_phases import begin_phases, redraw_phases
 from deeprec_env.simulation.windows import Window, width
 from deeprec_env.workload.stream import Traffic
 
@@ -54,6 +55,8 @@ class CompiledEngine:
         idle = empty_state(self._node, 0, 0)
         requests = requests_needed(self._node, idle, traffic.items, scenario.setting.numbers)
         self._state = empty_state(self._node, len(traffic.items), requests)  # what all need under the first setting
+        self._slow_key = traffic.slow_key
+        begin_phases(self._node.slowness, self._state.phases, np.uint64(self._slow_key))
         self._events: EventState | None = None
         if (kernel or kernel_for(scenario)) == "events":
             check_rows(scenario)
@@ -97,7 +100,7 @@ class CompiledEngine:
             warn_beyond(self._scenario, self._largest, setting)
 
     def expect(self, ahead: Traffic) -> None:
-        """Let `ahead` be the arrivals still to come, instead of those before."""
+        """Let `ahead` be the arrivals still to come, instead of those before; the node's slow phases stay."""
         check_ahead(ahead, self._now_s)
         self._traffic, self._noise_key = ahead, np.uint64(ahead.noise_key)
         self._state.counts[BEFORE] = self._state.counts[ADMITTED]
@@ -168,7 +171,8 @@ class CompiledEngine:
         """The node as it is now, to go on by itself with `future` as the traffic still to come.
 
         `future` is as in `expect`. Queries in flight go on as they are. The fork forgets the queries before the oldest
-        in flight, so that it costs no more late in a run than early: its records begin there.
+        in flight, so that it costs no more late in a run than early: its records begin there. Slow phases are
+        those of the future's key for queries that are yet to enter a stage: with another one nobody knows them ahead.
         """
         check_ahead(future, self._now_s)
         in_flight = np.flatnonzero(self._leave_s() == math.inf)
@@ -178,6 +182,10 @@ class CompiledEngine:
         fork._state = tail(self._node, self._state, oldest, queries, _REQUESTS * queries)
         if self._events is not None:
             fork._events = events_tail(self._node, self._state, self._events, oldest, queries)
+        if future.slow_key != self._slow_key:
+            fork._slow_key = future.slow_key
+            key, decided = np.uint64(future.slow_key), self._events is None
+            redraw_phases(fork._node.slowness, fork._state.phases, key, self._now_s, decided)
         fork._window = self._window.copy()
         fork.expect(future)
         return fork

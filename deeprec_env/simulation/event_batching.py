@@ -13,6 +13,7 @@ from deeprec_env.simulation.event_queue import mean_work_s
 from deeprec_env.simulation.event_servers import take
 from deeprec_env.simulation.event_state import DUE, EventState
 from deeprec_env.simulation.prediction import whole_ns
+from deeprec_env.simulation.slow_phases import factor_for
 from deeprec_env.workload.noise import uniform
 
 
@@ -54,7 +55,11 @@ def serve_batch(
     pools[pool].busy += 1
     busy, plan = pools[pool].busy, int(state.setting[carrier, PLAN])
     service_s = request_s(node.latency[plan, pool], total, uniform(parts[carrier].key, 0))
-    ends_s = now_s + (service_s * node.slowdown[pool, busy] + extra_s)
+    takes_s = service_s * node.slowdown[pool, busy]
+    if node.slowed[pool]:
+        entry_s = state.entry_s[stage, carrier]
+        takes_s = takes_s * factor_for(node.slowness, state.phases, pool, entry_s, now_s)
+    ends_s = now_s + (takes_s + extra_s)
     expected_s = mean_work_s(plan, pool, total, busy, node.mean_s, node.slowdown, extra_s)
     server = take(pool, node.servers[pool], busy, now_s, expected_s, events.server, events.started_s, events.expected_s)
     for at in range(begin, end):

@@ -1,4 +1,4 @@
-"""The compiled node event by event (rules 5 to 8, 13 to 17): for nodes whose requests are not decided when they enter.
+"""The compiled node event by event (rules 5 to 8, 13 to 17 and 19): for nodes whose requests wait undecided.
 
 It takes the place of `node.serve_until` over the same arrays. The service time of a request is drawn when it starts.
 """
@@ -23,6 +23,7 @@ from deeprec_env.simulation.event_servers import release, take
 from deeprec_env.simulation.event_state import ARRIVED, DUE, SORTED, TURN, EventState
 from deeprec_env.simulation.node import due, enter, forget, hold, requests_needed
 from deeprec_env.simulation.prediction import whole_ns
+from deeprec_env.simulation.slow_phases import factor_for
 from deeprec_env.simulation.splitting import cut, rule_at, rule_of, setting_numbers, share, split_queries
 from deeprec_env.simulation.window_metrics import close_window
 from deeprec_env.simulation.windows import AT
@@ -77,6 +78,7 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
     """
     stages, each, servers = len(node.overhead_s), node.sub_batches, node.servers
     slowdown, latency, batch_items = node.slowdown, node.latency, node.batch_items
+    slowed, slowness, phases = node.slowed, node.slowness, state.phases
     overhead_s, transfer_s = node.overhead_s, node.transfer_s
     entering, fewest, whole = node.entering, node.fewest, node.whole
     arrival_s, items_of, query_number, setting = state.arrival_s, state.items, state.query, state.setting
@@ -123,7 +125,10 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                     at_work += 1
                     plan = int(setting[query, PLAN])
                     service_s = request_s(latency[plan, pool], items, u)
-                    ends_s = now_s + (service_s * slowdown[pool, at_work] + overhead_s[stage])
+                    takes_s = service_s * slowdown[pool, at_work]
+                    if slowed[pool]:
+                        takes_s = takes_s * factor_for(slowness, phases, pool, entry_s[stage, part], now_s)
+                    ends_s = now_s + (takes_s + overhead_s[stage])
                     base_s[stage, request], start_s[stage, request], end_s[stage, request] = service_s, now_s, ends_s
                     number = part * PLACES
                     if predicts:

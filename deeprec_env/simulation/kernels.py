@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.jit import compiled
 from deeprec_env.scenario.parts import Floats, Ints
+from deeprec_env.simulation.slow_phases import factor_at
 
 
 class ServerHeap(NamedTuple):
     """A pool's servers: when each comes free, as a binary heap, and the slow-down by busy servers.
 
-    `contended`: whether any slow-down differs from 1.
+    `uneven`: whether it matters when a request starts, since slow-downs differ from 1 or, if it is `slowed`, there are
+    slow phases, those of `pool`.
     """
 
     free_s: Floats
     slowdown: Floats
-    contended: bool
+    uneven: bool
+    slowed: bool
+    pool: int
 
 
 @compiled
@@ -32,6 +36,8 @@ def serve(
     cpu: ServerHeap,
     accelerator: ServerHeap,
     overhead_s: float,
+    slowness: Floats,
+    phases: NDArray[Any],
     start_s: Floats,
     end_s: Floats,
     leave_s: Floats,
@@ -43,19 +49,21 @@ def serve(
     """
     for position in range(len(order)):
         query = order[position]
-        free, slowdown, contended = accelerator if offloaded[query] else cpu
+        free, slowdown, uneven, slowed, pool = accelerator if offloaded[query] else cpu
         servers = len(free)
         enters = last = entry_s[query]
         begin, end = first[query], first[query + 1]  # what is written to below can't be an alias of these
         for request in range(begin, end):
             starts = max(enters, free[0])
             service_s = base_s[request]
-            if contended:
+            if uneven:
                 busy = 1
                 for server in range(servers):
                     if free[server] > starts:
                         busy += 1
                 service_s = service_s * slowdown[busy]
+                if slowed:
+                    service_s = service_s * factor_at(slowness, phases, pool, starts)
             ends = starts + (service_s + overhead_s)
             start_s[request] = starts
             end_s[request] = ends

@@ -26,6 +26,7 @@ from deeprec_env.simulation.arrays import (
     NodeState,
 )
 from deeprec_env.simulation.kernels import ServerHeap, last_leave_s, serve
+from deeprec_env.simulation.slow_phases import rewind_phases
 from deeprec_env.simulation.splitting import requests_at, rule_at, split
 from deeprec_env.simulation.window_metrics import close_window
 from deeprec_env.workload.noise import keys_of
@@ -144,6 +145,8 @@ def completion_s(node: NodeArrays, state: NodeState, begin: int, end: int) -> Fl
 def restart(node: NodeArrays, state: NodeState, arrival_s: Floats) -> None:
     """Make a node idle again, with all queries that it holds ahead, at other arrival times."""
     state.free_s[:] = -math.inf
+    if node.slowed.any():
+        rewind_phases(node.slowness, state.phases)
     for query in range(len(arrival_s)):
         state.arrival_s[query] = arrival_s[query]
         for part in range(query * node.sub_batches, (query + 1) * node.sub_batches):
@@ -157,7 +160,9 @@ def restart(node: NodeArrays, state: NodeState, arrival_s: Floats) -> None:
 
 @compiled
 def _servers(node: NodeArrays, state: NodeState, pool: int) -> ServerHeap:
-    return ServerHeap(state.free_s[pool, : node.servers[pool]], node.slowdown[pool], node.contended[pool])
+    slowed = node.slowed[pool]
+    uneven = node.contended[pool] or slowed
+    return ServerHeap(state.free_s[pool, : node.servers[pool]], node.slowdown[pool], uneven, slowed, pool)
 
 
 @compiled
@@ -193,6 +198,8 @@ def serve_until(node: NodeArrays, state: NodeState, until_s: float) -> None:
             _servers(node, state, 2 * stage + CPU),
             _servers(node, state, 2 * stage + ACCELERATOR),
             node.overhead_s[stage],
+            node.slowness,
+            state.phases,
             state.start_s[stage],
             state.end_s[stage],
             state.leave_s[stage],

@@ -19,7 +19,8 @@ from deeprec_env.workload.checked import size_probabilities
 class ServiceDemand:
     """Mean server-seconds that a query brings to a pool, with contention as when all its servers are busy.
 
-    `visits` is the share of the queries that bring any.
+    With slow phases it is the mean over time (see `Slowness.mean_factor`): exact where they are short, and where they
+    are long the pool keeps up with more than the load says. `visits` is the share of the queries that bring any.
     """
 
     stage: str
@@ -81,24 +82,33 @@ def offered_load(scenario: Scenario, qps: float, setting: Setting) -> dict[str, 
     return loads
 
 
-def split_seconds(stage: Stage, pool: PoolSpec, items: Ints, batch_size: int, even: bool) -> Floats:
-    """Server-seconds of queries that are split into requests of `batch_size` items, or as many `even` ones."""
+def split_seconds(
+    stage: Stage, pool: PoolSpec, items: Ints, batch_size: int, even: bool, *, least: bool = False
+) -> Floats:
+    """`busy_seconds` of queries that are split into requests of `batch_size` items, or as many `even` ones."""
     if even:
         requests = np.maximum((items + batch_size - 1) // batch_size, 1)
         fewer, larger = np.divmod(items, requests)
-        parts: Floats = (requests - larger) * busy_seconds(stage, pool, np.maximum(fewer, 1))
-        parts += larger * busy_seconds(stage, pool, fewer + 1)
+        parts: Floats = (requests - larger) * busy_seconds(stage, pool, np.maximum(fewer, 1), least=least)
+        parts += larger * busy_seconds(stage, pool, fewer + 1, least=least)
         return np.where(items > 0, parts, 0.0)
     full, rest = np.divmod(items, batch_size)
     largest = np.array([max(1, min(batch_size, int(items.max())))])  # what full requests, if there are any, hold
-    seconds: Floats = full * busy_seconds(stage, pool, largest)
-    seconds += np.where(rest > 0, busy_seconds(stage, pool, np.maximum(rest, 1)), 0.0)
+    seconds: Floats = full * busy_seconds(stage, pool, largest, least=least)
+    seconds += np.where(rest > 0, busy_seconds(stage, pool, np.maximum(rest, 1), least=least), 0.0)
     return seconds
 
 
-def busy_seconds(stage: Stage, pool: PoolSpec, items: Ints) -> Floats:
-    """Mean server-seconds of requests of `items` items, all servers of the pool busy."""
-    return checked.mean_s(pool.latency, items) * pool.slowdown(pool.servers) + stage.overhead_s
+def busy_seconds(stage: Stage, pool: PoolSpec, items: Ints, *, least: bool = False) -> Floats:
+    """Mean server-seconds of requests of `items` items, all servers of the pool busy.
+
+    Slow phases count with their share of the time, or with the `least` that they can be where the pool never idles:
+    see `Slowness.mean_factor`.
+    """
+    slow = 1.0
+    if pool.slowness is not None:
+        slow = pool.slowness.least_factor if least else pool.slowness.mean_factor
+    return checked.mean_s(pool.latency, items) * pool.slowdown(pool.servers) * slow + stage.overhead_s
 
 
 def _work(

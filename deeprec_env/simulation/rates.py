@@ -26,6 +26,7 @@ from deeprec_env.simulation.node import completion_s, requests_needed, restart, 
 from deeprec_env.simulation.offered_load import ServiceDemand
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run
+from deeprec_env.simulation.slow_phases import FACTOR, begin_phases, rewind_phases, slowness_row
 from deeprec_env.workload.stream import Traffic
 
 _SHARES = (0.5, 0.95, 0.99)
@@ -45,6 +46,7 @@ class PlannedRun:
         if decided_on_entry(scenario):
             self._node = node_arrays(scenario)
             self._state = admit_all(scenario, self._node, empty_state(self._node, 0, 0), unit)
+            begin_phases(self._node.slowness, self._state.phases, np.uint64(unit.slow_key))
             return
         largest = int(unit.items.max(initial=0))
         self._node = node_arrays(scenario)
@@ -53,6 +55,7 @@ class PlannedRun:
         idle = empty_state(self._node, 0, 0)
         requests = requests_needed(self._node, idle, unit.items, scenario.setting.numbers)
         self._state = empty_state(self._node, len(unit.items), requests)
+        begin_phases(self._node.slowness, self._state.phases, np.uint64(unit.slow_key))
         self._events = empty_events(self._node, len(unit.items))
         self._admit_unserved(self._events, unit.arrival_s)
 
@@ -87,7 +90,11 @@ class PlannedRun:
         total_s = 0.0
         for position, stage in enumerate(self._scenario.stages):
             requests = int(self._first(position)[queries])
-            slowest = max(pool.slowdown(busy) for pool in stage.pools().values() for busy in (0, 1, pool.servers))
+            slowest = max(
+                pool.slowdown(busy) * max(1.0, slowness_row(pool)[FACTOR])
+                for pool in stage.pools().values()
+                for busy in (0, 1, pool.servers)
+            )
             base_s = float(self._state.base_s[position, :requests].sum())
             total_s += base_s * slowest + requests * stage.overhead_s + stage.transfer_s
         return total_s if queries else 0.0
@@ -102,7 +109,8 @@ class PlannedRun:
     def pool_seconds(self, demand: ServiceDemand) -> tuple[Floats, float]:
         """Server-seconds of a pool, all its servers busy, by query, (queries,), and the mean rest of a request there.
 
-        The rest is that of a request in progress at a random time, E[S^2] / (2 E[S]); 0 where there is no request.
+        Without slow phases. The rest is that of a request in progress at a random time, E[S^2] / (2 E[S]); 0 where
+        there is no request.
         """
         position = self._position(demand)
         stage = self._scenario.stages[position]
@@ -135,6 +143,7 @@ class PlannedRun:
         """Make the node idle, with all queries ahead, event by event."""
         self._state.counts[:] = 0
         make_idle(events)
+        rewind_phases(self._node.slowness, self._state.phases)
         unit, key, setting = self.unit, np.uint64(self.unit.noise_key), self._scenario.setting.numbers
         admit_unserved(self._node, self._state, events, key, arrival_s, unit.items, unit.query, setting)
 

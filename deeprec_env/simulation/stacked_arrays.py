@@ -57,6 +57,8 @@ def node_at(stack: StackedArrays, position: int) -> NodeArrays:
         padded.latency[position, :plans],
         padded.slowdown[position],
         padded.contended[position],
+        padded.slowed[position],
+        padded.slowness[position],
         padded.idle_w[position],
         padded.busy_w[position],
         padded.entering[position, :plans],
@@ -80,6 +82,7 @@ def state_at(states: NodeState, position: int, stages: int) -> NodeState:
     return NodeState(
         states.counts[position],
         states.free_s[position],
+        states.phases[position],
         states.arrival_s[position],
         states.items[position],
         states.query[position],
@@ -105,6 +108,7 @@ def carrying(state: NodeState, node: NodeArrays) -> NodeState:
     return NodeState(
         state.counts,
         state.free_s,
+        state.phases,
         state.arrival_s,
         state.items,
         state.query,

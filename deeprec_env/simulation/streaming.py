@@ -31,6 +31,7 @@ from deeprec_env.simulation.kernel_choice import decided_on_entry, kernel_for
 from deeprec_env.simulation.kernels import busy_seconds, work_seconds
 from deeprec_env.simulation.node import completion_s, forget, requests_needed, serve_until
 from deeprec_env.simulation.records import Records, StageRecords
+from deeprec_env.simulation.slow_phases import begin_phases
 from deeprec_env.simulation.summary import Goodput, Interval, Tail, Usage, means_grow, use_of, warmup_queries
 from deeprec_env.simulation.window_meter import usage_of
 from deeprec_env.workload.stream import Fingerprint, QueryStream, Traffic
@@ -75,7 +76,8 @@ def stream(
     sizes = [min(block, queries - begin) for begin in range(0, queries, block)]
     seen = Fingerprint()
     begin_s, end_s = _counted_span(open_stream(), sizes, warmup, seen)
-    source, node = open_stream(), _StreamedNode(scenario)
+    source = open_stream()
+    node = _StreamedNode(scenario, source.slow_key)
     latencies, use = _Latencies(queries - warmup), _Use(scenario, begin_s, end_s)
     arrived = done = 0
     for size in sizes:
@@ -127,10 +129,11 @@ def _block_queries(scenario: Scenario) -> int:
 class _StreamedNode:
     """A node under fixed settings that holds the queries of one block and those whose completion is not yet known."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, slow_key: int) -> None:
         self._scenario = scenario
         self.node: NodeArrays = node_arrays(scenario)
         self.state: NodeState = empty_state(self.node, 0, 0)
+        begin_phases(self.node.slowness, self.state.phases, np.uint64(slow_key))
         self._events: EventState | None = None
         if kernel_for(scenario) == "events":
             check_rows(scenario)

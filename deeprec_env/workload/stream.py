@@ -19,21 +19,29 @@ SPLITS = {"train": 0, "validation": 1, "test": 2}
 
 _BLOCK = 4096
 
+_SLOWNESS = 4, 2**31
+"""Child and grandchild of an episode's seed that slow phases come from: tasks draw from the fifth child itself, and
+steady runs from its first children."""
+
 
 @dataclass(frozen=True)
 class Traffic:
     """A run's queries and the key of its service noise: all that is random in it.
 
     `arrival_s` float64 ascending, `items` int64 and `query` int64, all (queries,). `query` is each one's number in the
-    whole traffic, by which it meets its noise on whatever node it lands; None: 0, 1, ...
+    whole traffic, by which it meets its noise on whatever node it lands; None: 0, 1, ... `slow_key` is the key of the
+    slow phases of a node that begins with this traffic (rule 19); None: the noise key again.
     """
 
     arrival_s: Floats
     items: Ints
     noise_key: int
     query: Ints = None  # type: ignore[assignment]  # an array from here on
+    slow_key: int = None  # type: ignore[assignment]  # a number from here on
 
     def __post_init__(self) -> None:
+        if self.slow_key is None:
+            object.__setattr__(self, "slow_key", self.noise_key)
         if self.query is None:
             object.__setattr__(self, "query", np.arange(len(self.items), dtype=np.int64))
 
@@ -48,16 +56,16 @@ class Traffic:
 
     def chosen(self, queries: slice | NDArray[np.bool_] | Ints) -> Traffic:
         """Some of the queries, which keep their numbers."""
-        return Traffic(self.arrival_s[queries], self.items[queries], self.noise_key, self.query[queries])
+        return Traffic(self.arrival_s[queries], self.items[queries], self.noise_key, self.query[queries], self.slow_key)
 
     def at(self, arrival_s: Floats) -> Traffic:
         """The same queries at other times."""
-        return Traffic(arrival_s, self.items, self.noise_key, self.query)
+        return Traffic(arrival_s, self.items, self.noise_key, self.query, self.slow_key)
 
     def numbered_from(self, first: int) -> Traffic:
         """The queries with the numbers `first`, `first + 1`, ..."""
         numbers = np.arange(first, first + len(self.items), dtype=np.int64)
-        return Traffic(self.arrival_s, self.items, self.noise_key, numbers)
+        return Traffic(self.arrival_s, self.items, self.noise_key, numbers, self.slow_key)
 
     @staticmethod
     def joined(parts: Sequence[Traffic]) -> Traffic:
@@ -67,10 +75,11 @@ class Traffic:
             np.concatenate([part.items for part in parts]),
             parts[-1].noise_key,
             np.concatenate([part.query for part in parts]),
+            parts[-1].slow_key,
         )
 
     def sha256(self) -> str:
-        """Fingerprint of arrivals, sizes and noise key; which numbers the queries have is no part of it."""
+        """Fingerprint of arrivals, sizes and noise key; neither numbers of queries nor slow phases are part of it."""
         seen = Fingerprint()
         seen.add(self.arrival_s)
         seen.add(self.items)
@@ -100,12 +109,13 @@ def episode_seed(seed: int, split: str = "train", episode: int = 0) -> np.random
 
 
 class QueryStream:
-    """Draws traffic in order. Arrivals, sizes, bursts and noise have their own children of `seed`."""
+    """Draws traffic in order. Arrivals, sizes, bursts, noise and slow phases have their own children of `seed`."""
 
     def __init__(self, workload: Workload, seed: np.random.SeedSequence) -> None:
         fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)  # spawning counts: leave `seed` as it is
         arrivals, sizes, bursts, noise = fresh.spawn(4)
-        self.noise_key = int(noise.generate_state(1, np.uint64)[0])
+        slowness = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *_SLOWNESS))
+        self.noise_key, self.slow_key = (int(each.generate_state(1, np.uint64)[0]) for each in (noise, slowness))
         generators = np.random.default_rng(arrivals), np.random.default_rng(bursts)
         self._times = open_arrivals(workload.arrivals, *generators)
         self._sizes = open_sizes(workload.sizes, np.random.default_rng(sizes))
@@ -115,7 +125,7 @@ class QueryStream:
 
     def draw(self, count: int) -> Traffic:
         """The next `count` queries."""
-        drawn = Traffic(self._times(count), self._sizes(count), self.noise_key)
+        drawn = Traffic(self._times(count), self._sizes(count), self.noise_key, slow_key=self.slow_key)
         self._drawn += count
         return drawn.numbered_from(self._drawn - count) if self._drawn > count else drawn
 

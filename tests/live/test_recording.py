@@ -10,6 +10,7 @@ import pytest
 
 from deeprec_env.errors import InputError
 from deeprec_env.live.recording import Recording, read_recording, write_recording
+from deeprec_env.live.replay import replay_services
 from deeprec_env.live.run import LiveResult, live_scenario, run_live
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.setting import Setting
@@ -60,6 +61,11 @@ def test_rows_are_the_requests_in_order(live: LiveResult, recording: Recording) 
     assert set(columns["worker"].tolist()) == {0, 1}
 
 
+def test_on_its_own_services_and_gaps_the_simulator_does_what_the_live_node_did(recording: Recording) -> None:
+    error = replay_services(recording, None).error
+    assert error == pytest.approx(dict.fromkeys(("mean", "p50", "p95", "p99"), 0.0), abs=1e-6)
+
+
 @pytest.mark.parametrize("name", ["run.parquet", "run.csv"])
 def test_a_file_gives_back_the_recording_to_the_bit(recording: Recording, tmp_path: Path, name: str) -> None:
     write_recording(recording, tmp_path / name)
@@ -104,3 +110,14 @@ def test_a_preset_becomes_a_node_of_this_machine() -> None:
     assert (node.node.cpu.servers, node.node.accelerator, node.capacity) == (2, None, None)
     assert node.thresholds == (None,)
     assert live_scenario(preset, cuda=True) is preset
+    with pytest.raises(InputError, match="cuda: got True; needs a scenario with an accelerator"):
+        live_scenario(small(), cuda=True)
+
+
+def test_cuda_that_is_not_there_is_refused_before_any_worker_starts() -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("CUDA is there")
+    scenario = live_scenario(load_scenario("ncf"), workers=1, cuda=True)
+    with pytest.raises(InputError, match="no CUDA device is available"):
+        run_live(scenario, qps=700.0, duration_s=2.0, options=EMPTY)

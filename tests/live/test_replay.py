@@ -50,7 +50,7 @@ def simulated(scenario: Scenario, gap_s: float) -> Recording:
         **{name: records.setting[query, place] for place, name in enumerate(SettingNumbers._fields)},
         **{name: np.full(len(query), value) for name, value in whole.items()},
     }
-    return Recording({"noise_key": traffic.noise_key}, scenario, columns)
+    return Recording({"noise_key": traffic.noise_key, "slow_key": traffic.slow_key}, scenario, columns)
 
 
 def noisy(workers: int = 2) -> Scenario:
@@ -66,8 +66,13 @@ def test_services_and_gaps_of_a_run_give_back_its_latencies(workers: int) -> Non
     assert gaps.mean_s == pytest.approx(5e-5)
     names = ("mean", "p50", "p95", "p99")
     assert replay_services(recording, gaps.mean_s).error == pytest.approx(dict.fromkeys(names, 0.0), abs=1e-9)
+    assert replay_services(recording, None).error == pytest.approx(dict.fromkeys(names, 0.0), abs=1e-9)
     assert replay_services(recording, 0.0).error["mean"] < -0.01
-    assert replay_blind(recording).error == dict.fromkeys(names, 0.0)
+    assert replay_blind(recording, seeds=1).error == dict.fromkeys(names, 0.0)
+    blind = replay_blind(recording)
+    assert blind.error["mean"] == pytest.approx(0.0, abs=0.3)
+    low, high = blind.range_s["p95"]
+    assert low < blind.predicted_s["p95"] < high
 
 
 def test_latencies_are_from_the_intended_arrival() -> None:
@@ -112,6 +117,7 @@ def test_live_and_replay_as_commands(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert command("replay", str(path), "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["queries"] == summary["queries"]
+    assert row["own_gaps_error"] == pytest.approx(dict.fromkeys(("mean", "p50", "p95", "p99"), 0.0), abs=1e-6)
     assert row["measured_ms"]["p95"] == pytest.approx(summary["latency_ms"]["p95"])
     path.write_bytes(path.read_bytes()[:-100])
     for wrong, said in (

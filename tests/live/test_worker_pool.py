@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from deeprec_env.errors import InputError
 from deeprec_env.live import plan as planning
-from deeprec_env.live.worker_pool import Answer, WorkerPool
+from deeprec_env.live.worker_pool import Answer, WorkerPool, WorkersFailed
 from tests.docs import blocks
 
 
@@ -115,6 +116,12 @@ def test_what_is_not_there_is_refused() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no CUDA device"):
             WorkerPool("ncf", 1, lambda answer: None, device="cuda")
+
+
+def test_workers_that_never_get_ready_are_not_started_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(WorkersFailed, match="3 workers ended before they were ready"):
+        WorkerPool("empty", 1, lambda answer: None)
 
 
 def test_the_example_of_the_documentation_runs() -> None:

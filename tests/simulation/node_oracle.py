@@ -1,4 +1,4 @@
-"""An independent statement of the node's rules 4 to 9 and 13 to 17: one plain event loop, slow and simple.
+"""An independent statement of the node's rules 4 to 9, 13 to 17 and 19: one plain event loop, slow and simple.
 
 Nothing is shared with the engines but the scenario, the latency models, the noise and the window's type.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from deeprec_env.scenario import Scenario, Stage
 from deeprec_env.scenario.parts import Floats
-from deeprec_env.scenario.pools import PoolSpec
+from deeprec_env.scenario.pools import KINDS, PoolSpec, Slowness
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.workload import Traffic
 from deeprec_env.workload.noise import query_keys, uniforms
@@ -115,6 +115,8 @@ class NodeOracle:
         self.largest = max([1, *traffic.items.tolist(), int(scenario.workload.sizes.probabilities()[0].max())])
         self.means: dict[tuple[int, str, int], Floats] = {}
         self.by_number: dict[int, Query] = {}
+        self.changes_s: dict[tuple[int, str], tuple[bool, list[float]]] = {}
+        self.slow_key = traffic.slow_key
 
     def control(self, setting: Setting) -> None:
         self.setting = setting
@@ -223,13 +225,32 @@ class NodeOracle:
         u = uniforms(query_keys(self.noise_key, pool.stage, np.array([first.number])), np.array([request.part]))
         base_s = float(spec.latency.base_s(np.array([items]), u)[0])
         factor = spec.slowdown(len(pool.running) + 1)
-        end_s = now_s + (base_s * factor + stage.overhead_s)
+        slow_factor = spec.slowness.factor if spec.slowness and self._is_slow(now_s, pool, spec.slowness) else 1.0
+        end_s = now_s + (base_s * factor * slow_factor + stage.overhead_s)
         mean_s = self._mean_s(pool.stage, pool.kind, first.setting.plan, items) * factor + stage.overhead_s
         service = next(self.services)
         pool.running[service] = Running(now_s, mean_s)
         for query, member in together:
             member.start_s, member.end_s, member.carries = now_s, end_s, member is request
             heapq.heappush(self.events, (end_s, COMPLETION, query.number, member.part, (pool.stage, service)))
+
+    def _is_slow(self, now_s: float, pool: Pool, slowness: Slowness) -> bool:
+        """Whether an odd or even number of phases has ended by now, and how they began."""
+        number = 2 * pool.stage + KINDS.index("accelerator" if pool.kind == "accelerator" else "cpu")
+        (key,) = query_keys(self.slow_key, 2**33 + number, np.array([0]))
+
+        def uniform(place: int) -> float:
+            return float(uniforms(np.array([key]), np.array([place]))[0])
+
+        share = slowness.mean_slow_s / (slowness.mean_slow_s + slowness.mean_normal_s)
+        began_slow, changes_s = self.changes_s.setdefault((pool.stage, pool.kind), (uniform(0) < share, []))
+        while not changes_s or changes_s[-1] <= now_s:
+            slow = began_slow == (len(changes_s) % 2 == 0)
+            mean_s = slowness.mean_slow_s if slow else slowness.mean_normal_s
+            length_s = -mean_s * math.log1p(-uniform(len(changes_s) + 1))
+            changes_s.append(length_s + changes_s[-1] if changes_s else length_s)
+        ended = sum(change_s <= now_s for change_s in changes_s)
+        return began_slow == (ended % 2 == 0)
 
     # Dispatch
 

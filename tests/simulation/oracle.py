@@ -1,7 +1,7 @@
 """An independent statement of the queueing rules: the FCFS recursion, stage by stage, in plain Python.
 
 Each pool keeps the times at which its servers come free; a request starts at the later of its entry and the earliest of
-them. Nothing is shared with the engine but the latency models and the noise.
+them. Nothing is shared with the engine but the latency models and the noise; slow phases are those of the other oracle.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def oracle(scenario: Scenario, traffic: Traffic, settings: list[Setting]) -> tup
     left = [[time] * count for time, count in zip(traffic.arrival_s.tolist(), parts, strict=True)]
     stages = []
     for position in range(len(scenario.stages)):
-        log, left = _stage(scenario, position, traffic.noise_key, left, [n[position] for n in items], settings)
+        log, left = _stage(scenario, position, traffic, left, [n[position] for n in items], settings)
         stages.append(log)
     return stages, [max(of_query) for of_query in left]
 
@@ -58,13 +58,15 @@ def oracle(scenario: Scenario, traffic: Traffic, settings: list[Setting]) -> tup
 def _stage(
     scenario: Scenario,
     position: int,
-    noise_key: int,
+    traffic: Traffic,
     entry: list[list[float]],
     items: list[int],
     settings: list[Setting],
 ) -> tuple[OracleStage, list[list[float]]]:
     """The stage's log, and when each sub-batch of each query leaves it, having come at `entry`."""
-    stage, count = scenario.stages[position], len(entry)
+    from tests.simulation.node_oracle import NodeOracle, Pool  # which splits queries as this one does
+
+    stage, count, phases = scenario.stages[position], len(entry), NodeOracle(scenario, traffic)
     log = OracleStage([False] * count, [[] for _ in range(count)], [[] for _ in range(count)])
     left = [list(of_query) for of_query in entry]
     free = {kind: [-math.inf] * pool.servers for kind, pool in stage.pools().items()}
@@ -89,13 +91,15 @@ def _stage(
         times = started.setdefault((query, sub_batch), [])
         while left_over > 0:
             n = min(most, left_over)
-            u = uniforms(query_keys(noise_key, position, np.array([query])), np.array([part]))
+            u = uniforms(query_keys(traffic.noise_key, position, np.array([query])), np.array([part]))
             base = float(_latency(scenario, stage, kind, plan).base_s(np.array([n]), u)[0])
             start = max(entered, servers[0])
             busy = 1 + sum(end > start for end in servers)
             share = busy / (pool.contention.servers or pool.servers)
             c0, c1, c2 = pool.contention.c
-            end = start + (base * (c0 + c1 * share + c2 * share * share) + stage.overhead_s)
+            slow = pool.slowness is not None and phases._is_slow(start, Pool(position, kind), pool.slowness)
+            factor = pool.slowness.factor if slow and pool.slowness else 1.0
+            end = start + (base * (c0 + c1 * share + c2 * share * share) * factor + stage.overhead_s)
             heapq.heapreplace(servers, end)
             times.append((start, end))
             left_over, part = left_over - n, part + 1

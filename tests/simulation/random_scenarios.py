@@ -23,11 +23,21 @@ latencies = st.one_of(
 )
 Latencies = st.SearchStrategy[Any]
 contentions = st.sampled_from([{}, {"c": [0.9, 0.5, 0.1]}, {"c": [1.0, 0.25, 0.0], "servers": 7}])
+slownesses = st.one_of(
+    st.none(),
+    st.builds(
+        lambda factor, slow_s, normal_s: {"factor": factor, "mean_slow_s": slow_s, "mean_normal_s": normal_s},
+        st.sampled_from([0.5, 1.5, 4.0]),
+        st.sampled_from([0.01, 0.5, 5.0]),
+        st.sampled_from([0.02, 1.0, 10.0]),
+    ),
+)
 
 
 @st.composite
 def pools(draw: Any, latencies: Latencies = latencies) -> dict[str, Any]:
-    return {"servers": draw(st.integers(1, 4)), "latency": draw(latencies), "contention": draw(contentions)}
+    pool = {"servers": draw(st.integers(1, 4)), "latency": draw(latencies), "contention": draw(contentions)}
+    return pool | {"slowness": draw(slownesses)}
 
 
 @st.composite

@@ -18,9 +18,11 @@ from tests.conftest import OwnLatency
 CPU = {"servers": 3, "latency": {"kind": "affine", "base_ms": 0.5, "per_item_ms": 0.02, "cv": 0.5}}
 ACCELERATOR = {"servers": 1, "latency": {"kind": "exponential", "mean_ms": 2.0}}
 CONTENDED = CPU | {"contention": {"c": [0.7, 0.2, 0.4]}}
+SLOW = CPU | {"slowness": {"factor": 3.0, "mean_slow_s": 0.01, "mean_normal_s": 0.02}}
 NODES: dict[str, Any] = {
     "node": {"node": {"cpu": CPU, "accelerator": ACCELERATOR}},
     "contended": {"node": {"cpu": CONTENDED}},
+    "slow phases": {"node": {"cpu": SLOW, "accelerator": ACCELERATOR}},
     "own latency": {"node": {"cpu": {"servers": 40, "latency": OwnLatency()}, "accelerator": ACCELERATOR}},
     "pipeline": {
         "pipeline": [

@@ -24,6 +24,15 @@ def batching(control: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+def slow(control: dict[str, Any]) -> dict[str, Any]:
+    data = batching(control)
+    for pool in data["node"].values():
+        pool["slowness"] = {"factor": 2.0, "mean_slow_s": 0.4, "mean_normal_s": 2.0}
+    if "order" not in control:  # the recursion serves it without batches
+        del data["node"]["accelerator"]["batching"]
+    return data
+
+
 SCENARIOS = {
     "offload": stationary(day_scenario(control={"batch_size": 64, "threshold": 256}), 500.0),
     "pipeline": stationary(pipeline_day(), 400.0),
@@ -34,6 +43,8 @@ SCENARIOS = {
         3000.0,
     ),
     "even batches": stationary(batching({"batch_size": 64, "threshold": 256, "split": "even"}), 500.0),
+    "slow phases": stationary(slow({"batch_size": 64, "threshold": 256}), 300.0),
+    "slow phases, small first": stationary(slow({"batch_size": 64, "threshold": 256, "order": "small-first"}), 300.0),
     "a latency of one's own": queue(3, OwnLatency(), 4.0, items=2),
 }
 

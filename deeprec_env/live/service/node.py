@@ -49,7 +49,7 @@ class ServiceNode(AsyncioEngine):
         self._meters: list[WindowMeter] = []
         self._clock = ServiceClock()
 
-        def hire(scenario: Scenario, loop: EventHeap) -> ServiceServers:
+        def hire(scenario: Scenario, loop: EventHeap, traffic: Traffic) -> ServiceServers:
             self._crew = ServiceServers(scenario, self._clock, options)
             return self._crew
 
