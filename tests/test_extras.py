@@ -91,6 +91,12 @@ def test_without_optuna_a_search_says_so_before_it_begins(folder: Path) -> None:
     assert not (folder / "out").exists()
 
 
+def test_without_uvicorn_serve_says_so_before_it_begins(folder: Path) -> None:
+    calls = [["deeprec_env", "serve", "node.yaml", "--model", "empty"]]
+    (found,) = run_without(["uvicorn", "starlette"], calls, folder)
+    assert found == (2, "", "error: starlette is not installed: pip install 'deeprec-env[serve]'\n")
+
+
 def test_profiles_are_merged_and_compared_without_torch(folder: Path) -> None:
     for name in ("first.csv", "second.csv"):
         (folder / name).write_text(MODEL_PROFILE, encoding="utf-8")

@@ -71,11 +71,11 @@ def test_settings_split_queries_windows_count_them_and_memory_is_bounded() -> No
 
 
 def test_further_controls_shed_and_order_as_the_rules_say() -> None:
-    scenario = small(admit_ms=1e-3, admits_ms=[1e-3, 1000.0], order="small-first")
+    scenario = small(admit_ms=0.3, admits_ms=[0.3, 1000.0], order="small-first")
     node = ServiceNode(scenario, EMPTY)
 
     async def do() -> None:
-        assert node.accept(inputs(10), 10) is None  # its own service is predicted to take longer
+        assert node.accept(inputs(100), 100) is None  # two requests of 0.2 ms
         node.admit_ms = 1000.0
         ended: list[int] = []
         for number, items in enumerate((100, 60, 30)):
