@@ -138,7 +138,6 @@ def capacity(
     kept = f"settings that are done are kept in {mapped.csv}; the same command goes on"
     with console.progress(f"sweep {name}", mapped.settings, quiet=json, kept=kept) as update:
         mapped.run(update, executor=executor_of(cluster, Threads(1)))
-        mapped.run(update)
     if plot is not None:
         draw(plot, mapped.to_json(), scenario)
     print_result(mapped.to_json(), json)

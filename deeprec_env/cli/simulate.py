@@ -94,9 +94,7 @@ def simulate_command(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Run a scenario and summarise its latencies, rates and energy."""
     """Run a scenario, a fleet too, and summarise its latencies, rates and energy."""
-    loaded = load_scenario(scenario, set_ or ())
     options: dict[str, Any] = {
         "qps": qps,
         "arrivals": arrivals,
@@ -130,20 +128,15 @@ def simulate_command(
     if replications is not None:
         raise InputError("replications", replications, "needs several scenarios, or sweep")
     check_plot(plot)
+    loaded = load_scenario(scenario[0], set_ or ())
     shown = timeline_shown(timeline, timeline_window, timeline_slowest, queries)
-    if timeline is not None and loaded.fleet is not None:
-        raise InputError("timeline", str(timeline), "must be left out: a timeline is of one node, not of a fleet")
+    if loaded.fleet is not None:
+        for option, path in (("timeline", timeline), ("plot", plot)):
+            if path is not None:
+                raise InputError(option, str(path), "must be left out: it is of one node, not of a fleet")
     with console.progress("simulate", queries, quiet=json) as update:
-        options: dict[str, Any] = {
-            "qps": qps,
-            "arrivals": arrivals,
-            "batch_size": batch_size,
-            "threshold": threshold_of(threshold),
-            "plan": plan,
-            "split_rule": split_rule,
-            "order": order,
-            "offload": offload,
-            "admit": admit_of(admit),
+        run: dict[str, Any] = {
+            **options,
             "queries": queries,
             "seed": seed,
             "split": split,
@@ -151,22 +144,12 @@ def simulate_command(
             "records": records,
             "progress": lambda done: update("simulate", done),
         }
-        result = simulate(loaded, **options) if loaded.fleet is None else simulate_fleet(loaded, **options)
+        result = simulate(loaded, **run) if loaded.fleet is None else simulate_fleet(loaded, **run)
     if isinstance(result, FleetResult):
         if result.overloaded and not json:
             typer.echo("overloaded: these latencies grow with the run", err=True)
         print_result(result.to_json(), json)
         return
-        result = simulate(
-            load_scenario(scenario[0], set_ or ()),
-            **options,
-            queries=queries,
-            seed=seed,
-            split=split,
-            engine=engine,
-            records=records,
-            progress=lambda done: update("simulate", done),
-        )
     if timeline is not None:
         write_shown(result, timeline, shown)
     if plot is not None:
