@@ -59,7 +59,7 @@ def train(
             recipe, scenario, env, seed=seed, seeds=seeds, output=output, resume=resume, json=json, left_out=left_out
         )
         return
-    algo = algo or "ppo"
+    algo = "ppo" if algo is None else algo
     _check(seeds=seeds, search=search, trials=trials, resume=resume, log=log, json=json)
     training = load_training()
     settings = training.TrainSettings(

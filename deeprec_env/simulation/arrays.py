@@ -15,7 +15,7 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import SettingNumbers
 from deeprec_env.simulation.kernel_choice import decided_on_entry
 from deeprec_env.simulation.mean_tables import mean_tables, median_items
-from deeprec_env.simulation.slow_phases import PHASE, slowness_row
+from deeprec_env.simulation.phase_rows import PHASE, slowness_row
 
 CPU, ACCELERATOR = 0, 1
 """Of stage s, pool 2 s + 1 of these."""

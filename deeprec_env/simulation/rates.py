@@ -26,7 +26,8 @@ from deeprec_env.simulation.node import completion_s, requests_needed, restart, 
 from deeprec_env.simulation.offered_load import ServiceDemand
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run
-from deeprec_env.simulation.slow_phases import FACTOR, begin_phases, rewind_phases, slowness_row
+from deeprec_env.simulation.phase_rows import FACTOR, slowness_row
+from deeprec_env.simulation.slow_phases import begin_phases, rewind_phases
 from deeprec_env.workload.stream import Traffic
 
 _SHARES = (0.5, 0.95, 0.99)

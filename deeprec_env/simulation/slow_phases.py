@@ -16,33 +16,12 @@ from numpy.typing import NDArray
 from deeprec_env.jit import compiled
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.pools import PoolSpec
+from deeprec_env.simulation.phase_rows import FACTOR, MEAN_NORMAL_S, MEAN_SLOW_S, PHASE, slowness_row
 from deeprec_env.workload.noise import key_of, uniform
-
-PHASE = np.dtype(
-    [
-        ("key", np.uint64),  # of the pool's phases
-        ("number", np.int64),  # 0: the phase in which the run begins
-        ("slow", np.bool_),
-        ("ends_s", np.float64),
-        ("asked_s", np.float64),  # when a request last started
-        ("next_key", np.uint64),  # takes the place of the key with the first request that enters
-        ("redraw_s", np.float64),  # from this time on; infinite: none does
-    ]
-)
-"""The phase that a pool is in."""
-
-FACTOR, MEAN_SLOW_S, MEAN_NORMAL_S = 0, 1, 2
-"""Columns of the numbers of pools' slowness, (pools, 3)."""
 
 _STREAM = 1 << 33
 """Stands before a pool's number where the noise of a query has its stage: other keys, even of the same word."""
 
-
-def slowness_row(pool: PoolSpec | None) -> tuple[float, float, float]:
-    """The numbers of a pool's slowness; factor 1 without any."""
-    if pool is None or pool.slowness is None:
-        return 1.0, 1.0, 1.0
-    return pool.slowness.factor, pool.slowness.mean_slow_s, pool.slowness.mean_normal_s
 
 
 @compiled
