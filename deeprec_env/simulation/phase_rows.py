@@ -22,6 +22,7 @@ PHASE = np.dtype(
 FACTOR, MEAN_SLOW_S, MEAN_NORMAL_S = 0, 1, 2
 """Columns of the numbers of pools' slowness, (pools, 3)."""
 
+
 def slowness_row(pool: PoolSpec | None) -> tuple[float, float, float]:
     """The numbers of a pool's slowness; factor 1 without any."""
     if pool is None or pool.slowness is None:

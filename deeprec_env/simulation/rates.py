@@ -24,9 +24,9 @@ from deeprec_env.simulation.event_state import EventState, empty_events, make_id
 from deeprec_env.simulation.kernel_choice import decided_on_entry
 from deeprec_env.simulation.node import completion_s, requests_needed, restart, serve_until
 from deeprec_env.simulation.offered_load import ServiceDemand
+from deeprec_env.simulation.phase_rows import FACTOR, slowness_row
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import run
-from deeprec_env.simulation.phase_rows import FACTOR, slowness_row
 from deeprec_env.simulation.slow_phases import begin_phases, rewind_phases
 from deeprec_env.workload.stream import Traffic
 

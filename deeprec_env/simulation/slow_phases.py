@@ -23,7 +23,6 @@ _STREAM = 1 << 33
 """Stands before a pool's number where the noise of a query has its stage: other keys, even of the same word."""
 
 
-
 @compiled
 def begin_phases(slowness: Floats, phases: NDArray[Any], slow_key: np.uint64) -> None:
     """Let the pools begin at time 0, in the phases of a key."""
