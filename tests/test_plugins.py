@@ -96,7 +96,7 @@ def test_names_are_listed_in_help_and_errors(site: Path, mine: Path) -> None:
 
 def test_errors_list_what_is_installed(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, _, err = call(capsys, "evaluate", "wnd", "--policies", "guess")
-    assert "random, by-backlog, or the path" in err
+    assert "specialist, by-backlog, or the path" in err
     _, _, err = call(capsys, "simulate", "wnd", "--set", "workload.sizes.kind=guess")
     assert "production, two-sizes" in err
 

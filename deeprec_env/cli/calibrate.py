@@ -26,7 +26,7 @@ def calibrate(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Fit profile, contention, slow phases and dispatch overhead; say the error of a prediction before and after."""
+    """Fit a scenario to recorded runs. Says the error of a prediction before and after."""
     from deeprec_env.live.calibration import calibrate, calibrated_header, check_output
     from deeprec_env.live.recording import read_recording
     from deeprec_env.live.replay import replay_blind

@@ -28,7 +28,7 @@ def fidelity(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Measure models x workers x loads x batch sizes live, interleaved with repeats, and predict every cell.
+    """Measure live runs beside their predictions. Models x workers x loads x batch sizes, with repeats.
 
     By replay (recorded service times), blind (the profile measured minutes before, and a shipped one), each beside the
     noise floor: how far a run is from its repeat.

@@ -36,7 +36,7 @@ def live(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Run a scenario on the wall clock with real models, and summarise it as simulate does.
+    """Run a scenario on the wall clock, with real models. The summary is as of simulate.
 
     The scenario's accelerator is left out unless --cuda is given. A progress bar takes time of the dispatcher's: with
     --json there is none.

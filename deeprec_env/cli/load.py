@@ -24,7 +24,7 @@ def load(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Load a service with an open loop: queries are sent at their drawn times, whatever it does.
+    """Load a service with an open loop. Queries are sent at their drawn times, whatever it does.
 
     Latency is from the drawn time. Without --qps the loop is closed: a connection sends its next query when it has its
     answer, which measures how many there can be, and no latency that anybody would see.

@@ -29,7 +29,7 @@ def replay(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Run recorded arrivals through the simulator, and say how far its latencies are from the measured ones.
+    """Run recorded arrivals through the simulator. Says how far its latencies are from the measured ones.
 
     With the recorded service times, each query as it was taken up (what the queueing is worth), and blind, from the
     intended arrivals and the scenario's latencies. The dispatcher's gap is fitted on the other recordings, of one alone

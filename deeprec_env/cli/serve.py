@@ -38,7 +38,7 @@ def serve(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Serve ranking requests over HTTP with a scenario's node and real models, until SIGTERM or Ctrl-C.
+    """Serve ranking requests over HTTP. By a scenario's node and real models, until SIGTERM or Ctrl-C.
 
     POST /rank; GET /model, /metrics, /healthz, /readyz, and a page at /. The scenario's accelerator is left out unless
     --cuda is given. What was done is printed at the end.

@@ -94,7 +94,7 @@ def simulate_command(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Run a scenario, a fleet too, and summarise its latencies, rates and energy."""
+    """Run a scenario and summarise latencies, rates and energy. Fleets, too."""
     options: dict[str, Any] = {
         "qps": qps,
         "arrivals": arrivals,
