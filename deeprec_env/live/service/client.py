@@ -27,7 +27,7 @@ _BODIES = 64
 """Different requests, sent in turn."""
 
 _PATIENCE_S = 30.0
-"""Seconds that the last answers are waited for."""
+"""Seconds that an answer is waited for when nothing more is sent."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class LoadOptions:
     binary: bool = False
     token: str | None = None
     seed: int = 0
+    patience_s: float = _PATIENCE_S  # for the last answers
 
 
 @dataclass
@@ -131,7 +132,7 @@ class _Load:
                 self.ask(begin_s + at_s)
         self.result.duration_s = time.perf_counter() - begin_s
         with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(options.patience_s):
                 while self.out or self._due:
                     await asyncio.sleep(0.01)
         self.result.lost += self.out + len(self._due)

@@ -166,11 +166,11 @@ def test_a_worker_that_is_killed_under_load_costs_no_answer(service: Running) ->
 
     killer = threading.Thread(target=kill)
     killer.start()
-    result = load(service.url, LoadOptions(qps=150.0, duration_s=3.0, binary=True))
+    result = load(service.url, LoadOptions(qps=60.0, duration_s=3.0, binary=True, patience_s=120.0))
     killer.join()
     after = service.metrics()
     assert (result.lost, result.unasked, set(result.statuses)) == (0, 0, {200})
-    assert result.sent == result.statuses[200] > 300
+    assert result.sent == result.statuses[200] > 100
     grown = {
         name: after[f"deeprec_{name}_total"] - before[f"deeprec_{name}_total"] for name in ("accepted", "answered")
     }
