@@ -15,7 +15,6 @@ from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import SettingNumbers
 from deeprec_env.simulation.kernel_choice import decided_on_entry
 from deeprec_env.simulation.mean_tables import mean_tables, median_items
-from deeprec_env.simulation.slow_phases import PHASE, slowness_row
 
 CPU, ACCELERATOR = 0, 1
 """Of stage s, pool 2 s + 1 of these."""
@@ -90,6 +89,8 @@ def node_arrays(scenario: Scenario, largest: int = 0) -> NodeArrays:
 
     Latencies that are no row of numbers have an empty one: see `all_rows`.
     """
+    from deeprec_env.simulation.slow_phases import slowness_row  # Numba is loaded with the first node
+
     pools = [pool for stage in scenario.stages for pool in (stage.cpu, stage.accelerator)]
     rows = {
         (plan, 2 * position + KINDS.index(kind)): row
@@ -140,6 +141,8 @@ def all_rows(scenario: Scenario) -> bool:
 
 def empty_state(node: NodeArrays, queries: int, requests: int, nodes: tuple[int, ...] = ()) -> NodeState:
     """The state of an idle node with room for that many queries and requests; of `nodes` (n,) of them, stacked."""
+    from deeprec_env.simulation.slow_phases import PHASE  # Numba is loaded with the first node
+
     stages, servers, sub_batches = node.overhead_s.shape[-1], node.slowdown.shape[-1] - 1, int(np.max(node.sub_batches))
     by_sub_batch, by_request = (*nodes, stages, queries * sub_batches), (*nodes, stages, requests)
     return NodeState(
