@@ -1,4 +1,6 @@
-"""The main job in small: tune DeepRecSched, train PPO, compare on test days, and leave table, model and plots.
+"""The main job in small: tune DeepRecSched, train PPO, compare on test days, and leave tables, model and plots.
+
+The second table is of flash crowds, where only refusing queries helps (`DeepRec/Serving-v2`).
 
 python -m deeprec_env.agents.demo --output runs/demo
 """
@@ -14,16 +16,27 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.analysis.capacity import TUNING_QUERIES
-from deeprec_env.envs.environments import SERVING
+from deeprec_env.envs.environments import SERVING, SERVING_V2
+from deeprec_env.errors import InputError
 from deeprec_env.extras import check_installed
 from deeprec_env.files import make_folder, replacing
 from deeprec_env.pictures import picture_kinds
+from deeprec_env.policies.adaptive.specialist_file import shipped_specialist
 from deeprec_env.policies.evaluation.comparison import compare, print_comparison
+from deeprec_env.policies.evaluation.evaluation import Comparison
 from deeprec_env.policies.evaluation.plots import write_plots
 from deeprec_env.policies.fixed.tune import TuneOptions, tune
+from deeprec_env.progress import Progress
 from deeprec_env.scenario.load import load_scenario
+from deeprec_env.scenario.schema import Scenario
 
-POLICIES = ("static", "deeprecsched", "grid-capacity", "grid-day", "load-table", "rate-oracle")
+POLICIES = ("static", "deeprecsched", "grid-capacity", "grid-day", "load-table")
+LEARNED = ("generalist", "specialist")
+"""Shipped: nothing is trained for them here."""
+
+SEEING_AHEAD = "rate-oracle"
+UNDER_FLASH = ("static", "deeprecsched", "load-table", "champion", "generalist")
+FLASH_DAYS = 3
 
 
 def demo(
@@ -51,23 +64,40 @@ def demo(
     )
     agent = _train(scenario, output / "ppo", timesteps)
     print(f"ppo: trained for {timesteps:,} steps ({time.perf_counter() - begun:.0f} s so far)", flush=True)
+    learned = LEARNED if _has_specialist(loaded) else LEARNED[:1]
     with console.telling("evaluate", quiet=False) as update:
         compared = compare(
             SERVING,
             loaded,
-            [*POLICIES, str(agent)],
-            labels=[*POLICIES, "ppo"],
+            [*POLICIES, *learned, str(agent), SEEING_AHEAD],
+            labels=[*POLICIES, *learned, "ppo", SEEING_AHEAD],
             seeds=seeds,
             options=options,
             progress=update,
         )
-        results: dict[str, Any] = {"scenario": scenario, "tune": tuned, **compared.to_json()}
+        flash = _under_flash(loaded, options, update)
+        results: dict[str, Any] = {"scenario": scenario, "tune": tuned, **compared.to_json(), "flash": flash.to_json()}
         with replacing(output / "results.json") as file:
             json.dump(results, file, indent=2)
         update("plots")
         plots = write_plots(compared, output, queries=queries, name=Path(scenario).stem, kinds=kinds)
     print_comparison(compared, scenario)
+    print_comparison(flash, scenario)
     print(f"left in {output}: results.json, ppo/, {', '.join(plots)} ({time.perf_counter() - begun:.0f} s)")
+
+
+def _has_specialist(scenario: Scenario) -> bool:
+    try:
+        shipped_specialist(SERVING, scenario)
+    except InputError:
+        return False
+    return True
+
+
+def _under_flash(scenario: Scenario, options: TuneOptions, progress: Progress) -> Comparison:
+    """The classical champion and the generalist where a third of the queries is too much for any setting."""
+    spec, choices = SERVING_V2, {"traffic": "flash"}
+    return compare(spec, scenario, UNDER_FLASH, seeds=FLASH_DAYS, options=options, choices=choices, progress=progress)
 
 
 def _train(scenario: str, folder: Path, timesteps: int) -> Path:

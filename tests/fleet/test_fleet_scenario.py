@@ -44,7 +44,7 @@ DAY = {"kind": "diurnal", "qps": 100, "day_s": 10, "trough": 0.2, "peak": 0.9}
         ({"fleet.probe_age_ms": 10_001, "workload.arrivals": DAY}, "fleet.probe_age_ms: got 10001"),
         ({"fleet.router": {"kind": "probing", "every_ms": 1e6}, "workload.arrivals": DAY}, "fleet.router: got"),
         ({"fleet.network_ms": -1}, "fleet.network_ms: got -1;"),
-        ({"fleet.groups": [{"name": "slow", "node": SLOW}]}, "fleet.groups.0.node.cpu.slowness: got"),
+        ({"fleet.groups": [{"name": "slow", "count": 1, "node": SLOW}]}, "fleet.groups.0.node.cpu.slowness: got"),
         ({"node": MM1}, "needs exactly one of node, pipeline and fleet"),
         ({"control": {"batch_size": 8}}, "control: got ['batch_size']; must be left to the fleet's groups"),
     ],
