@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -108,6 +108,15 @@ def test_progress_has_an_end_and_a_time_left(monkeypatch: pytest.MonkeyPatch) ->
     assert shown.count("0:00:0") > 0
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell that begins the tests in the background lets them ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("shown", [console.telling, lambda *args, **named: console.progress(*args, None, **named)])
 def test_a_signal_says_what_is_kept(
