@@ -25,6 +25,10 @@ def test_the_page_names_no_other_place() -> None:
     assert policy.count("'sha256-") == 2
 
 
+READ = "found => found.map(each => [each.dataset.metric, each.dataset.value, each.textContent])"
+"""Name, value and text of each figure of the page."""
+
+
 @pytest.fixture
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
@@ -49,16 +53,19 @@ def test_a_browser_shows_the_figures_of_metrics(browser: Any, tmp_path: Path) ->
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(service.url)
-        time.sleep(2.5)  # the seconds of the load are over, and so the figures stand still
         page.wait_for_selector("figure svg polyline")
-        figures = page.eval_on_selector_all(
-            "[data-metric]", "found => found.map(each => [each.dataset.metric, each.dataset.value, each.textContent])"
-        )
-        metrics = service.metrics()
-        shown = {name: (float(value.replace("Infinity", "inf")), text) for name, value, text in figures}
-        refused = sum(value for name, value in metrics.items() if name.startswith("deeprec_refused_total"))
-        for name, (value, _) in shown.items():
-            assert value == (refused if name == "deeprec_refused_total" else metrics[name]), name
+        until_s = time.monotonic() + 30.0
+        while True:  # until the seconds of the load are over, and the figures stand still
+            figures = page.eval_on_selector_all("[data-metric]", READ)
+            metrics = service.metrics()
+            shown = {name: (float(value.replace("Infinity", "inf")), text) for name, value, text in figures}
+            refused = sum(value for name, value in metrics.items() if name.startswith("deeprec_refused_total"))
+            wanted = {name: refused if name == "deeprec_refused_total" else metrics[name] for name in shown}
+            found = {name: value for name, (value, _) in shown.items()}
+            if found == wanted or time.monotonic() > until_s:
+                break
+            time.sleep(0.3)
+        assert found == wanted
         assert shown["deeprec_answered_total"][1] == f"{metrics['deeprec_answered_total']:,.0f}"
         assert shown["deeprec_target_seconds"][1] == "50.00 ms"
         assert shown["deeprec_threshold"][1] == "never"
