@@ -12,7 +12,7 @@ from deeprec_env.provenance import Question, asked
 from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION, devices, versions
-from deeprec_env.simulation.summary import MOST_SHED, Goodput, Interval, Tail, Usage
+from deeprec_env.simulation.summary import MOST_SHED, Goodput, Tail, Usage, in_ms
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class GroupResult:
             "queries": self.queries,
             "share": self.share,
             "latency_ms": {
-                "mean": _ms(self.mean_s),
-                "p50": _ms(self.p50_s),
-                "p95": _ms(self.p95_s),
-                "p99": _ms(self.p99_s),
+                "mean": in_ms(self.mean_s),
+                "p50": in_ms(self.p50_s),
+                "p95": in_ms(self.p95_s),
+                "p99": in_ms(self.p99_s),
             },
             "batch_size": control.batch_size,
             "threshold": control.threshold,
@@ -98,18 +98,10 @@ class FleetResult:
     def to_json(self) -> dict[str, Any]:
         """The summary with the contract's keys, in milliseconds."""
         assert self.scenario.fleet is not None
-        tail, usage, fleet = self.tail, self.usage, self.scenario.fleet
+        usage, fleet = self.usage, self.scenario.fleet
         return {
             "schema_version": SCHEMA_VERSION,
-            "latency_ms": {
-                "mean": _ms(tail.mean_s),
-                "p50": _ms(tail.p50_s),
-                "p95": _ms(tail.p95_s),
-                "p99": _ms(tail.p99_s),
-                "mean_ci": _interval_ms(tail.mean_ci_s),
-                "p95_ci": _interval_ms(tail.p95_ci_s),
-                "p99_ci": _interval_ms(tail.p99_ci_s),
-            },
+            "latency_ms": self.tail.to_json(),
             "sla_ms": self.scenario.sla_ms,
             "router": fleet.router.model_dump(mode="json"),
             "network_ms": fleet.network_ms,
@@ -135,11 +127,3 @@ class FleetResult:
             **asked(self.question),
             "versions": versions(),
         }
-
-
-def _ms(seconds: float) -> float | None:
-    return seconds * 1e3 if math.isfinite(seconds) else None
-
-
-def _interval_ms(interval: Interval) -> list[float | None]:
-    return [_ms(end) for end in interval]

@@ -30,7 +30,6 @@ from deeprec_env.simulation.records import Records, check_records_path, open_rec
 from deeprec_env.simulation.summary import (
     MOST_SHED,
     Goodput,
-    Interval,
     Tail,
     Usage,
     backlog_grows,
@@ -102,20 +101,12 @@ class Result(Shown):
 
     def to_json(self) -> dict[str, Any]:
         """The summary with the contract's keys, in milliseconds."""
-        tail, usage = self.tail, self.usage
+        usage = self.usage
         planned = {"plan": self.plan, "quality": self.quality} if self.scenario.plans else {}
         further = {name: getattr(self.scenario.setting, name) for name in FURTHER if name in self.scenario.controls}
         return {
             "schema_version": SCHEMA_VERSION,
-            "latency_ms": {
-                "mean": _ms(tail.mean_s),
-                "p50": _ms(tail.p50_s),
-                "p95": _ms(tail.p95_s),
-                "p99": _ms(tail.p99_s),
-                "mean_ci": _interval_ms(tail.mean_ci_s),
-                "p95_ci": _interval_ms(tail.p95_ci_s),
-                "p99_ci": _interval_ms(tail.p99_ci_s),
-            },
+            "latency_ms": self.tail.to_json(),
             "sla_ms": self.scenario.sla_ms,
             "batch_size": self.scenario.control.batch_size,
             "threshold": self.scenario.control.threshold,
@@ -141,14 +132,6 @@ class Result(Shown):
             **asked(self.question),
             "versions": versions(),
         }
-
-
-def _ms(seconds: float) -> float | None:
-    return seconds * 1e3 if math.isfinite(seconds) else None
-
-
-def _interval_ms(interval: Interval) -> list[float | None]:
-    return [_ms(end) for end in interval]
 
 
 def simulate(

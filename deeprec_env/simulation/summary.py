@@ -45,6 +45,23 @@ class Tail:
             return "fail"
         return "pass" if all(high <= limit for (_, high), limit in checks) else "undecided"
 
+    def to_json(self) -> dict[str, float | list[float | None] | None]:
+        """In milliseconds; None for what is not a number."""
+        return {
+            "mean": in_ms(self.mean_s),
+            "p50": in_ms(self.p50_s),
+            "p95": in_ms(self.p95_s),
+            "p99": in_ms(self.p99_s),
+            "mean_ci": [in_ms(end_s) for end_s in self.mean_ci_s],
+            "p95_ci": [in_ms(end_s) for end_s in self.p95_ci_s],
+            "p99_ci": [in_ms(end_s) for end_s in self.p99_ci_s],
+        }
+
+
+def in_ms(seconds: float) -> float | None:
+    """Milliseconds; None for what is not a number."""
+    return seconds * 1e3 if math.isfinite(seconds) else None
+
 
 MOST_SHED = 0.01
 """Share of the queries above which a run that sheds them never passes."""
