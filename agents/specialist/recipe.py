@@ -164,6 +164,7 @@ class _Training:
         self._repertoire = np.array(
             [scenario.action(setting, task.controls) for setting in teacher.repertoire], dtype=np.int64
         )
+        self._carries = None if "admit_ms" in task.controls else teacher.carries()
         env = vector_env(spec, scenario, recipe.environments)
         self._rollouts = Rollouts(env, task.fields, self._repertoire, recipe.copies)
         self._judge = Judge(spec, scenario, recipe.days, crowds=teacher.measure_in_crowds is not None)
@@ -233,6 +234,7 @@ class _Training:
             "repertoire": [
                 {name: setting.level(name) for name in self._task.controls} for setting in self._teacher.repertoire
             ],
+            "carries": self._carries,
             "made_for": made_for(self._task),
             "sources": sources_digest(_SOURCES),
             "versions": {**versions(), "torch": torch.__version__, "python": platform.python_version()},
@@ -261,7 +263,7 @@ class _Training:
 
     def _validate(self, iteration: int) -> None:
         tensors = self._network.tensors()
-        policy = SpecialistPolicy(PolicyNetwork(tensors, {}), self._task.fields, self._repertoire)
+        policy = SpecialistPolicy(PolicyNetwork(tensors, {}), self._task.fields, self._repertoire, self._carries)
         judged = self._judge.judged(policy)
         score = judged.score(self._measure, self._in_crowds)
         self.validations.append({"iteration": iteration, "score": score, **judged.to_json()})

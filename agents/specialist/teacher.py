@@ -46,6 +46,8 @@ run is long enough for p95 to tell."""
 SEED = 0
 """Of the validation traffic that tables are found on, as `deeprec evaluate` finds them."""
 
+_JUST_BELOW = 0.985  # of capacity, where it is told what carries most
+
 _LEAST = 1e-3  # targets: shorter latencies are not told apart
 
 
@@ -76,6 +78,10 @@ class Teacher:
         costs = (1.0 - share) * self.costs[below] + share * self.costs[below + 1]
         return np.asarray(costs - costs.min(axis=-1, keepdims=True))
 
+    def carries(self) -> int:
+        """The place of the setting that costs least just below capacity."""
+        return int(self.cost_at(np.array([_JUST_BELOW]))[0].argmin())
+
     def chooser(self, smoothed: int) -> Callable[[torch.Tensor], torch.Tensor]:
         """Logits of features by what settings cost at the smoothed load, at that place: the tables, a little unsure."""
 
@@ -98,7 +104,7 @@ def _of_load_tables(scenario: Scenario, queries: int, progress: Progress) -> Tea
     by_p95 = RateTable(LEVELS, found.ranking, first_setting(runs, LEVELS, list(found.ranking), queries), 0)
     by_p99 = find_load_table_p99(runs, queries, part(progress, 0.5, 0.8))
     tables = {"load-table": by_p95, "load-table-p99": by_p99}
-    repertoire = repertoire_of(tables.values())
+    repertoire = tuple(dict.fromkeys((*repertoire_of(tables.values()), *_at_capacity(scenario))))
     progress(Step("what settings cost", 0.8))
     saturation = saturation_loads(runs, repertoire)
     costs = stationary_costs(runs, repertoire, saturation, LEVELS, queries, LATE_WEIGHTS[SERVING.id])
@@ -107,6 +113,14 @@ def _of_load_tables(scenario: Scenario, queries: int, progress: Progress) -> Tea
     }
     used = found.queries_used + runs.queries_used
     return Teacher(policies, "load-table", None, repertoire, np.array(LEVELS), costs, saturation, used)
+
+
+def _at_capacity(scenario: Scenario) -> tuple[Setting, ...]:
+    """The setting that the capacity was found with, where it is on the ladders."""
+    assert scenario.capacity is not None
+    batch_size, threshold = scenario.capacity.batch_size, scenario.capacity.threshold
+    on_ladders = batch_size in scenario.control.batch_sizes and threshold in scenario.thresholds
+    return (Setting(batch_size, threshold),) if on_ladders else ()
 
 
 def repertoire_of(tables: Iterable[RateTable], per_level: int = PER_LEVEL) -> tuple[Setting, ...]:

@@ -18,6 +18,9 @@ MEMORIES = (0.5, 0.8)
 CLOCK = ("day_sin", "day_cos")
 """Fields that are not looked at: the time of day betrays probes at stationary rates."""
 
+NEAR_CAPACITY = (0.94, 1.03)
+"""Smoothed loads, in capacity, at which the setting that carries most is taken, where queries can't be refused."""
+
 _SHORTEST = 0.01  # targets: shorter latencies are not told apart
 
 REMEMBERED = ("smoothed", "long_smoothed", "offered", "p95", "backlog")
@@ -35,7 +38,7 @@ class History:
         self._latencies = [place for place, name in enumerate(fields) if name in ("p50", "p95", "p99", "predicted")]
         self._at = {name: place for place, name in enumerate(fields)}
         self.smoothed = len(self._seen)
-        """Where the features hold the smoothed load."""
+        """Where the features hold the smoothed load, and after it the longer smoothed one."""
         self.width = len(self._seen) + len(REMEMBERED) + 2
 
     def features(self, observations: Floats, state: Any, episode_start: Any) -> tuple[Floats, Floats]:
@@ -68,10 +71,20 @@ def _past(state: Any, episode_start: Any, count: int) -> tuple[Floats, NDArray[n
 
 
 class SpecialistPolicy:
-    """Each window the setting that the network prefers, of a repertoire of actions (settings, controls)."""
+    """Each window the setting that the network prefers, of a repertoire of actions (settings, controls).
 
-    def __init__(self, network: PolicyNetwork, fields: Sequence[str], repertoire: NDArray[np.int64]) -> None:
-        self.network, self.history, self._repertoire = network, History(fields), repertoire
+    `carries` is the place of the setting that carries most. It is in force near capacity: there rewards differ by luck,
+    and one window under another setting is what a node does not recover from. None: the network alone decides.
+    """
+
+    def __init__(
+        self,
+        network: PolicyNetwork,
+        fields: Sequence[str],
+        repertoire: NDArray[np.int64],
+        carries: int | None = None,
+    ) -> None:
+        self.network, self.history, self._repertoire, self._carries = network, History(fields), repertoire, carries
         self.in_words = f"{len(repertoire)} settings, training seed {network.facts.get('seed')}"
 
     def predict(
@@ -83,5 +96,9 @@ class SpecialistPolicy:
     ) -> tuple[NDArray[np.int64], Any]:
         """The action for each observation; `state` is that of `History`."""
         features, state = self.history.features(np.atleast_2d(observation), state, episode_start)
-        actions = self._repertoire[self.network.preferences(features).argmax(axis=-1)]
+        chosen = self.network.preferences(features).argmax(axis=-1)
+        if self._carries is not None:
+            load = features[:, self.history.smoothed + 1]
+            chosen[(load >= NEAR_CAPACITY[0]) & (load <= NEAR_CAPACITY[1])] = self._carries
+        actions = self._repertoire[chosen]
         return (actions if np.ndim(observation) == 2 else actions[0]), state

@@ -63,6 +63,9 @@ def test_what_it_leaves_is_an_agent(trained: Path) -> None:
     scenario = load_scenario(small_recipe().scenario)
     prepared = load_specialist(trained, scenario, SERVING.id)
     assert (prepared.tuning_queries or 0) > 10_000
+    facts = read_policy(trained / AGENT).facts
+    assert {"batch_size": 64, "threshold": 400} in facts["repertoire"]  # what the capacity was found with
+    assert facts["carries"] in range(len(facts["repertoire"]))
     with pytest.raises(InputError, match="holds a training already"):
         train_specialist(small_recipe(), trained)
 

@@ -103,6 +103,33 @@ def test_features_hold_the_past_and_not_the_clock() -> None:
     assert found[2][-2] == pytest.approx(0.2)
 
 
+def test_near_capacity_the_setting_that_carries_most_is_in_force(scenario: Scenario) -> None:
+    network, actions = drawn_network(scenario), np.array([[0, 1], [0, 0]])
+    alone, guarded = SpecialistPolicy(network, FIELDS, actions), SpecialistPolicy(network, FIELDS, actions, carries=1)
+    rng = np.random.default_rng(3)
+    rows = rng.random((400, len(FIELDS))).astype(np.float32)
+    loads = rng.uniform(0.8, 1.2, 400).astype(np.float32)
+    rows[:, FIELDS.index("offered")] = loads
+    past = np.tile(rows[0, FIELDS.index("offered")], (400, 5)).astype(np.float64)
+    past[:, 1] = loads  # the longer smoothed load stays where it is
+    chosen = alone.predict(rows, past, np.zeros(400, dtype=bool))[0]
+    kept = guarded.predict(rows, past, np.zeros(400, dtype=bool))[0]
+    near = (loads >= 0.94) & (loads <= 1.03)
+    assert (chosen[near] != [0, 0]).any()
+    assert (kept[near] == [0, 0]).all()
+    assert (kept[~near] == chosen[~near]).all()
+
+
+def test_a_file_that_names_no_setting_of_its_own_is_refused(file: Path, scenario: Scenario) -> None:
+    network = drawn_network(scenario)
+    for carries in (2, -1, "1"):
+        write_policy(file, PolicyNetwork(network.tensors, {**network.facts, "carries": carries}))
+        with pytest.raises(InputError, match=r"agent.safetensors.*one of its settings under carries"):
+            load_specialist(file, scenario, SERVING.id)
+    write_policy(file, PolicyNetwork(network.tensors, {**network.facts, "carries": 1}))
+    assert load_specialist(file, scenario, SERVING.id).policy is not None
+
+
 def test_a_file_is_read_as_it_was_written(file: Path, scenario: Scenario) -> None:
     prepared = load_specialist(file, scenario, SERVING.id)
     assert prepared.tuning_queries == 7
