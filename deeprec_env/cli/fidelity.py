@@ -24,7 +24,7 @@ def fidelity(
     workers: Annotated[str | None, typer.Option(help="Numbers of workers, comma-separated (default: 1, 2).")] = None,
     repeats: Annotated[int | None, typer.Option(help="Runs of every cell (default: 3).")] = None,
     rows_scale: Annotated[float | None, typer.Option(help="Rows of the tables, of the published ones.")] = None,
-    shipped: Annotated[str, typer.Option(help="Profile of the prediction without any measurement.")] = "amd-epyc-turin",
+    shipped: Annotated[str, typer.Option(help="Profile of the prediction without any measurement.")] = "amd-epyc-milan",
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
@@ -36,10 +36,8 @@ def fidelity(
     check_installed("torch")
     check_installed("pyarrow")
     from deeprec_env.arguments import whole
-    from deeprec_env.latency.profile import load_profile
-    from deeprec_env.live.fidelity import QUICK, Matrix, measure, predictors, rows_of, summary
+    from deeprec_env.live.fidelity import QUICK, Matrix, check_profile, measure, predictors, rows_of, summary
 
-    load_profile(shipped)
     matrix = replace(QUICK if quick else Matrix(), seed=seed)
     if models is not None:
         matrix = replace(matrix, models=tuple(name for name in models.split(",") if name))
@@ -49,6 +47,7 @@ def fidelity(
         matrix = replace(matrix, repeats=whole("repeats", repeats, 1, 100))
     if rows_scale is not None:
         matrix = replace(matrix, rows_scale=rows_scale)
+    check_profile(shipped, matrix.models)
     kept = f"{output} holds the runs so far; the same command goes on"
     with console.telling("fidelity", quiet=json, kept=kept) as tell:
         rows = list(rows_of(measure(matrix, output, tell), predictors(shipped)))

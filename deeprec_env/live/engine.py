@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deeprec_env.live.core_pinning import on_core
 from deeprec_env.live.servers import LiveOptions, StageTimes, WorkerServers
 from deeprec_env.live.wall_clock import WallClockLoop
 from deeprec_env.scenario.parts import Floats
@@ -85,7 +86,7 @@ class LiveEngine(AsyncioEngine):
             self._crew.close()
 
     def _run(self, until_s: float, stop_at: int | None) -> None:
-        with _undisturbed():
+        with _undisturbed(), on_core(self.crew.cores.dispatcher):
             super()._run(until_s, stop_at)
 
     def _arrive(self, query: int, generation: int) -> None:

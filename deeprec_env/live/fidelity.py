@@ -202,6 +202,12 @@ def rows_of(runs: dict[Cell, list[Recording]], predictors: Sequence[Predictor]) 
         yield Row(cell, tuple(own), replays, own_gaps, predicted)
 
 
+def check_profile(profile: str, models: Sequence[str]) -> None:
+    """Raise `InputError` for a profile that can't predict one of the models; called before anything is measured."""
+    for model in models:
+        _scenario((model, 1, 128), profile, 1.0)
+
+
 def predictors(shipped: str) -> list[Predictor]:
     """Blind, with the profile that was measured before the runs and with a shipped one."""
 
@@ -228,12 +234,12 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
 
 def scenario_of(cell: Cell, profile: Path, qps: float) -> Scenario:
     """A cell as a scenario, at a rate."""
-    return _scenario(cell.node, profile, qps)
+    return _scenario(cell.node, str(profile.resolve()), qps)
 
 
-def _scenario(node: tuple[str, int, int], profile: Path, qps: float) -> Scenario:
+def _scenario(node: tuple[str, int, int], profile: str, qps: float) -> Scenario:
     model, workers, batch_size = node
-    latency = {"kind": "profile", "profile": str(profile.resolve()), "model": model}
+    latency = {"kind": "profile", "profile": profile, "model": model}
     return load_scenario(
         {
             "sla_ms": 100,
@@ -246,9 +252,9 @@ def _scenario(node: tuple[str, int, int], profile: Path, qps: float) -> Scenario
 
 def _pilot(matrix: Matrix, folder: Path, profile: Path, node: tuple[str, int, int]) -> Recording:
     """A run at half the load that the profile says, which tells what a query costs in operation."""
-    scenario = _scenario(node, profile, 1.0)
+    scenario = _scenario(node, str(profile.resolve()), 1.0)
     (demand,) = service_demands(scenario, scenario.setting)
-    scenario = _scenario(node, profile, 0.5 / demand.load(1.0))
+    scenario = _scenario(node, str(profile.resolve()), 0.5 / demand.load(1.0))
     model, workers, batch_size = node
     path = folder / f"{model.replace(':', '.')}-{workers}w-b{batch_size}-pilot.parquet"
     return _run(matrix, scenario, path, matrix.seed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from deeprec_env.cores import usable_cores
 from deeprec_env.errors import InputError
+from deeprec_env.live.core_pinning import plan_cores
 from deeprec_env.live.wall_clock import WallClockLoop
 from deeprec_env.live.worker_pool import Answer, WorkerPool
 from deeprec_env.scenario.pools import PoolKind, PoolSpec
@@ -55,6 +56,7 @@ class WorkerServers:
         self.times = [StageTimes() for _ in scenario.stages]
         self.failed = 0  # requests that a model refused
         check_workers(scenario)
+        self.cores = plan_cores(sum(pool.servers for stage in scenario.stages for pool in stage.pools().values()))
 
     def one_by_one(self, position: int, kind: PoolKind, log: StageLog, complete: Callable[[int, int], None]) -> Serve:
         """See `Servers`."""
@@ -85,6 +87,7 @@ class WorkerServers:
         spec = self._scenario.stages[position].pools()[kind]
         model, rows_scale = model_of(spec, self._options)
         device = "cuda" if kind == "accelerator" else "cpu"
+        placed = sum(pool.workers for pool in self.pools)
         pool = WorkerPool(
             model,
             spec.servers,
@@ -93,6 +96,7 @@ class WorkerServers:
             rows_scale=rows_scale,
             device=device,
             seed=self._options.seed,
+            cores=self.cores.workers[placed : placed + spec.servers],
         )
         self.pools.append(pool)
         pool.attach(loop)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from deeprec_env.arguments import choice, whole
 from deeprec_env.errors import InputError
+from deeprec_env.live.core_pinning import pin
 from deeprec_env.live.messages import ANSWER, IN_SLOT, OK, READY, REQUEST
 from deeprec_env.live.plan import DEVICES, EMPTY, EMPTY_FIELDS, LARGEST_REQUEST, ModelPlan
 from deeprec_env.live.shared_memory import SharedBlock
@@ -101,14 +102,16 @@ class WorkerPool:
         rows_scale: float = 1.0,
         device: str = "cpu",
         seed: int = 0,
+        cores: Sequence[int] = (),
     ) -> None:
+        """`cores`: where each worker is kept; empty: wherever the system puts it."""
         whole("workers", workers, 1, 1024)
         whole("most_items", most_items, 1, LARGEST_REQUEST)
         choice("device", device, DEVICES)
         self.plan, self._block = _prepared(model, rows_scale, device, workers, most_items, seed)
         self.workers, self._drawn_items = workers, self.plan.drawn_items
         self.deaths = 0  # workers that have died and were not told to end
-        self._on_answer = on_answer
+        self._on_answer, self._cores = on_answer, tuple(cores)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[_Request] = deque()  # for a worker: more are out than there are workers alive
         self._false_starts = 0
@@ -204,6 +207,8 @@ class WorkerPool:
                 env=os.environ | {"PYTHONPATH": paths} | one_thread,
                 pass_fds=fds,
             )
+        if self._cores:
+            pin(worker.process.pid, self._cores[worker.number])
         worker.channel, worker.ready = ours, False
         worker.received.clear()
         told = json.dumps(self.plan.to_json(worker.number)).encode()
