@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deeprec_env.errors import InputError
-from deeprec_env.live.fidelity import QUICK, Cell, Matrix, Predictor, Row, rows_of, summary
+from deeprec_env.live.fidelity import QUICK, Cell, Matrix, Predictor, Row, check_profile, rows_of, summary
 from deeprec_env.live.recording import Recording
 from deeprec_env.live.replay import Comparison, replay_blind
 from tests.live.test_replay import noisy, simulated
@@ -63,3 +63,9 @@ def test_the_picture_is_drawn(rows: list[Row], tmp_path: Path) -> None:
 
     draw_fidelity(tmp_path / "fidelity.png", rows, footnote="a test")
     assert (tmp_path / "fidelity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_profile_that_can_predict_no_such_model_is_refused_before_anything_runs() -> None:
+    check_profile("amd-epyc-milan", Matrix().models)
+    with pytest.raises(InputError, match=r"profile: got 'amd-epyc-turin'; latency of ncf falls"):
+        check_profile("amd-epyc-turin", ("wnd", "ncf"))
