@@ -10,6 +10,7 @@ or refused queries. No validation chooses: the groups compare what training find
 
 from __future__ import annotations
 
+import hashlib
 import json as json_text
 import math
 import time
@@ -77,6 +78,13 @@ class Variant:
     shape: str = "indices"
     reward: str = "tail"
     changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Of all that it says: what stands in several groups is trained once."""
+        parameters = load_hyperparams(self.algo).raw | self.changes
+        said = json_text.dumps([self.algo, self.env, self.hidden, self.shape, self.reward, parameters])
+        return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 GROUPS: dict[str, dict[str, Variant]] = {
@@ -225,8 +233,8 @@ def main(
                 found = []
                 for seed in range(seeds):
                     tell(Step(f"{name}, seed {seed}", cells.index((group, name, seed)) / len(cells)))
-                    key = f"{scenario}-{variant.env}-{timesteps}-{group}-{name}-{seed}".replace(" ", "-")
-                    found.append(_kept(folder / f"{key}.json", variant, prepared, timesteps, seed, days))
+                    path = folder / f"{scenario}-{timesteps}-{variant.digest}-{seed}.json"
+                    found.append(_kept(path, variant, prepared, timesteps, seed, days))
                 rows.append({"group": group, "variant": name, **_row(found, table, days)})
     if json:
         console.print_json({"scenario": scenario, "timesteps": timesteps, "days": days, "rows": rows})
