@@ -22,7 +22,7 @@ from deeprec_env import console
 from deeprec_env.files import make_folder, replacing
 from deeprec_env.live.recording import Recording, read_recording
 from deeprec_env.live.replay import live_latency_s, replay_blind
-from deeprec_env.live.run import run_live
+from deeprec_env.live.run import LEAST_QUERIES, run_live
 from deeprec_env.progress import Step, part
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.header import versions
@@ -50,7 +50,7 @@ def main(
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
     load: Annotated[float, typer.Option(help="Of capacity, by simulation.")] = 0.5,
     repeats: Annotated[int, typer.Option(help="Live runs of each.")] = 3,
-    seconds: Annotated[float, typer.Option(help="Of traffic, each run.")] = 15.0,
+    seconds: Annotated[float, typer.Option(help="Of traffic, each run (more where too few queries come).")] = 15.0,
     sla_ms: Annotated[float, typer.Option(help="Target.")] = 25.0,
     seed: Annotated[int, typer.Option(help="Of traffic and order.")] = 0,
     json: Annotated[bool, typer.Option("--json")] = False,
@@ -71,7 +71,13 @@ def main(
                 path = folder / f"ranking-{batch_size}-run{repeat + 1}.parquet"
                 if not path.exists():
                     scenario = at(node.profiled, batch_size, qps)
-                    run_live(scenario, duration_s=seconds, seed=seed + repeat, split="test", record_to=path)
+                    run_live(
+                        scenario,
+                        duration_s=max(seconds, 1.3 * LEAST_QUERIES / qps),
+                        seed=seed + repeat,
+                        split="test",
+                        record_to=path,
+                    )
                 runs[batch_size].append(read_recording(path))
         rows = []
         for batch_size, own in runs.items():

@@ -36,6 +36,7 @@ from deeprec_env.policies.evaluation.day_metrics import day_metrics, geometric_m
 from deeprec_env.policies.evaluation.episodes import run_policy
 from deeprec_env.policies.evaluation.serving import TRAFFICS
 from deeprec_env.progress import Progress, Step
+from deeprec_env.scenario.pools import Contention
 from deeprec_env.scenario.schema import Capacity
 
 REACH = 2
@@ -140,14 +141,20 @@ def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[Scenario], dic
     profiled: dict[int, Scenario] = {}
     while len(true) < count:
         drawn = draw_service(rng)
+        if not drawn.has_accelerator:
+            continue  # one ladder alone has nothing to be moved on
         estimate = GeneralistPolicy(drawn)
         loads = estimate._services[0].loads(np.ones(1))[0].max(axis=-1)
         slower = {kind: float(np.exp(rng.uniform(np.log(0.7), np.log(1.5)))) for kind in ("cpu", "accelerator")}
-        node = drawn.model_dump(mode="json")["node"]
-        for kind in ("cpu", "accelerator"):
-            if node.get(kind):
-                c = (node[kind].get("contention") or {"c": [1.0, 0.0, 0.0]})["c"]
-                node[kind]["contention"] = {"c": [value * slower[kind] for value in c]}
+        node = drawn.node
+        assert node is not None
+        pools = {kind: getattr(node, kind) for kind in slower if getattr(node, kind) is not None}
+        changed = {
+            kind: pool.model_copy(
+                update={"contention": Contention(c=tuple(slower[kind] * each for each in pool.contention.c))}
+            )
+            for kind, pool in pools.items()
+        }
         best = drawn.settings()[int(loads.argmin())]
         qps = 0.93 / float(loads.min()) / max(slower.values())
         # A target that the node keeps up to there: some times what the mean query takes.
@@ -156,7 +163,7 @@ def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[Scenario], dic
         day = day_of(drawn.replace(sla_ms=float(f"{1.3 * sla_ms:.4g}")), capacity)
         for traffic in (day, TRAFFICS[str(rng.choice(["day", "flash", "drift"]))](day)):
             told = traffic
-            here = traffic.replace(node=node)
+            here = traffic.replace(node=node.model_copy(update=changed))
             true.append(here)
             profiled[id(here)] = told
     return true, profiled
