@@ -62,6 +62,7 @@ def main(
         capacity = with_capacity(node.calibrated, part(tell, 0.1, 0.12)).capacity
         assert capacity is not None
         qps = load * capacity.qps
+        duration_s = max(seconds, 1.3 * LEAST_QUERIES / qps)
         rng = np.random.default_rng(seed)
         runs: dict[int, list[Recording]] = {batch_size: [] for batch_size in BATCH_SIZES}
         for repeat in range(repeats):
@@ -71,13 +72,7 @@ def main(
                 path = folder / f"ranking-{batch_size}-run{repeat + 1}.parquet"
                 if not path.exists():
                     scenario = at(node.profiled, batch_size, qps)
-                    run_live(
-                        scenario,
-                        duration_s=max(seconds, 1.3 * LEAST_QUERIES / qps),
-                        seed=seed + repeat,
-                        split="test",
-                        record_to=path,
-                    )
+                    run_live(scenario, duration_s=duration_s, seed=seed + repeat, split="test", record_to=path)
                 runs[batch_size].append(read_recording(path))
         rows = []
         for batch_size, own in runs.items():
