@@ -14,11 +14,13 @@ from typing import Any
 
 from deeprec_env.agents.curves import CONFIDENCE, Curves, read_curves
 from deeprec_env.agents.curves_picture import draw_curves
+from deeprec_env.agents.seeds_afar import train_afar
 from deeprec_env.agents.training import MOST_SEED, Trained, TrainSettings, train, workers
 from deeprec_env.agents.watch import Update
 from deeprec_env.arguments import whole
 from deeprec_env.cores import usable_cores
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import Executor
 from deeprec_env.extras import can_plot
 from deeprec_env.files import make_folder
 from deeprec_env.policies.evaluation.paired import Estimate
@@ -78,12 +80,14 @@ def train_seeds(
     resume: bool = False,
     progress: Update = lambda what, steps: None,
     processes: int | None = None,
+    executor: Executor | None = None,
 ) -> TrainedSeeds:
     """Train with the seeds `settings.seed` and on, `seeds` in all, in a process a core unless `processes` says.
 
     Each seed's agent is the one that `train` makes of it, in a folder of its own within `folder`, named as RL Zoo names
     them; `folder` gets learning_curve.json, .csv and .png. An interrupt writes a checkpoint of every training that
-    runs; `resume` goes on with them, begins those that had not begun, and may ask for more seeds or timesteps.
+    runs; `resume` goes on with them, begins those that had not begun, and may ask for more seeds or timesteps. An
+    `executor` trains them elsewhere, and the folders come back (see `seeds_afar`).
     """
     first = settings.seed
     whole("seeds", seeds, 1, min(MOST_SEEDS, MOST_SEED + 1 - first))
@@ -96,7 +100,11 @@ def train_seeds(
     # Bad scenarios before processes; and what it takes to know its day is found, and kept, once for all of them.
     evaluation.prepare(load_scenario(settings.scenario), settings.engine, evaluation.choices)
     make_folder("output", folder)
-    runs = _train_all(jobs, folders, resume, progress, processes or usable_cores())
+    if executor is None:
+        runs = _train_all(jobs, folders, resume, progress, processes or usable_cores())
+    else:
+        resumed = {seed: resume and has_begun(folders[seed]) for seed in jobs}
+        runs = train_afar(jobs, folders, resumed, progress, executor)
     curves = read_curves(folders, evaluation.objective)
     curves.write(folder)
     if can_plot():

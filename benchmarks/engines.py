@@ -114,7 +114,7 @@ def run_events(scenario: Scenario, traffic: Traffic, *, noise: bool) -> float:
     begun = time.process_time()
     admit_unserved(node, state, events, *_arguments(scenario, traffic))
     admitted = time.process_time()
-    serve_events(node, state, events, np.inf)
+    serve_events(node, state, events, 0, np.inf)
     return time.process_time() - (begun if noise else admitted)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from deeprec_env.analysis.capacity import TUNING_QUERIES
 from deeprec_env.cli.compare import QualityFloor, Traffic, Trust, Windows, choices_of, show_comparison
-from deeprec_env.cli.options import Engine, Json, Overrides, PlotFile, ScenarioArgument, Seed
+from deeprec_env.cli.options import Cluster, Engine, Json, Overrides, PlotFile, ScenarioArgument, Seed
 from deeprec_env.envs.environments import SPECS, environment_names, find_spec
 from deeprec_env.plugins import plugin_names
 from deeprec_env.scenario.load import load_scenario
@@ -43,6 +43,7 @@ def evaluate(
     set_: Overrides = None,
     trust: Trust = False,
     plot: PlotFile = None,
+    cluster: Cluster = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
@@ -61,4 +62,5 @@ def evaluate(
         json=json,
         trust=trust,
         plot=plot,
+        cluster=cluster,
     )

@@ -12,6 +12,7 @@ from deeprec_env import console
 from deeprec_env.cli.options import print_result
 from deeprec_env.cli.plot import check_plot, draw
 from deeprec_env.envs.spec import EnvSpec
+from deeprec_env.executors.executor import Threads, executor_of
 from deeprec_env.scenario.schema import Scenario
 
 if TYPE_CHECKING:
@@ -55,11 +56,16 @@ def show_comparison(
     labels: Sequence[str] | None = None,
     trust: bool = False,
     plot: Path | None = None,
+    cluster: str | None = None,
 ) -> None:
-    """Compare policies in an environment, telling the progress, and show what came of it; `name` is the scenario's."""
+    """Compare policies in an environment, telling the progress, and show what came of it; `name` is the scenario's.
+
+    `cluster`: the Ray cluster that runs the episodes (see `executor_of`).
+    """
     from deeprec_env.policies.evaluation.comparison import compare, print_comparison
 
     check_plot(plot)
+    executor = executor_of(cluster, Threads(1))
     with console.telling("evaluate", quiet=json) as update:
         compared = compare(
             spec,
@@ -72,6 +78,7 @@ def show_comparison(
             choices=choices,
             progress=update,
             trust=trust,
+            executor=executor,
         )
     if plot is not None:
         draw(plot, compared.to_json(), name)

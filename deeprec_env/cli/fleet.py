@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed
+from deeprec_env.cli.options import Cluster, Json, Seed
+from deeprec_env.executors.executor import Threads, executor_of
 from deeprec_env.files import replacing
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
@@ -26,38 +27,39 @@ def paper(
     = Path("runs/fleet-paper"),
     machines: Annotated[int, typer.Option(help="Machines, equally many of each of four kinds.")] = 200,
     seeds: Annotated[int, typer.Option(help="Test days, from the seed on.")] = 5,
+    cluster: Cluster = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:  # fmt: skip
-    """Test DeepRecSys's two claims about production. A day of a fleet under four ways to set its machines."""
-    from deeprec_env.policies.fleet.claims import METHODS, SUBSETS, FleetPaper
+    """Test DeepRecSys's two claims about production. Days of a fleet under several ways to set its machines."""
+    from deeprec_env.policies.fleet.claims import ALONE, METHODS, SUBSETS, FleetPaper
 
+    executor = executor_of(cluster, Threads(1))
     run = FleetPaper(output, machines, seed, seeds)
     kept = f"days that are done are kept in {run.csv}; the same command goes on"
     with console.progress("fleet paper", run.steps, quiet=json, kept=kept) as update:
-        run.run(update)
+        run.run(update, executor=executor)
     payload = {"schema_version": SCHEMA_VERSION, **run.to_json(), "versions": versions()}
     with replacing(output / "fleet.json") as file:
         file.write(console.json_text(payload) + "\n")
     if json:
         console.print_json(payload)
         return
+
+    def gains(method: str) -> list[str]:
+        found = [run.gain(method, name) for name in ("p95_s", "p99_s")]
+        return [gain.with_interval(".3f") if gain else "-" for gain in found]
+
     cells = []
     for method in METHODS:
         found = payload["methods"][method]
-        gains = [run.gain(method, name) for name in ("p95_s", "p99_s")]
-        cells.append(
-            [
-                method,
-                f"{found['p50_ms']:.2f}",
-                f"{found['p95_ms']:.2f}",
-                f"{found['p99_ms']:.2f}",
-                f"{found['violation_rate']:.2%}",
-                *(gain.with_interval(".3f") if gain else "-" for gain in gains),
-            ]
-        )
+        times_ms = [f"{found[f'{name}_ms']:.2f}" for name in ("p50", "p95", "p99")]
+        cells.append([method, *times_ms, f"{found['violation_rate']:.2%}", *gains(method)])
     title = f"A day of {machines} machines, {seeds} days; times lower than static (published: p95 1.39, p99 1.31)"
     console.print_table(title, ("method", "p50 ms", "p95 ms", "p99 ms", "late", "p95 gain", "p99 gain"), cells)
+    rows = [[kind, *gains(method)] for method, kind in ALONE.items()]
+    title = "The same with the machines of one kind set as that kind needs it, all others static"
+    console.print_table(title, ("kind", "p95 gain", "p99 gain"), rows)
     shown = [str(count) for count in SUBSETS if count <= machines]
     rows = [
         [method, *(f"{payload['methods'][method]['within_10_percent'][k]:.2f}" for k in shown)] for method in METHODS

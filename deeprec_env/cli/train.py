@@ -10,8 +10,9 @@ import typer
 from deeprec_env import console
 from deeprec_env.cli.agents import ENV_HELP, REWARDS_HELP, load_training
 from deeprec_env.cli.by_recipe import train_by_recipe
-from deeprec_env.cli.options import Engine, Json, ScenarioArgument, Seed, print_result
+from deeprec_env.cli.options import Cluster, Engine, Json, ScenarioArgument, Seed, print_result
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import Executor, Threads, executor_of
 
 VALIDATE_EVERY = 4096
 _RECIPE_HELP = "specialist: tables, imitation, then PPO, with a schedule of its own; a minute or two (needs no --algo)."
@@ -44,6 +45,7 @@ def train(
     log: Annotated[str | None, typer.Option(help=_LOG_HELP)] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,
     engine: Engine = "compiled",
+    cluster: Cluster = None,
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
@@ -52,7 +54,7 @@ def train(
         left_out = {
             **{"algo": algo, "timesteps": timesteps, "reward": reward, "hyperparams": hyperparams, "trials": trials},
             **{"search": search or None, "log": log, "resume": (resume and seeds is None) or None},
-            **{"engine": None if engine == "compiled" else engine},
+            **{"engine": None if engine == "compiled" else engine, "cluster": cluster},
             "validate_every": None if validate_every == VALIDATE_EVERY else validate_every,
         }
         train_by_recipe(
@@ -60,6 +62,9 @@ def train(
         )
         return
     algo = "ppo" if algo is None else algo
+    if cluster is not None and seeds is None:
+        raise InputError("cluster", cluster, "needs --seeds: one training is one piece of work")
+    executor = None if cluster is None else executor_of(cluster, Threads(1))
     _check(seeds=seeds, search=search, trials=trials, resume=resume, log=log, json=json)
     training = load_training()
     settings = training.TrainSettings(
@@ -79,7 +84,7 @@ def train(
         answer = _search(settings, output or Path("runs/search") / f"{name}-{algo}", name, trials, quiet=json)
     elif seeds is not None:
         folder = output or Path("runs/train") / name / algo
-        answer = _several(settings, folder, name, seeds, resume=resume, quiet=json)
+        answer = _several(settings, folder, name, seeds, resume=resume, quiet=json, executor=executor)
         if not json:
             typer.echo(answer.in_words())
             told = {key: value for key, value in answer.to_json().items() if key not in ("final", "best", "seeds")}
@@ -111,12 +116,14 @@ def _check(*, seeds: int | None, search: bool, trials: int | None, resume: bool,
         raise InputError("resume", resume, "is not for --search, which goes on with the folder's trials by itself")
 
 
-def _several(settings: Any, folder: Path, name: str, seeds: int, *, resume: bool, quiet: bool) -> Any:
+def _several(
+    settings: Any, folder: Path, name: str, seeds: int, *, resume: bool, quiet: bool, executor: Executor | None
+) -> Any:
     from deeprec_env.agents.seeds import train_seeds
 
     total, kept = settings.total_timesteps() * max(seeds, 1), _kept(folder, folder, "*/last_state.json")
     with console.progress(f"train {name}", total, quiet=quiet, kept=kept) as update:
-        return train_seeds(settings, seeds, folder, resume=resume, progress=update)
+        return train_seeds(settings, seeds, folder, resume=resume, progress=update, executor=executor)
 
 
 def _search(settings: Any, folder: Path, name: str, trials: int | None, *, quiet: bool) -> Any:

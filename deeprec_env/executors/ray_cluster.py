@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import pickle
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -62,7 +63,10 @@ class RayCluster:
         process = multiprocessing.get_context("spawn").Process(
             target=drive, args=(there, self.address, work, shared, list(tasks)), daemon=True
         )
-        process.start()
+        try:
+            process.start()
+        except (pickle.PicklingError, AttributeError, TypeError) as error:  # what pickle says of what it can't take
+            raise InputError("cluster", self.address, f"can't be sent this work: {error}") from None
         there.close()
         try:
             yield from _received(here, process)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import heapq
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from deeprec_env.arguments import whole
 from deeprec_env.fleet.draws import draws_of
 from deeprec_env.fleet.records import FleetRecords, at_the_router, of_nodes
+from deeprec_env.fleet.slow_keys import slow_keys
 from deeprec_env.fleet.state import RouterState
 from deeprec_env.scenario.router import Known, Routed
 from deeprec_env.scenario.schema import Scenario
@@ -45,9 +47,9 @@ class _NodeLoop(VirtualTimeLoop):
 class _Node:
     """A node, and the queries on their way to it."""
 
-    def __init__(self, scenario: Scenario, arrivals: _Arrivals) -> None:
+    def __init__(self, scenario: Scenario, slow_key: int, arrivals: _Arrivals) -> None:
         self.loop = _NodeLoop(arrivals)
-        self.engine = AsyncioEngine(scenario, Traffic.nothing(), loop=self.loop)
+        self.engine = AsyncioEngine(scenario, replace(Traffic.nothing(), slow_key=slow_key), loop=self.loop)
         self.sent: list[int] = []  # places in the traffic
         self._on_their_way: list[Traffic] = []
         self._reported = self._arrived = self._shed = 0
@@ -78,7 +80,8 @@ def run_asyncio(scenario: Scenario, traffic: Traffic) -> FleetRecords:
     fleet, members, groups = scenario.fleet, scenario.fleet.members, scenario.group_scenarios
     network_s, age_s = fleet.network_s, fleet.probe_age_s
     arrivals = _Arrivals()
-    nodes = [_Node(groups[group], arrivals) for group in members.group]
+    keys = slow_keys(traffic.slow_key, members)
+    nodes = [_Node(group, int(key), arrivals) for group, own in zip(groups, keys, strict=True) for key in own]
     state = RouterState(groups, members, int(traffic.items.max(initial=1)))
     choose = fleet.router.start(members)
     routed = np.empty(len(traffic.items), dtype=np.int64)

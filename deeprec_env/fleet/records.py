@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deeprec_env.scenario.control import FURTHER
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.router import Members
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import SettingNumbers
 from deeprec_env.simulation.records import Records, StageRecords
 from deeprec_env.workload.stream import Traffic
@@ -81,6 +82,13 @@ class FleetRecords:
 def at_the_router(records: Records, arrival_s: Floats, network_s: float) -> Records:
     """Records of nodes as the router sees them: queries arrived earlier there, and are back later."""
     return replace(records, arrival_s=arrival_s, completion_s=records.completion_s + network_s)
+
+
+def of_group(scenario: Scenario, traffic: Traffic, completion_s: Floats, stages: tuple[StageRecords, ...]) -> Records:
+    """Records of the queries of a group, under the setting of its nodes."""
+    numbers = np.array(scenario.setting.numbers)
+    setting = np.broadcast_to(numbers, (len(traffic.items), len(numbers)))
+    return Records(0, traffic.query, traffic.arrival_s, traffic.items, setting, completion_s, stages, scenario.controls)
 
 
 def of_nodes(records: Sequence[Records], stages: int, controls: tuple[str, ...]) -> Records:

@@ -117,12 +117,6 @@ class Scenario(Sparse):
             except ValidationError as error:
                 wrong = input_error(error, "node")
                 raise InputError(f"fleet.groups.{position}.{wrong.field}", wrong.value, wrong.allowed) from None
-            for kind, pool in found[-1].stages[0].pools().items():
-                if pool.slowness is not None:
-                    field = f"fleet.groups.{position}.node.{kind}.slowness"
-                    raise InputError(
-                        field, pool.slowness.model_dump(), "must be left out: no fleet has slow phases yet"
-                    )
         return tuple(found)
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ from deeprec_env.simulation.event_state import EventState, empty_events, events_
 from deeprec_env.simulation.node import completion_s, forget, run_window
 from deeprec_env.simulation.slow_phases import begin_phases
 from deeprec_env.simulation.splitting import setting_numbers
-from deeprec_env.simulation.stacked_arrays import StackedArrays, carrying, node_at, put, room_for, state_at
+from deeprec_env.simulation.stacked_arrays import StackedArrays, node_at, put, room_for, state_at
 from deeprec_env.simulation.windows import AT, width
 from deeprec_env.workload.checked import size_probabilities
 from deeprec_env.workload.noise import Keys
@@ -58,7 +58,8 @@ def _run_windows(
 ) -> tuple[int, int, int]:
     """`run_window` of every node from `position` on, up to one without room: which, and what it needs."""
     for i in range(position, len(noise_keys)):
-        node, state = node_at(stack, i), state_at(states, i, stack.stages[i])
+        node = node_at(stack, i)
+        state = state_at(states, i, node)
         queries, requests = run_window(
             node,
             state,
@@ -98,7 +99,7 @@ def _run_windows_events(
     """`_run_windows` where some nodes are served event by event; those that are decided on entry are not."""
     for i in range(position, len(noise_keys)):
         node = node_at(stack, i)
-        state = carrying(state_at(states, i, stack.stages[i]), node)
+        state = state_at(states, i, node)
         setting, window = setting_numbers(settings, i), windows[i, : stack.width[i]]
         if node.decided_on_entry:
             queries, requests = run_window(
@@ -107,8 +108,8 @@ def _run_windows_events(
             )  # fmt: skip
         else:
             queries, requests = run_window_events(
-                node, state, events_at(events, i), noise_keys[i], arrival_s[i], items[i], query[i], setting, begin_s[i],
-                end_s[i], sla_s[i], window,
+                node, state, events_at(events, i, i), noise_keys[i], arrival_s[i], items[i], query[i], setting,
+                begin_s[i], end_s[i], sla_s[i], window,
             )  # fmt: skip
         if queries > 0:
             return i, queries, requests
@@ -117,7 +118,7 @@ def _run_windows_events(
             if node.decided_on_entry:
                 forget(node, state, keep)
             else:
-                forget_events(node, state, events_at(events, i), keep)
+                forget_events(node, state, events_at(events, i, i), keep)
     return len(noise_keys), 0, 0
 
 

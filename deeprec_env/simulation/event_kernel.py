@@ -20,7 +20,7 @@ from deeprec_env.simulation.event_forecast import begin_by_s, stage_forecast_s
 from deeprec_env.simulation.event_heap import ENTRIES, NO_SERVER, PLACES, TIMERS, drop_first, renumbered, rise
 from deeprec_env.simulation.event_queue import join, left_ns, mean_work_s, sort_queues
 from deeprec_env.simulation.event_servers import release, take
-from deeprec_env.simulation.event_state import ARRIVED, DUE, SORTED, TURN, EventState
+from deeprec_env.simulation.event_state import ARRIVED, DUE, LEFT, SORTED, TURN, EventState
 from deeprec_env.simulation.node import due, enter, forget, hold, requests_needed
 from deeprec_env.simulation.prediction import whole_ns
 from deeprec_env.simulation.slow_phases import factor_for
@@ -70,8 +70,31 @@ def shed(state: NodeState, query: int) -> None:
 
 
 @compiled
+def has_left(leave_s: Floats, stages: int, query: int, each: int) -> bool:
+    """Whether all sub-batches of a query have left the last stage."""
+    return bool(leave_s[stages - 1, query * each : (query + 1) * each].max() < math.inf)
+
+
+@compiled
 def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: int, until_s: float) -> None:
-    """Let all happen that is due before `until_s`, in the order of rule 6; `order` is that of the queues (rule 14).
+    """Let all happen that is due before `until_s`, in the order of rule 6; `order` is that of the queues (rule 14)."""
+    serve_through(node, state, events, order, until_s, -math.inf, -math.inf)
+
+
+@compiled
+def serve_through(
+    node: NodeArrays,
+    state: NodeState,
+    events: EventState,
+    order: int,
+    until_s: float,
+    through_s: float,
+    unsettled_s: float,
+) -> float:
+    """`serve_events`, where more may arrive at `until_s` than is known yet: then `through_s` is this instant too.
+
+    All of it happens but its starts, and the instant is returned, for the next call to know as `unsettled_s`. Minus
+    infinity stands for no such instant.
 
     One function and local names for what every node does: a look at an array in a tuple, or its way to another
     function, counts references, and a few of these cost as much as an event.
@@ -93,15 +116,17 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
     predicts = not node.decided_on_entry  # and looks at more than the order of entry
     if order != events.counts[SORTED]:
         sort_queues(events, order)
-    now_s = -math.inf
-    unsettled = False  # whether something has happened at `now_s` since servers last looked at their queues
+    now_s = unsettled_s
+    unsettled = now_s > -math.inf  # whether something has happened at `now_s` since servers last looked at their queues
+    left, gone = events.left, events.counts[LEFT]
+    logs = len(left) > 0
     while True:
         arrives_s = arrival_s[arrived] if arrived < held else math.inf
         due_s = times_s[0] if due > 0 else math.inf
         next_s = min(arrives_s, due_s)
 
         # Starts, when nothing else is left of this instant: free servers take requests from the head of the queue.
-        if unsettled and next_s > now_s:
+        if unsettled and next_s > now_s and now_s < until_s:
             unsettled = False
             for pool in range(len(servers)):
                 at_work, place, after = pools[pool].busy, pools[pool].head, pools[pool].tail
@@ -149,7 +174,7 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                 if times_s[0] == now_s:  # a service too short for the clock to see
                     break
             continue
-        if next_s >= until_s:
+        if next_s >= until_s and next_s > through_s:
             break
         now_s, unsettled = next_s, True
 
@@ -196,6 +221,9 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                         predicted_s += transfer_s[visited] + leaves_s
                 if predicted_s > in_force.admit_ms * 1e-3:
                     shed(state, begin)
+                    if logs:
+                        left[gone] = begin
+                        gone += 1
                     continue
 
         for part in range(begin, end):
@@ -205,6 +233,9 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                     entry_s[to, part] = leave_s[to, part] = now_s
                     to += 1
                 if to == stages:
+                    if logs and has_left(leave_s, stages, part // each, each):
+                        left[gone] = part // each
+                        gone += 1
                     continue
                 parts[part].stage = to
                 entry_s[to, part] = now_s + transfer_s[to]
@@ -245,6 +276,8 @@ def serve_events(node: NodeArrays, state: NodeState, events: EventState, order: 
                 queue[pool, pools[pool].tail] = part
                 pools[pool].tail += 1
     events.counts[ARRIVED], events.counts[DUE], events.counts[TURN] = arrived, due, turns
+    events.counts[LEFT] = gone
+    return now_s if unsettled else -math.inf
 
 
 @compiled

@@ -13,9 +13,9 @@ from deeprec_env.simulation.arrays import HELD, NodeArrays, NodeState
 from deeprec_env.simulation.event_heap import renumbered
 from deeprec_env.workload.noise import Keys
 
-ARRIVED, DUE, TURN, SORTED = 0, 1, 2, 3
+ARRIVED, DUE, TURN, SORTED, LEFT = 0, 1, 2, 3, 4
 """Entries of `EventState.counts`: how many of the queries held have arrived, how many events are in the heap, how many
-times a sub-batch has joined a queue, and the order that the queues are in."""
+times a sub-batch has joined a queue, the order that the queues are in, and how many queries are in `left`."""
 
 
 POOL = np.dtype(
@@ -56,7 +56,7 @@ class EventState(NamedTuple):
     dimension in front: the node.
     """
 
-    counts: Ints  # (4,)
+    counts: Ints  # (5,)
     due_s: Floats  # (events,) a binary heap by time, then by `event`
     event: Ints  # (events,) see `event_heap`
     pools: NDArray[Any]  # (pools,) of `POOL`
@@ -66,6 +66,7 @@ class EventState(NamedTuple):
     queue: Ints  # (pools, sub-batches) with requests that have not started, by the order of service
     noise_key: Keys  # (queries,) of the traffic that they are of
     parts: NDArray[Any]  # (sub-batches,) of `PART`
+    left: Ints  # (queries,) those that completed or were shed, in this order; none where nobody asks
 
 
 def empty_events(node: NodeArrays, queries: int, nodes: tuple[int, ...] = ()) -> EventState:
@@ -75,7 +76,7 @@ def empty_events(node: NodeArrays, queries: int, nodes: tuple[int, ...] = ()) ->
     # Every sub-batch on its way or in a batch, every server busy (as many as any pool has), every timer set.
     events = parts + pools * (most + 1)
     return EventState(
-        counts=np.zeros((*nodes, 4), dtype=np.int64),
+        counts=np.zeros((*nodes, 5), dtype=np.int64),
         due_s=np.empty((*nodes, events)),
         event=np.empty((*nodes, events), dtype=np.int64),
         pools=np.zeros((*nodes, pools), dtype=POOL),
@@ -85,6 +86,7 @@ def empty_events(node: NodeArrays, queries: int, nodes: tuple[int, ...] = ()) ->
         queue=np.empty((*nodes, pools, parts), dtype=np.int64),
         noise_key=np.empty((*nodes, queries), dtype=np.uint64),
         parts=np.empty((*nodes, parts), dtype=PART),
+        left=np.empty((*nodes, 0), dtype=np.int64),
     )
 
 
@@ -133,8 +135,8 @@ def events_tail(node: NodeArrays, state: NodeState, events: EventState, query: i
 
 
 @compiled
-def events_at(states: EventState, position: int) -> EventState:
-    """The memory of a node of the stack."""
+def events_at(states: EventState, position: int, holder: int) -> EventState:
+    """The memory of a node of the stack; what is by query and sub-batch is that of `holder`, most often the node."""
     return EventState(
         states.counts[position],
         states.due_s[position],
@@ -144,6 +146,7 @@ def events_at(states: EventState, position: int) -> EventState:
         states.started_s[position],
         states.expected_s[position],
         states.queue[position],
-        states.noise_key[position],
-        states.parts[position],
+        states.noise_key[holder],
+        states.parts[holder],
+        states.left[holder],
     )

@@ -58,6 +58,34 @@ def take_first(free: Floats, servers: int, ends_s: float) -> None:
 
 
 @compiled
+def serve_request(
+    enters_s: float,
+    base_s: float,
+    overhead_s: float,
+    free: Floats,
+    servers: int,
+    slowdown: Floats,
+    uneven: bool,
+    slowed: bool,
+    slowness: Floats,
+    phases: NDArray[Any],
+    pool: int,
+) -> tuple[float, float]:
+    """Start and end of a request that enters a pool: it takes the server that is free first (rules 5 and 8).
+
+    The pool as in `ServerHeap`; `slowness` and `phases` are those of all pools.
+    """
+    starts_s = max(enters_s, free[0])
+    if uneven:
+        base_s = base_s * slowdown[busy_at(free, servers, starts_s)]
+        if slowed:
+            base_s = base_s * factor_at(slowness, phases, pool, starts_s)
+    ends_s = starts_s + (base_s + overhead_s)
+    take_first(free, servers, ends_s)
+    return starts_s, ends_s
+
+
+@compiled
 def serve(
     order: Ints,
     entry_s: Floats,
@@ -85,17 +113,12 @@ def serve(
         enters = last = entry_s[query]
         begin, end = first[query], first[query + 1]  # what is written to below can't be an alias of these
         for request in range(begin, end):
-            starts = max(enters, free[0])
-            service_s = base_s[request]
-            if uneven:
-                service_s = service_s * slowdown[busy_at(free, servers, starts)]
-                if slowed:
-                    service_s = service_s * factor_at(slowness, phases, pool, starts)
-            ends = starts + (service_s + overhead_s)
+            starts, ends = serve_request(
+                enters, base_s[request], overhead_s, free, servers, slowdown, uneven, slowed, slowness, phases, pool
+            )
             start_s[request] = starts
             end_s[request] = ends
             last = max(last, ends)
-            take_first(free, servers, ends)
         leave_s[query] = last
 
 

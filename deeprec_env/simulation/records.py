@@ -92,6 +92,15 @@ class StageRecords:
             state.carries[stage, requests] if np.any(node.batch_items) else None,
         )
 
+    def chosen(self, queries: Ints) -> StageRecords:
+        """The requests of some of the queries, in the order given."""
+        begins = self.first[queries]
+        counts = self.first[1:][queries] - begins
+        first = np.concatenate([[0], np.cumsum(counts)])
+        requests = np.repeat(begins - first[:-1], counts) + np.arange(first[-1])
+        carries = None if self.carries is None else self.carries[requests]
+        return StageRecords(self.offloaded[queries], first, self.start_s[requests], self.end_s[requests], carries)
+
     def of_pool(self, accelerator: bool) -> tuple[Floats, Floats]:
         """Start and end of the requests on one of the stage's pools."""
         chosen = np.repeat(self.offloaded == accelerator, np.diff(self.first))

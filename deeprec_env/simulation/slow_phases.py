@@ -42,6 +42,13 @@ def rewind_phases(slowness: Floats, phases: NDArray[Any]) -> None:
 
 
 @compiled
+def copy_phases(phases: NDArray[Any], to: NDArray[Any]) -> None:
+    """Let the pools of another node be where these are."""
+    for pool in range(len(phases)):
+        to[pool] = phases[pool]
+
+
+@compiled
 def _length_s(slowness: Floats, phases: NDArray[Any], pool: int) -> float:
     """Length of the phase that a pool is in."""
     mean_s = slowness[pool, MEAN_SLOW_S if phases[pool].slow else MEAN_NORMAL_S]

@@ -77,8 +77,12 @@ def node_at(stack: StackedArrays, position: int) -> NodeArrays:
 
 
 @compiled
-def state_at(states: NodeState, position: int, stages: int) -> NodeState:
-    """The state of a node of the stack, which has that many stages."""
+def state_at(states: NodeState, position: int, node: NodeArrays) -> NodeState:
+    """The state of a node of the stack: with no more stages than it has, and without what others' batches need."""
+    stages = len(node.overhead_s)
+    carries = states.carries[position, :stages]
+    if carries.shape[1] > 0 and node.batch_items.max() == 0:
+        carries = np.empty((1, stages, 0), dtype=np.bool_)[0, :stages]  # of the same type, for Numba
     return NodeState(
         states.counts[position],
         states.free_s[position],
@@ -95,31 +99,5 @@ def state_at(states: NodeState, position: int, stages: int) -> NodeState:
         states.base_s[position, :stages],
         states.start_s[position, :stages],
         states.end_s[position, :stages],
-        states.carries[position, :stages],
-    )
-
-
-@compiled
-def carrying(state: NodeState, node: NodeArrays) -> NodeState:
-    """The state of a node of the stack without what others' batches need, if it has none."""
-    carries = state.carries
-    if node.batch_items.max() == 0:
-        carries = np.empty((1, len(carries), 0), dtype=np.bool_)[0, : len(carries)]  # of the same type, for Numba
-    return NodeState(
-        state.counts,
-        state.free_s,
-        state.phases,
-        state.arrival_s,
-        state.items,
-        state.query,
-        state.setting,
-        state.entry_s,
-        state.leave_s,
-        state.offloaded,
-        state.first,
-        state.waiting,
-        state.base_s,
-        state.start_s,
-        state.end_s,
         carries,
     )

@@ -12,9 +12,9 @@ from deeprec_env.arguments import whole
 from deeprec_env.envs.environments import findable_name
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import Executor, Threads
 from deeprec_env.plugins import plugin_names
-from deeprec_env.policies.base import PrivilegedPolicy, Progress, TunedPolicy
-from deeprec_env.policies.evaluation.episodes import run_episode
+from deeprec_env.policies.base import Progress, TunedPolicy
 from deeprec_env.policies.evaluation.evaluation import (
     SPLIT,
     Choices,
@@ -24,7 +24,8 @@ from deeprec_env.policies.evaluation.evaluation import (
     Tuning,
     evaluation_of,
 )
-from deeprec_env.policies.evaluation.recorded import RecordedPolicy, recorded_policy, runs_of
+from deeprec_env.policies.evaluation.judging import WINDOWS, Judged, judge_all
+from deeprec_env.policies.evaluation.recorded import recorded_policy
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.policies.objects import label, prepared_object
 from deeprec_env.policies.registry import (
@@ -37,20 +38,16 @@ from deeprec_env.policies.registry import (
     prepared_by_user,
     users_function,
 )
-from deeprec_env.progress import Step, part
+from deeprec_env.progress import part
 from deeprec_env.provenance import ask
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.engines import FORK, engine_kind
 from deeprec_env.sources import RESULTS
 
-WINDOWS = "windows"
-"""The choice that sets the length of an episode, where an evaluation has it."""
-
-
 MOST_EPISODES, MOST_WINDOWS = 10**4, 10**6
 """Bounds of a comparison: what is above runs for days."""
 
-_PREPARED, _MEASURED = 0.4, 0.6  # shares of the work for a policy, about: prepared, and its episodes run
+_PREPARED = 0.4  # the share of the work, about, that it takes to prepare policies
 
 
 def compare(
@@ -66,13 +63,15 @@ def compare(
     progress: Progress = lambda what: None,
     recorded: Mapping[str, Any] | None = None,
     trust: bool = False,
+    executor: Executor = Threads(1),
 ) -> Comparison:
     """Run policies (names, paths of trained agents, or objects) on the test episodes of `seed` .. `seed + seeds - 1`.
 
     Without `policies`, those that the environment's evaluation names; `labels` are what the results call them (default:
     names and paths as given, objects by their class). The scenario gets its day if it has none. Tuning uses validation
     traffic alone. `recorded`: what some policies did (see `recording`), by label; they do it again, and have no
-    capacity. `trust`: files that `deeprec train` has not written may be unpickled. Raises `InputError` for bad input.
+    capacity. `trust`: files that `deeprec train` has not written may be unpickled. `executor` runs the episodes and
+    finds the capacities; policies are prepared here. Raises `InputError` for bad input.
     """
     evaluation = evaluation_of(spec)
     given = list(evaluation.compared or evaluation.baselines) if policies is None else list(policies)
@@ -113,31 +112,22 @@ def compare(
         for name, policy in zip(names, given, strict=True)
         if name not in replayed and _is_agent(evaluation, policy)
     }
-    results: dict[str, Result] = {}
-    episode_seeds = tuple(range(seed, seed + seeds))
+    ready: dict[str, TunedPolicy] = {}
     for number, (name, policy) in enumerate(zip(names, given, strict=True)):
-        begin, end = number / len(given), (number + 1) / len(given)
-        of_policy, telling = part(progress, begin, end, f"{name}: "), part(part(progress, begin, end), 0.0, _PREPARED)
-        of_policy("preparing")
+        telling = part(progress, _PREPARED * number / len(given), _PREPARED * (number + 1) / len(given))
+        telling(f"{name}: preparing")
         if name in replayed:
-            prepared = recorded_policy(name, replayed[name], scenario)
+            ready[name] = recorded_policy(name, replayed[name], scenario)
         else:
-            prepared = agents[name] if name in agents else _prepared(evaluation, policy, tuning, name, trust)
-        env = spec.make(prepared.scenario, engine=options.engine)
-        env.windows = chosen.get(WINDOWS, env.windows)
-        episodes, actions = [], {}
-        for done, each in enumerate(episode_seeds):
-            share = _PREPARED + (_MEASURED - _PREPARED) * done / seeds
-            of_policy(Step(f"test episode {each}", share))
-            run = run_episode(env, prepared.policy, each, SPLIT)
-            episodes.append(evaluation.measure(run, prepared))
-            actions[each] = runs_of(run.actions)
-        env.close()
-        capacities = None
-        if evaluation.capacities is not None and not isinstance(prepared.policy, PrivilegedPolicy | RecordedPolicy):
-            of_policy(Step("capacity", _MEASURED))
-            capacities = evaluation.capacities(prepared, episode_seeds, options)
-        results[name] = Result(name, prepared, tuple(episodes), capacities, results, actions)
+            ready[name] = agents[name] if name in agents else _prepared(evaluation, policy, tuning, name, trust)
+    episode_seeds = tuple(range(seed, seed + seeds))
+    ours = {name for name, policy in zip(names, given, strict=True) if isinstance(policy, str) and not is_users(policy)}
+    telling = part(progress, _PREPARED, 1.0)
+    judged = judge_all(Judged(spec, options, chosen, episode_seeds, ready), ours - set(replayed), executor, telling)
+    results: dict[str, Result] = {}
+    for name, prepared in ready.items():
+        episodes, actions, capacities = judged[name]
+        results[name] = Result(name, prepared, episodes, capacities, results, actions)
     return Comparison(spec, evaluation, scenario, episode_seeds, chosen, results, question)
 
 

@@ -28,6 +28,7 @@ def evaluate(
     engine: str = "compiled",
     seed: int = 0,
     trust: bool = False,
+    cluster: str | None = None,
     progress: Progress = lambda what: None,
 ) -> Comparison:
     """Compare policies on the same test episodes, as `deeprec evaluate` does.
@@ -36,7 +37,8 @@ def evaluate(
     `TunedPolicy`, a model of Stable-Baselines3 (under the `VecNormalize` it was trained with), or anything with
     `predict(observation, state, episode_start, deterministic)` that returns action and state. A mapping says what the
     results call them; else objects are called by their class. `env`: a name as the command takes it, or an `EnvSpec`.
-    `trust`: files that `deeprec train` has not written may be unpickled, which can run any code.
+    `trust`: files that `deeprec train` has not written may be unpickled, which can run any code. `cluster`: the Ray
+    cluster that runs the episodes, "auto" or "HOST:PORT"; objects among the policies are then pickled.
 
     The result holds, by policy, its figures with their intervals, episode by episode; its `to_json` is what the command
     prints with `--json`. Raises `InputError` for bad input, before any policy runs.
@@ -44,6 +46,7 @@ def evaluate(
     from deeprec_env.analysis.capacity import TUNING_QUERIES
     from deeprec_env.envs.environments import find_spec
     from deeprec_env.envs.spec import EnvSpec
+    from deeprec_env.executors.executor import Threads, executor_of
     from deeprec_env.policies.evaluation.comparison import compare
     from deeprec_env.policies.fixed.tune import TuneOptions
     from deeprec_env.scenario.load import load_scenario
@@ -61,6 +64,7 @@ def evaluate(
         choices={name: value for name, value in choices.items() if value is not None},
         progress=progress,
         trust=trust,
+        executor=executor_of(cluster, Threads(1)),
     )
 
 

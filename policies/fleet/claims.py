@@ -15,15 +15,21 @@ from typing import Any
 import numpy as np
 
 from deeprec_env.errors import InputError
+from deeprec_env.executors.executor import Executor, Threads
 from deeprec_env.files import check_writable, make_folder, replacing
 from deeprec_env.fleet.simulate import run_fleet
 from deeprec_env.policies.evaluation.paired import Estimate, mean, ratio
 from deeprec_env.policies.fleet.machines import KINDS, STATIC, day_of, fleet
-from deeprec_env.policies.fleet.settings import Settings, find_settings, load_table_latencies
+from deeprec_env.policies.fleet.settings import ByKind, Settings, find_settings, load_table_latencies
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.sources import RESULTS, check_header, with_sources
 
-METHODS = ("static", "one setting", "a setting a kind", "load table")
+METHODS = ("static", "one batch size", "one setting", "a batch size a kind", "a setting a kind", "load table")
+"""Ways to set all machines. Those with a batch size alone offload nothing."""
+
+ALONE = {f"{kind} alone": kind for kind in KINDS}
+"""Ways to set the machines of one kind as `a setting a kind` does, and all others by the static rule."""
+
 PUBLISHED = {"p95_s": 1.39, "p99_s": 1.31}
 LEVELS = (50, 95, 99)
 SUBSETS = (1, 2, 5, 10, 20, 50)
@@ -73,35 +79,27 @@ class FleetPaper:
     @property
     def steps(self) -> int:
         """What `run` tells of."""
-        return len(KINDS) * 2 + len(METHODS) * len(self.seeds)
+        return len(KINDS) * 2 + len(self._days)
 
-    def run(self, progress: Callable[[str, int], None]) -> None:
+    @property
+    def _days(self) -> list[tuple[str, int]]:
+        """Every method and seed, in the order of the table."""
+        return [(method, seed) for method in (*METHODS, *ALONE) for seed in self.seeds]
+
+    def run(self, progress: Callable[[str, int], None], *, executor: Executor = Threads(1)) -> None:
         """Compute what is missing."""
-        found = self.settings = find_settings(self.seed, progress)
+        self.settings = find_settings(self.seed, progress, executor=executor)
         known = {(row.method, row.seed) for row in self.rows}
-        for seed in self.seeds:
-            for method in METHODS:
-                if (method, seed) not in known:
-                    self.rows.append(self._day(method, seed, found))
-                    self._write()
-                progress(f"fleet paper: {method}, day {seed}", 1)
-        order = {method: place for place, method in enumerate(METHODS)}
-        self.rows = [row for row in self.rows if row.seed in self.seeds]
-        self.rows.sort(key=lambda row: (order[row.method], row.seed))
-
-    def _day(self, method: str, seed: int, found: Settings) -> Row:
-        chosen = {"one setting": found.common, "a setting a kind": found.own}.get(method)
-        scenario = fleet(self.machines, chosen or dict.fromkeys(KINDS, STATIC))
-        traffic = day_of(scenario, seed, "test")
-        if method == "load table":
-            each = load_table_latencies(scenario, traffic, found.tables)
-        else:
-            records = run_fleet(scenario, traffic)
-            each = np.split(np.concatenate([group.latency_s for group in records.groups]), records.bounds[1:-1])
-        whole = np.concatenate(each)
-        p50_s, p95_s, p99_s = np.percentile(whole, LEVELS).tolist()
-        late, close = float((whole > scenario.sla_s).mean()), closeness(each, seed)
-        return Row(method, seed, p50_s, p95_s, p99_s, late, *close)
+        missing = [day for day in self._days if day not in known]
+        progress("fleet paper", len(self._days) - len(missing))
+        for _, row in executor.results(_day, (self.machines, self.settings), missing):
+            self.rows.append(row)
+            self._write()
+            progress(f"fleet paper: {row.method}, day {row.seed}", 1)
+        place = {day: number for number, day in enumerate(self._days)}
+        self.rows = [row for row in self.rows if (row.method, row.seed) in place]
+        self.rows.sort(key=lambda row: place[row.method, row.seed])
+        self._write()
 
     def _read(self) -> None:
         with self.csv.open(encoding="utf-8", newline="") as file:
@@ -131,19 +129,16 @@ class FleetPaper:
     def to_json(self) -> dict[str, Any]:
         """Both claims' tables."""
         assert self.settings is not None
-        named = {"static": dict.fromkeys(KINDS, STATIC)}
-        named |= {"one setting": self.settings.common, "a setting a kind": self.settings.own}
         days: dict[str, Any] = {}
         for method in METHODS:
             figures = {f"{name}_ms": mean(self.of(method, f"{name}_s")).value * 1e3 for name in ("p50", "p95", "p99")}
-            gains = {name: self.gain(method, name) for name in PUBLISHED}
             days[method] = {
                 **figures,
                 "violation_rate": mean(self.of(method, "violation_rate")).value,
-                "gain": {name[:-2]: gain and gain.as_ratio() for name, gain in gains.items()},
+                "gain": self._gains(method),
                 "settings": {
                     kind: {"batch_size": setting.batch_size, "threshold": setting.threshold}
-                    for kind, setting in named.get(method, {}).items()
+                    for kind, setting in (settings_of(method, self.settings) or {}).items()
                 },
                 "within_10_percent": {
                     str(count): mean(self.of(method, f"close_{count}")).value
@@ -158,7 +153,44 @@ class FleetPaper:
             "published": {name[:-2]: gain for name, gain in PUBLISHED.items()},
             "tuning_queries": self.settings.queries_used,
             "methods": days,
+            "alone": {kind: {"gain": self._gains(method)} for method, kind in ALONE.items()},
         }
+
+    def _gains(self, method: str) -> dict[str, Any]:
+        found = {name[:-2]: self.gain(method, name) for name in PUBLISHED}
+        return {name: gain and gain.as_ratio() for name, gain in found.items()}
+
+
+def settings_of(method: str, found: Settings) -> ByKind | None:
+    """By kind the fixed settings of a method; None of the load table."""
+    static = dict.fromkeys(KINDS, STATIC)
+    if method in ALONE:
+        return static | {ALONE[method]: found.own[ALONE[method]]}
+    return {
+        "static": static,
+        "one batch size": found.common_batch,
+        "one setting": found.common,
+        "a batch size a kind": found.own_batch,
+        "a setting a kind": found.own,
+    }.get(method)
+
+
+def _day(shared: tuple[int, Settings], day: tuple[str, int]) -> Row:
+    """A test day of so many machines under a method."""
+    machines, found = shared
+    method, seed = day
+    chosen = settings_of(method, found)
+    scenario = fleet(machines, chosen)
+    traffic = day_of(scenario, seed, "test")
+    if chosen is None:
+        each = load_table_latencies(scenario, traffic, found.tables)
+    else:
+        records = run_fleet(scenario, traffic)
+        each = np.split(np.concatenate([group.latency_s for group in records.groups]), records.bounds[1:-1])
+    whole = np.concatenate(each)
+    p50_s, p95_s, p99_s = np.percentile(whole, LEVELS).tolist()
+    late, close = float((whole > scenario.sla_s).mean()), closeness(each, seed)
+    return Row(method, seed, p50_s, p95_s, p99_s, late, *close)
 
 
 def closeness(each: Sequence[Floats], seed: int) -> list[float]:

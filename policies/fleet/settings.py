@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deeprec_env.executors.executor import Executor, Threads
 from deeprec_env.policies.adaptive.load_table import MEMORY, LoadTable, find_load_table
 from deeprec_env.policies.fleet.machines import KINDS, by_machine, day_of, fleet, interval_s
 from deeprec_env.scenario.parts import Floats
@@ -24,53 +25,91 @@ TABLE_QUERIES = 4000
 """Of a cell of the load tables."""
 
 
+ByKind = dict[str, Setting]
+"""The setting of every machine of a kind."""
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What was found on a validation day: the best fixed settings by p95 of the day, and the kinds' load tables."""
+    """What was found on a validation day: the best fixed settings by p95 of the day, and the kinds' load tables.
 
-    common: dict[str, Setting]
-    own: dict[str, Setting]
+    `common` is one for all machines, `own` one for each kind; `common_batch` and `own_batch` are the best of those that
+    offload nothing.
+    """
+
+    common_batch: ByKind
+    common: ByKind
+    own_batch: ByKind
+    own: ByKind
     tables: dict[str, LoadTable]
     queries_used: int
 
 
-def find_settings(seed: int, progress: Callable[[str, int], None]) -> Settings:
+def find_settings(seed: int, progress: Callable[[str, int], None], *, executor: Executor = Threads(1)) -> Settings:
     """Search all settings of the ladders on a few machines of each kind; `progress` is told what is done.
 
     The router looks at nothing, so that each kind is searched by itself, and all combine to the whole fleet.
     """
-    small = fleet(SEARCHED * len(KINDS))
-    parts, used = by_machine(small, day_of(small, seed, "validation")), 0
+    kinds = tuple(KINDS)
     latencies_s: dict[tuple[str, Setting], Floats] = {}
-    for number, (kind, scenario) in enumerate(zip(KINDS, small.group_scenarios, strict=True)):
-        progress(f"fleet paper: settings of {kind}", 0)
-        own = [traffic for group, traffic in parts if group == number]
-        for setting in scenario.settings():
-            chosen = scenario.with_setting(setting)
-            latencies_s[kind, setting] = np.concatenate([run(chosen, traffic).latency_s for traffic in own])
-            used += len(latencies_s[kind, setting])
-        progress(f"fleet paper: settings of {kind}", 1)
+    for number, found in executor.results(_latencies, seed, kinds):
+        latencies_s |= {(kinds[number], setting): latency_s for setting, latency_s in found.items()}
+        progress(f"fleet paper: settings of {kinds[number]}", 1)
+    used = sum(map(len, latencies_s.values()))
 
     def of(kind: str, setting: Setting) -> Setting:
         """A common setting on a kind that may have no accelerator."""
         return setting if (kind, setting) in latencies_s else setting.replace(threshold=None)
 
-    def pooled_p95_s(setting: Setting) -> float:
-        return p95_s(np.concatenate([latencies_s[kind, of(kind, setting)] for kind in KINDS]))
+    def best_common(settings: set[Setting]) -> ByKind:
+        def pooled_p95_s(setting: Setting) -> float:
+            return p95_s(np.concatenate([latencies_s[kind, of(kind, setting)] for kind in kinds]))
 
-    best = min(dict.fromkeys(setting for _, setting in latencies_s), key=pooled_p95_s)
-    own_best = {
-        kind: min((setting for name, setting in latencies_s if name == kind), key=lambda s: p95_s(latencies_s[kind, s]))
-        for kind in KINDS
-    }
-    tables = {}
-    for kind, scenario in zip(KINDS, small.group_scenarios, strict=True):
-        progress(f"fleet paper: load table of {kind}", 0)
-        alone = scenario.with_setting(own_best[kind])
-        tables[kind] = find_load_table(alone, queries=TABLE_QUERIES, seed=seed, engine="compiled")
-        used += tables[kind].queries_used
-        progress(f"fleet paper: load table of {kind}", 1)
-    return Settings({kind: of(kind, best) for kind in KINDS}, own_best, tables, used)
+        in_order = [setting for setting in dict.fromkeys(setting for _, setting in latencies_s) if setting in settings]
+        best = min(in_order, key=pooled_p95_s)
+        return {kind: of(kind, best) for kind in kinds}
+
+    def best_own(settings: set[Setting]) -> ByKind:
+        def of_kind(kind: str) -> list[Setting]:
+            return [setting for name, setting in latencies_s if name == kind and setting in settings]
+
+        return {kind: min(of_kind(kind), key=lambda setting: p95_s(latencies_s[kind, setting])) for kind in kinds}
+
+    all_settings = {setting for _, setting in latencies_s}
+    kept_on_cpu = {setting for setting in all_settings if setting.threshold is None}
+    own = best_own(all_settings)
+    found_tables: dict[str, LoadTable] = {}
+    for number, table in executor.results(_table, (seed, own), kinds):
+        found_tables[kinds[number]] = table
+        used += table.queries_used
+        progress(f"fleet paper: load table of {kinds[number]}", 1)
+    tables = {kind: found_tables[kind] for kind in kinds}
+    batches = best_common(kept_on_cpu), best_own(kept_on_cpu)
+    return Settings(batches[0], best_common(all_settings), batches[1], own, tables, used)
+
+
+def _few_machines(kind: str) -> tuple[Scenario, int]:
+    """The fleet that settings are searched on, and which of its groups the kind is."""
+    return fleet(SEARCHED * len(KINDS)), list(KINDS).index(kind)
+
+
+def _latencies(seed: int, kind: str) -> dict[Setting, Floats]:
+    """By setting of the ladders the latencies of a kind's machines on the validation day."""
+    small, group = _few_machines(kind)
+    own = [traffic for number, traffic in by_machine(small, day_of(small, seed, "validation")) if number == group]
+    scenario, found = small.group_scenarios[group], {}
+    for setting in scenario.settings():
+        chosen = scenario.with_setting(setting)
+        found[setting] = np.concatenate([run(chosen, traffic).latency_s for traffic in own])
+    return found
+
+
+def _table(shared: tuple[int, ByKind], kind: str) -> LoadTable:
+    """The load table of a kind."""
+    seed, own = shared
+    small, group = _few_machines(kind)
+    alone = small.group_scenarios[group].with_setting(own[kind])
+    return find_load_table(alone, queries=TABLE_QUERIES, seed=seed, engine="compiled")
 
 
 def p95_s(latency_s: Floats) -> float:

@@ -22,6 +22,7 @@ from deeprec_env.agents.evaluations import Evaluations
 from deeprec_env.agents.seeds import train_seeds
 from deeprec_env.agents.training import train
 from tests.agents.test_training_files import settings
+from tests.executors.elsewhere import Elsewhere
 
 
 def weights(folder: Path) -> bytes:
@@ -133,3 +134,24 @@ def test_curves_are_of_the_validations_that_all_have(tmp_path: Path) -> None:
     assert curves.mean["cost"].ci(1) == [72, 72]
     with pytest.raises(InputError, match="must hold validations"):
         read_curves({0: tmp_path / "a", 1: tmp_path / "nowhere"}, "cost")
+
+
+def test_seeds_trained_elsewhere_are_what_each_is_alone(tmp_path: Path) -> None:
+    folder, steps = tmp_path / "ppo", list[int]()
+    train_seeds(settings(tmp_path, seed=3), 1, folder, executor=Elsewhere())
+    alone = train(settings(tmp_path, seed=3), tmp_path / "alone")
+    there = folder / "DeepRec-Serving-v1_3"
+    assert weights(there) == weights(alone.folder)
+    assert {path.name for path in there.iterdir()} == {path.name for path in alone.folder.iterdir()}
+    more = train_seeds(
+        settings(tmp_path, seed=3, timesteps=144),
+        2,
+        folder,
+        resume=True,
+        executor=Elsewhere(),
+        progress=lambda what, done: steps.append(done),
+    )
+    assert [run.timesteps for run in more.runs.values()] == [144, 144]
+    assert steps == [144, 144]
+    train(settings(tmp_path, seed=3, timesteps=144), alone.folder, resume=True)
+    assert weights(there) == weights(alone.folder)

@@ -63,7 +63,8 @@ def assert_same(left: FleetRecords, right: FleetRecords) -> None:
         for name in ("query", "arrival_s", "items", "setting", "completion_s"):
             assert bytes_of(getattr(ours, name)) == bytes_of(getattr(theirs, name)), name
         for one, other in zip(ours.stages, theirs.stages, strict=True):
-            for name in ("offloaded", "first", "start_s", "end_s"):
+            assert (one.carries is None) == (other.carries is None)
+            for name in ("offloaded", "first", "start_s", "end_s", "carries"):
                 assert bytes_of(getattr(one, name)) == bytes_of(getattr(other, name)), name
 
 

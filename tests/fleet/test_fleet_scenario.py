@@ -23,7 +23,6 @@ def test_its_text_loads_again() -> None:
     assert load_scenario(scenario.model_dump(mode="json")) == scenario
 
 
-SLOW = {"cpu": {**MM1["cpu"], "slowness": {"factor": 2, "mean_slow_s": 1, "mean_normal_s": 9}}}
 DAY = {"kind": "diurnal", "qps": 100, "day_s": 10, "trough": 0.2, "peak": 0.9}
 
 
@@ -44,7 +43,6 @@ DAY = {"kind": "diurnal", "qps": 100, "day_s": 10, "trough": 0.2, "peak": 0.9}
         ({"fleet.probe_age_ms": 10_001, "workload.arrivals": DAY}, "fleet.probe_age_ms: got 10001"),
         ({"fleet.router": {"kind": "probing", "every_ms": 1e6}, "workload.arrivals": DAY}, "fleet.router: got"),
         ({"fleet.network_ms": -1}, "fleet.network_ms: got -1;"),
-        ({"fleet.groups": [{"name": "slow", "count": 1, "node": SLOW}]}, "fleet.groups.0.node.cpu.slowness: got"),
         ({"node": MM1}, "needs exactly one of node, pipeline and fleet"),
         ({"control": {"batch_size": 8}}, "control: got ['batch_size']; must be left to the fleet's groups"),
     ],
