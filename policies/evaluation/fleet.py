@@ -33,6 +33,9 @@ from deeprec_env.workload.diurnal import Diurnal
 KEPT = 4
 """Candidates of a policy that go on from the first round of days to the last."""
 
+DAYS = 8
+"""Validation days at most: a fleet's has the queries of many a node's."""
+
 BASE = "autoscaler"
 """The policy that the table compares with."""
 
@@ -96,7 +99,7 @@ class FleetTuning(Tuning):
         return find_table(self.task, self.options, self.progress)
 
     def best(self, policies: Sequence[Policy], used: int = 0) -> TunedPolicy:
-        """The policy of highest reward on validation days: all run an eighth of them, the best `KEPT` all."""
+        """The policy of highest reward on validation days: all run an eighth of `DAYS`, the best `KEPT` all."""
         env = FleetEnv(self.scenario, engine=self.options.engine)
         first, spent = self.options.seed, used
 
@@ -107,7 +110,8 @@ class FleetTuning(Tuning):
             spent += sum(len(run.records) for run in runs)
             return -float(np.mean([np.mean(run.rewards) for run in runs]))
 
-        rounds = [(math.ceil(self.options.days / 8), KEPT), (self.options.days, 1)]
+        days = min(self.options.days, DAYS)
+        rounds = [(math.ceil(days / 8), KEPT), (days, 1)]
         best = leaders(range(len(policies)), value, rounds)[0]
         env.close()
         return TunedPolicy(policies[best], self.scenario, spent)
