@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,11 +112,17 @@ class Trained:
 
 
 def train(
-    settings: TrainSettings, folder: Path, *, resume: bool = False, progress: Update = lambda what, steps: None
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    resume: bool = False,
+    progress: Update = lambda what, steps: None,
+    begin: Callable[[BaseAlgorithm], int] | None = None,
 ) -> Trained:
     """Train until the settings' steps are done and leave in `folder`: best and last model, config, logs.
 
-    A checkpoint is written at every validation and on an interrupt; `resume` goes on from it.
+    A checkpoint is written at every validation and on an interrupt; `resume` goes on from it. `begin` is given the
+    fresh model before its first step, and returns the queries that it took to do something with it.
     """
     evaluation = settings.evaluation
     scenario = evaluation.prepare(load_scenario(settings.scenario), settings.engine, evaluation.choices)
@@ -134,6 +140,8 @@ def train(
         make_folder("output", folder)
         with replacing(folder / CONFIG) as file:
             json.dump(config, file, indent=2)
+        if begin is not None and state["timesteps"] == 0:
+            state["queries"] += begin(model)
         remaining = settings.total_timesteps() - state["timesteps"]
         if remaining > 0:
             _learn(settings, model, folder, config, _watch(settings, scenario, folder, state, progress), remaining)

@@ -94,6 +94,20 @@ def day_scenario(**changes: Any) -> dict[str, Any]:
     }
 
 
+def fleet_day(**fleet: Any) -> dict[str, Any]:
+    """A day of three of these nodes and two without accelerator; the arguments are keys of the fleet."""
+    data = day_scenario()
+    node, arrivals = data.pop("node"), data["workload"]["arrivals"]
+    few = {"batch_sizes": [16, 64, 200], "thresholds": [100, 300, None]}
+    groups = [
+        {"name": "both", "count": 3, "node": node, "control": {"batch_size": 64, **few}, "start_s": 0.05},
+        {"name": "cpu", "count": 2, "node": {"cpu": node["cpu"]}, "control": {"batch_size": 64}, "start_s": 0.17},
+    ]
+    data["workload"] = data["workload"] | {"arrivals": arrivals | {"qps": 1500}}
+    data["fleet"] = {"router": {"kind": "least-work"}, "network_ms": 0.5, "groups": groups, **fleet}
+    return data
+
+
 def pipeline_day() -> dict[str, Any]:
     """The same day through three stages, the second with contention and transfers, so that entries change places."""
     data = day_scenario(sla_ms=80)

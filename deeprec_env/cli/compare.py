@@ -22,7 +22,7 @@ Traffic = Annotated[
     str | None,
     typer.Option(
         help="serving, serving-v2: day, built from the scenario's capacity (default), flash, with flash crowds, "
-        "or drift, with sizes that grow through the day."
+        "or drift, with sizes that grow through the day; fleet: day or flash."
     ),
 ]
 Windows = Annotated[int | None, typer.Option(help="capacity: windows of an episode (default: 1536).")]

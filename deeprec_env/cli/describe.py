@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deeprec_env import console
-from deeprec_env.scenario.load import load_scenario, pipeline_names, preset_names, preset_text
+from deeprec_env.scenario.load import fleet_names, load_scenario, pipeline_names, preset_names, preset_text
 
 
 def described() -> dict[str, dict[str, Any]]:
@@ -37,7 +37,7 @@ def _model(preset: str) -> str:
 
 
 def print_described() -> None:
-    """A table of the presets and one of the pipelines."""
+    """A table of the presets, one of the pipelines, and one of the fleets."""
     found = described()
     columns = ("preset", "model", "cpu", "accelerator", "target ms", "capacity qps")
     console.print_table(
@@ -45,6 +45,8 @@ def print_described() -> None:
     )
     columns = ("pipeline", "stages", "plans", "cpu", "accelerator", "target ms")
     console.print_table("", columns, [_pipeline_row(name, found[name]) for name in pipeline_names()])
+    fleets = [_fleet_row(name) for name in fleet_names()]
+    console.print_table("", ("fleet", "nodes", "router", "target ms"), fleets)
 
 
 def _row(name: str, facts: dict[str, Any]) -> list[str]:
@@ -54,6 +56,13 @@ def _row(name: str, facts: dict[str, Any]) -> list[str]:
 
 def _pipeline_row(name: str, facts: dict[str, Any]) -> list[str]:
     return [name, str(facts["stages"]), str(facts["plans"]), *_servers(facts), f"{facts['sla_ms']:g}"]
+
+
+def _fleet_row(name: str) -> list[str]:
+    scenario = load_scenario(name)
+    assert scenario.fleet is not None
+    nodes = ", ".join(f"{group.count} {group.name}" for group in scenario.fleet.groups)
+    return [name, nodes, scenario.fleet.router.kind, f"{scenario.sla_ms:g}"]
 
 
 def _servers(facts: dict[str, Any]) -> list[str]:

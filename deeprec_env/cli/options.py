@@ -11,14 +11,14 @@ from deeprec_env import console
 from deeprec_env.errors import InputError
 from deeprec_env.provenance import KEY
 from deeprec_env.scenario.bounds import Threshold
-from deeprec_env.scenario.load import pipeline_names, preset_names
+from deeprec_env.scenario.load import fleet_names, pipeline_names, preset_names
 from deeprec_env.scenario.threshold import NEVER, read_threshold
 from deeprec_env.simulation.simulate import FromScenario
 
 
 def _scenarios(incomplete: str) -> list[str]:
     """For a shell's completion: the presets, beside the files that it knows itself."""
-    return [name for name in preset_names() + pipeline_names() if name.startswith(incomplete)]
+    return [name for name in preset_names() + pipeline_names() + fleet_names() if name.startswith(incomplete)]
 
 
 ScenarioArgument = Annotated[

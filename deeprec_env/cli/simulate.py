@@ -34,7 +34,7 @@ from deeprec_env.cli.timeline import timeline_shown, write_shown
 from deeprec_env.errors import InputError
 from deeprec_env.fleet.result import FleetResult
 from deeprec_env.fleet.simulate import simulate_fleet
-from deeprec_env.scenario.load import load_scenario, pipeline_names, preset_names, preset_text
+from deeprec_env.scenario.load import fleet_names, load_scenario, pipeline_names, preset_names, preset_text
 from deeprec_env.simulation.header import SCHEMA_VERSION
 from deeprec_env.simulation.simulate import QUERIES, simulate
 
@@ -42,7 +42,7 @@ from deeprec_env.simulation.simulate import QUERIES, simulate
 def scenarios(name: Annotated[str | None, typer.Argument()] = None, json: Json = False, seed: Seed = 0) -> None:
     """List the shipped scenarios, or print one as YAML. The list says what each is."""
     if name is None and json:
-        names = {"scenarios": preset_names(), "pipelines": pipeline_names()}
+        names = {"scenarios": preset_names(), "pipelines": pipeline_names(), "fleets": fleet_names()}
         console.print_json({"schema_version": SCHEMA_VERSION, **names, "described": described()})
     elif name is None:
         print_described()

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 
 from deeprec_env.envs.capacity_task import CapacityTask
+from deeprec_env.envs.fleet_task import FleetTask
 from deeprec_env.envs.pipeline_task import PipelineTask
 from deeprec_env.envs.serving_task import ServingTask
 from deeprec_env.envs.serving_v2_task import ServingV2Task
@@ -52,7 +53,16 @@ SERVING_V2 = EnvSpec(
     vector_env="deeprec_env.envs.vector:ServingV2VectorEnv",
 )
 
-SPECS = (SERVING, CAPACITY, PIPELINE, SERVING_V2)
+FLEET = EnvSpec(
+    id="DeepRec/Fleet-v0",
+    task=FleetTask,
+    scenario="fleet-wnd",
+    evaluation="deeprec_env.policies.evaluation.fleet:FLEET",
+    env="deeprec_env.envs.fleet:FleetEnv",
+    vector_env="deeprec_env.envs.fleet_vector:FleetVectorEnv",
+)
+
+SPECS = (SERVING, CAPACITY, PIPELINE, SERVING_V2, FLEET)
 """This package's environments: the versions that the commands know."""
 
 EARLIER = (

@@ -20,6 +20,7 @@ from deeprec_env.simulation.engine import Engine
 from deeprec_env.simulation.engines import ANY_CLOCK, engine_kind, make_engine
 from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.windows import Window
+from deeprec_env.workload.stream import Traffic
 
 Observation = NDArray[np.float32]
 
@@ -76,12 +77,14 @@ class NodeEnv(gym.Env[Observation, Any]):
         """Start the next episode; see the class for `seed` and `options`."""
         super().reset(seed=seed)
         split = split_of(options)
-        self._whole, self._actions = False, []
         if seed is not None or self._seed is None:
-            self._seed, self._episode = int(self.np_random_seed) if seed is None else seed, 0
-        else:
-            self._episode += 1
-        self._split = split
+            return self.begin(int(self.np_random_seed) if seed is None else seed, split, 0)
+        return self.begin(self._seed, split, self._episode + 1)
+
+    def begin(self, seed: int, split: str, episode: int) -> tuple[Observation, dict[str, float]]:
+        """Start an episode of the stream of a seed, by its number: what `reset` does, for who counts them."""
+        self._whole, self._actions = False, []
+        self._seed, self._split, self._episode = seed, split, episode
         self._restore()
         return self._result(self._task.nothing)
 
@@ -125,7 +128,7 @@ class NodeEnv(gym.Env[Observation, Any]):
         if not self._whole:
             self._restore()
         if self.render_mode == "ansi":
-            return describe(self.scenario, self._frames, self.windows)
+            return self._described()
         if self._picture is None:  # of a copy
             self._picture = self._drawn()
         return self._picture.draw(self._frames, self.windows)
@@ -144,6 +147,9 @@ class NodeEnv(gym.Env[Observation, Any]):
         if not self._whole:
             self._restore()
         return self._engine
+
+    def _described(self) -> str:
+        return describe(self.scenario, self._frames, self.windows)
 
     def _drawn(self) -> Picture:
         ladders = {name: self._task.ladders[name] for name in self._task.controls}
@@ -186,7 +192,11 @@ class NodeEnv(gym.Env[Observation, Any]):
             self._take(task)
         self._setting = self._task.start
         self._opened = self._task.open(*self._episode_key(), self.windows)
-        self._engine = make_engine(self.scenario, self._opened.start(), self.engine_name)
+        self._engine = self._make_engine(self._opened.start())
+
+    def _make_engine(self, traffic: Traffic) -> Engine:
+        """The node at time 0."""
+        return make_engine(self.scenario, traffic, self.engine_name)
 
     def _run(self, index: int, chosen: Any) -> Window:
         assert self._engine is not None

@@ -87,7 +87,7 @@ class Picture:
                 "p95 (ms)",
                 "queries in flight",
                 "busy servers (%)",
-                *(_TITLES[name] for name in self._ladders),
+                *(_TITLES.get(name, name) for name in self._ladders),
             ),
             strict=True,
         ):

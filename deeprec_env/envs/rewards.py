@@ -17,14 +17,15 @@ ENERGY_WEIGHT = 0.5
 class Scale(NamedTuple):
     """What a reward measures a window by.
 
-    The target in seconds, the power of all pools fully busy, in watts, the rate that counts as 1, and the qualities of
-    the plans, in that of the best. Of several nodes, arrays, one entry for each.
+    The target in seconds, the power of all pools fully busy, in watts, the rate that counts as 1, the qualities of
+    the plans, in that of the best, and the limit on p99 in seconds. Of several nodes, arrays, one entry for each.
     """
 
     sla_s: Any
     full_w: Any
     reference_qps: Any = 1.0
     qualities: Any = ()
+    p99_s: Any = math.inf
 
 
 def tail(window: Window, scale: Scale) -> Any:

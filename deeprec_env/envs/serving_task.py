@@ -31,6 +31,12 @@ class ServingTask(Task):
 
     def __init__(self, scenario: AnyScenario, reward: str, ladders: str | None = None) -> None:
         super().__init__(scenario, reward, ladders)
+        self._take_day()
+        arrivals = self.scenario.workload.arrivals
+        self.scale_qps = self.scenario.capacity.qps if self.scenario.capacity else arrivals.mean_qps
+
+    def _take_day(self) -> None:
+        """Let an episode be as long as the scenario's day, if it has one."""
         arrivals = self.scenario.workload.arrivals
         self.windows, self._has_day = WINDOWS, isinstance(arrivals, Diurnal)
         self._checked_queries = 0  # of the longest episode that there was memory for
@@ -38,7 +44,6 @@ class ServingTask(Task):
             self.windows = max(1, round(arrivals.day_s / self.interval_s))
             if abs(self.windows * self.interval_s - arrivals.day_s) > 1e-9 * arrivals.day_s:
                 raise InputError("control.interval_s", self.interval_s, f"must divide the day of {arrivals.day_s} s")
-        self.scale_qps = self.scenario.capacity.qps if self.scenario.capacity else arrivals.mean_qps
 
     def open(self, seed: int, split: str, episode: int, windows: int) -> GivenTraffic:
         """An episode of `windows` windows."""

@@ -82,7 +82,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._episodes = Episodes([])
         parts = np.array_split(np.arange(num_envs), min(num_envs, threads or usable_cores()))
         slices = [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
-        self._parts = [(part, BatchedNodes(self.scenarios[part])) for part in slices]
+        self._parts = [(part, self._nodes_of(part)) for part in slices]
 
     def _take(self, tasks: Sequence[Task]) -> None:
         """Let these be the tasks of the episodes, one for each environment."""
@@ -120,6 +120,24 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         if self._over:
             observations, infos = self._start_after_the_last()
             return observations, np.zeros(self.num_envs), nowhere, nowhere.copy(), infos
+        observations, rewards, infos = self._stepped(actions)
+        over = self._step >= self.windows
+        if over and self._starts_next_step:
+            self._over = True
+        elif over:
+            last = {"final_obs": _one_by_one(observations), "final_info": infos} | {
+                f"_{name}": np.ones(self.num_envs, dtype=np.bool_) for name in ("final_obs", "final_info")
+            }
+            observations, infos = self._start_after_the_last()
+            infos |= last
+        return observations, rewards, nowhere, np.full(self.num_envs, over), infos
+
+    def _nodes_of(self, part: slice) -> BatchedNodes:
+        """What runs the nodes of some of the environments."""
+        return BatchedNodes(self.scenarios[part])
+
+    def _stepped(self, actions: NDArray[np.int64]) -> tuple[Observations, Floats, dict[str, Any]]:
+        """Observations, rewards and infos of a window under these actions."""
         settings, places = self._controls.decode(actions)
         step, self._step = self._step, -1  # an interrupt leaves the nodes at different times
         begin_s, end_s = step * self._interval_s, (step + 1) * self._interval_s
@@ -135,16 +153,7 @@ class NodeVectorEnv(gym.vector.VectorEnv[Observations, NDArray[np.int64], NDArra
         self._step = step + 1
         rewards = self._rewards(windows)
         observations, infos = self._seen(windows, settings, places)
-        over = self._step >= self.windows
-        if over and self._starts_next_step:
-            self._over = True
-        elif over:
-            last = {"final_obs": _one_by_one(observations), "final_info": infos} | {
-                f"_{name}": np.ones(self.num_envs, dtype=np.bool_) for name in ("final_obs", "final_info")
-            }
-            observations, infos = self._start_after_the_last()
-            infos |= last
-        return observations, rewards, nowhere, np.full(self.num_envs, over), infos
+        return observations, rewards, infos
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the threads."""

@@ -82,10 +82,14 @@ def check_carried(scenario: Scenario) -> None:
                 raise _too_much(name, load)
         return
     qps = scenario.workload.arrivals.mean_qps
-    carried = [1.0 / _least_load(node, 1.0) for node in scenario.group_scenarios]
-    load = qps / float(np.dot(carried, scenario.fleet.members.counts))
+    load = qps / float(np.dot(carried_qps(scenario), scenario.fleet.members.counts))
     if load >= 1.0:
         raise _too_much(", ".join(names), load)
+
+
+def carried_qps(scenario: Scenario) -> list[float]:
+    """By group, the rate at which the busiest pool of one of its nodes is full, under the best of its settings."""
+    return [1.0 / _least_load(node, 1.0) for node in scenario.group_scenarios]
 
 
 def _too_much(names: str, load: float) -> InputError:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from deeprec_env.errors import InputError
 from deeprec_env.scenario.invalid import input_error as input_error
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.shipped import fleet_names as fleet_names
 from deeprec_env.scenario.shipped import is_preset as is_preset
 from deeprec_env.scenario.shipped import pipeline_names as pipeline_names
 from deeprec_env.scenario.shipped import preset_names as preset_names
@@ -77,7 +78,7 @@ def _why_not_there(path: Path) -> str:
         except OSError:
             pass
         return "there is no such file; must be a YAML file, or a preset's name (see 'deeprec scenarios')"
-    return f"must be a YAML file or one of {', '.join(preset_names() + pipeline_names())}"
+    return f"must be a YAML file or one of {', '.join(preset_names() + pipeline_names() + fleet_names())}"
 
 
 def _parsed(text: str, name: str) -> dict[str, Any]:

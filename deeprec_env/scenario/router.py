@@ -109,6 +109,8 @@ class Router(Component, ABC):
     """
 
     blind: ClassVar[bool] = False
+    every_group: ClassVar[bool] = False
+    """Whether every group needs a node that serves, where nodes come and go."""
 
     @property
     def most_s(self) -> float:

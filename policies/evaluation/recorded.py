@@ -30,7 +30,7 @@ def recording(prepared: TunedPolicy, episodes: Mapping[int, Runs]) -> dict[str, 
     setting, scenario = prepared.setting, prepared.scenario
     return {
         "batch_sizes": list(scenario.control.batch_sizes),
-        "thresholds": list(scenario.thresholds),
+        "thresholds": [] if scenario.fleet is not None else list(scenario.thresholds),
         **{name: list(ladder) for name, ladder in _further_ladders(scenario).items()},
         "setting": None if setting is None else _plain_setting(setting),
         "tuning_queries": prepared.tuning_queries,
@@ -62,7 +62,8 @@ def recorded_policy(name: str, recorded: Any, scenario: Scenario) -> TunedPolicy
         queries = None if recorded["tuning_queries"] is None else int(recorded["tuning_queries"])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(f"actions.{name}", "...", "must be what 'deeprec evaluate' recorded") from None
-    extended = scenario.replace(control=scenario.control.model_dump() | control)
+    # A fleet's ladders are its groups', and its actions are indices on these.
+    extended = scenario if scenario.fleet else scenario.replace(control=scenario.control.model_dump() | control)
     return TunedPolicy(RecordedPolicy(name, actions), extended, queries, setting)
 
 

@@ -18,18 +18,21 @@ from gymnasium.vector.utils import batch_space
 
 from deeprec_env import InputError
 from deeprec_env.envs import register_environments
-from deeprec_env.envs.environments import EARLIER, SERVING, SERVING_V2, SPECS, find_spec
+from deeprec_env.envs.environments import EARLIER, FLEET, SERVING, SERVING_V2, SPECS, find_spec
 from deeprec_env.envs.node_env import NodeEnv
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.envs.wrappers import BoxActions, DiscreteActions
-from tests.conftest import OwnLatency, day_scenario, pipeline_day, plans_day
+from tests.conftest import OwnLatency, day_scenario, fleet_day, pipeline_day, plans_day
 from tests.envs.episodes import INFO, assert_same, episode
 
 ENGINES = ("compiled", "asyncio")
 CAPACITY = {"qps": 1500, "batch_size": 64, "threshold": 256, "found_by": "a test"}
 WINDOWS = 12
 
-NODES: dict[str, list[dict[str, Any]]] = {"pipeline": [plans_day(), plans_day(sub_batches=3)]}
+NODES: dict[str, list[dict[str, Any]]] = {
+    "pipeline": [plans_day(), plans_day(sub_batches=3)],
+    "fleet": [fleet_day(), fleet_day(router={"kind": "by-size", "bounds": [400]}, network_ms=2)],
+}
 """Small scenarios of the environments that need special ones; the first is that of most tests."""
 
 every_environment = pytest.mark.parametrize("spec", [*SPECS, *EARLIER], ids=lambda spec: spec.id)
@@ -262,7 +265,8 @@ def test_rewards_have_names_the_first_being_the_default(spec: EnvSpec) -> None:
         for reward in (name, None):
             env = make(spec, reward=reward)
             env.reset(seed=1)
-            rewards[reward] = [env.step(action)[1] for action in actions(spec, 3)]
+            env.action_space.seed(3)  # a reward may leave less to choose
+            rewards[reward] = [env.step(env.action_space.sample())[1] for _ in range(WINDOWS)]
         assert (rewards[name] == rewards[None]) == (name == spec.reward())
 
 
@@ -302,11 +306,14 @@ def test_bad_calls_are_refused(spec: EnvSpec, engine: str) -> None:
 def test_a_latency_of_the_users_own_works_in_single_environments_alone(spec: EnvSpec) -> None:
     own = nodes(spec)[0] | {"sla_ms": 2000}
     latency = {"servers": 90, "latency": OwnLatency()}
-    if "pipeline" in own:
+    if "fleet" in own:
+        groups = own["fleet"]["groups"]
+        own["fleet"] = own["fleet"] | {"groups": [groups[0], {**groups[1], "node": {"cpu": latency}}]}
+    elif "pipeline" in own:
         own["pipeline"] = [own["pipeline"][0] | {"cpu": latency}, *own["pipeline"][1:]]
     else:
         own["node"] = own["node"] | {"cpu": latency}
-    if spec is SERVING_V2:
+    if spec in (SERVING_V2, FLEET):
         episode(make(spec, "asyncio", own), actions(spec, 0))
         with pytest.raises(InputError, match="use engine asyncio"):
             make(spec, "compiled", own).reset()

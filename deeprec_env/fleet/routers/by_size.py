@@ -22,6 +22,7 @@ class BySize(Router):
     """
 
     blind: ClassVar[bool] = True
+    every_group: ClassVar[bool] = True
 
     bounds: tuple[Count, ...]
 

@@ -17,6 +17,7 @@ class Weighted(Router):
     """Every query to any node, each as likely as the `weight` of its group says."""
 
     blind: ClassVar[bool] = True
+    every_group: ClassVar[bool] = True
 
     def check(self, members: Members) -> None:
         if sum(members.weights) <= 0.0:

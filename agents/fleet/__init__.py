@@ -1,0 +1,1 @@
+"""Agents for fleets: begun as the provisioning table, then trained on."""
