@@ -44,9 +44,9 @@ def calibrate(
         header = calibrated_header(calibration, [path.name for path in fitted])
         scenario = calibration.write(output, header, read[0].scenario)
         tell(Step(f"predict {held_out.name}", 0.7))
-        before = replay_blind(checked)
+        before = replay_blind(checked, seed=seed)
         tell(Step(f"predict {held_out.name}", 0.85))
-        after = replay_blind(checked, calibration.scenario(checked.scenario, str(output.resolve())))
+        after = replay_blind(checked, calibration.scenario(checked.scenario, str(output.resolve())), seed=seed)
     payload: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "fitted": [str(path) for path in fitted],

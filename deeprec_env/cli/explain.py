@@ -18,8 +18,10 @@ from deeprec_env.cli.options import (
     OrderOption,
     Overrides,
     PlanOption,
+    Qps,
     ScenarioArgument,
     Seed,
+    Split,
     SplitRule,
     ThresholdOption,
     admit_of,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 def explain_command(
     scenario: ScenarioArgument,
     slowest: Annotated[int, typer.Option(help="Queries to explain, the slowest first.")] = 5,
-    qps: Annotated[float | None, typer.Option(help="Stationary arrivals at this rate.")] = None,
+    qps: Qps = None,
     arrivals: Arrivals = "poisson",
     batch_size: BatchSize = None,
     threshold: ThresholdOption = None,
@@ -48,7 +50,7 @@ def explain_command(
     queries: Annotated[int, typer.Option(help="Arrivals to simulate.")] = QUERIES,
     engine: Engine = "compiled",
     set_: Overrides = None,
-    split: Annotated[str, typer.Option(help="Stream: train, validation or test.")] = "train",
+    split: Split = "train",
     json: Json = False,
     seed: Seed = 0,
 ) -> None:

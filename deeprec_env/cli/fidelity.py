@@ -12,6 +12,7 @@ from deeprec_env import console
 from deeprec_env.cli.options import Json, Seed, whole_numbers
 from deeprec_env.extras import can_plot, check_installed
 from deeprec_env.files import replacing
+from deeprec_env.progress import part
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 
@@ -30,13 +31,14 @@ def fidelity(
 ) -> None:
     """Measure live runs beside their predictions. Models x workers x loads x batch sizes, with repeats.
 
-    By replay (recorded service times), blind (the profile measured minutes before, and a shipped one), each beside the
-    noise floor: how far a run is from its repeat.
+    By replay (recorded service times), blind (the profile measured minutes before, and a shipped one) and calibrated on
+    the node's other runs, each beside the noise floor: how far a run is from its repeat.
     """
     check_installed("torch")
     check_installed("pyarrow")
     from deeprec_env.arguments import whole
-    from deeprec_env.live.fidelity import QUICK, Matrix, check_profile, measure, predictors, rows_of, summary
+    from deeprec_env.live.fidelity import QUICK, Matrix, check_profile, measure, rows_of, summary
+    from deeprec_env.live.predictors import predictors
 
     matrix = replace(QUICK if quick else Matrix(), seed=seed)
     if models is not None:
@@ -50,7 +52,8 @@ def fidelity(
     check_profile(shipped, matrix.models)
     kept = f"{output} holds the runs so far; the same command goes on"
     with console.telling("fidelity", quiet=json, kept=kept) as tell:
-        rows = list(rows_of(measure(matrix, output, tell), predictors(shipped)))
+        runs = measure(matrix, output, part(tell, 0.0, 0.9))
+        rows = list(rows_of(runs, predictors(shipped), part(tell, 0.9, 1.0)))
     payload: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "rows": [row.to_json() for row in rows],

@@ -33,6 +33,8 @@ ScenarioArguments = Annotated[
         autocompletion=_scenarios,
     ),
 ]
+Qps = Annotated[float | None, typer.Option(help="Stationary arrivals at this rate.")]
+Split = Annotated[str, typer.Option(help="Stream: train, validation or test.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a scenario's value: key.path=value.")]
 BatchSize = Annotated[int | None, typer.Option(help="Most items in a request (default: the scenario's).")]

@@ -50,7 +50,7 @@ def replay(
             tell(Step(path.name, place / len(read)))
             others = [each for each in read if each is not recording] or [recording]
             gap_s = fitted_gap_s(others) if gap_us is None else gap_us * 1e-6
-            services, blind = replay_services(recording, gap_s), replay_blind(recording, other)
+            services, blind = replay_services(recording, gap_s), replay_blind(recording, other, seed=seed)
             own_gaps = replay_services(recording, None)
             rows.append(
                 {

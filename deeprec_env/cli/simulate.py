@@ -20,8 +20,10 @@ from deeprec_env.cli.options import (
     Overrides,
     PlanOption,
     PlotFile,
+    Qps,
     ScenarioArguments,
     Seed,
+    Split,
     SplitRule,
     ThresholdOption,
     admit_of,
@@ -60,7 +62,7 @@ def preset_scenario(name: str) -> str:
 
 def simulate_command(
     scenario: ScenarioArguments,
-    qps: Annotated[float | None, typer.Option(help="Stationary arrivals at this rate.")] = None,
+    qps: Qps = None,
     arrivals: Arrivals = "poisson",
     batch_size: BatchSize = None,
     threshold: ThresholdOption = None,
@@ -90,7 +92,7 @@ def simulate_command(
     replications: Annotated[
         int | None, typer.Option(help=f"Seeds that a comparison is paired by (default: {REPLICATIONS}).")
     ] = None,
-    split: Annotated[str, typer.Option(help="Stream: train, validation or test.")] = "train",
+    split: Split = "train",
     json: Json = False,
     seed: Seed = 0,
 ) -> None:

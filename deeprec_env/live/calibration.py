@@ -26,6 +26,11 @@ from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Ints
 from deeprec_env.scenario.pools import PoolKind, PoolSpec, Slowness, Stage
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.simulate import run
+from deeprec_env.workload.stream import QueryStream, episode_seed
+
+_LOOKED_AT = 5000
+"""Simulated queries that tell how often servers are idle, and for how long."""
 
 LEAST_REQUESTS = 1000
 """Of a pool: with fewer, phases and tails are a guess."""
@@ -64,7 +69,9 @@ class Calibration:
         """Write the profile, and beside it the scenario as YAML, which names it; returns where."""
         path = profile.with_suffix(".yaml")
         write_profile(profile, header, self.rows())
-        described = self._described(scenario, profile.name)
+        described = self._described(scenario, str(profile.resolve()))
+        for kind in self.pools:
+            described["pipeline"][0][kind]["latency"]["profile"] = profile.name
         with replacing(path) as file:
             file.write("# made by deeprec calibrate\n")
             yaml.safe_dump(described, file, sort_keys=False)
@@ -80,6 +87,22 @@ class Calibration:
             },
         }
 
+    def delay_s(self, scenario: Scenario) -> float:
+        """What a query loses at an idle server of a scenario, in the mean: dispatch, and starting cold."""
+        traffic = QueryStream(scenario.workload, episode_seed(0)).draw(_LOOKED_AT)
+        stages, found = run(scenario, traffic).stages, []
+        (stage,), (spec,) = stages, scenario.stages
+        of_query = np.repeat(np.arange(len(traffic.items)), np.diff(stage.first))
+        entry_s, away = traffic.arrival_s[of_query], stage.offloaded[of_query]
+        for kind, pool in spec.pools().items():
+            of_pool = away == (kind == "accelerator")
+            start_s, end_s, items = stage.start_s[of_pool], stage.end_s[of_pool], traffic.items[of_query][of_pool]
+            log = ServiceLog.of(start_s, end_s, entry_s[of_pool], items, pool.servers)
+            if kind in self.pools:
+                found.append((self.pools[kind].idleness.mean_s(log), np.count_nonzero(log.since_idle == 0)))
+        weights = sum(weight for _, weight in found)
+        return float(self.query_s.value + (sum(mean * weight for mean, weight in found) / weights if weights else 0.0))
+
     def _described(self, scenario: Scenario, profile: str) -> dict[str, Any]:
         data = scenario.model_dump(mode="json")
         stage = self.stage.model_dump(mode="json")
@@ -90,10 +113,12 @@ class Calibration:
             pool.pop("slowness", None)
             if fit.phases is not None:
                 pool["slowness"] = {name: getattr(fit.phases, name) for name in Slowness.model_fields}
-        stage |= {"overhead_s": self.request_s.value, "transfer_s": self.query_s.value}
         data.pop("node", None)
         data.pop("capacity", None)
-        return data | {"pipeline": [stage]}
+        whole = data | {"pipeline": [stage | {"overhead_s": self.request_s.value, "transfer_s": 0.0}]}
+        (made,) = whole["pipeline"]
+        made["transfer_s"] = self.delay_s(load_scenario(whole))
+        return whole
 
 
 def calibrate(recordings: Sequence[Recording], *, progress: Progress = silent) -> Calibration:
@@ -148,12 +173,12 @@ def service_log(recording: Recording, kind: PoolKind, pool: PoolSpec) -> Service
     """A recording's requests on a pool."""
     columns = recording.columns
     chosen = (columns["stage"] == 0) & (columns["accelerator"] == (kind == "accelerator"))
-    start_s, end_s, entry_s, items = (
-        columns[name][chosen] for name in ("start_s", "end_s", "entry_s", "request_items")
+    start_s, end_s, entry_s, items, worker = (
+        columns[name][chosen] for name in ("start_s", "end_s", "entry_s", "request_items", "worker")
     )
     if not (np.isfinite(start_s).all() and np.isfinite(end_s).all() and (end_s > start_s).all()):
         raise InputError("recording", "start_s, end_s", "must be times, every request's end after its start")
-    return ServiceLog.of(start_s, end_s, entry_s, items, pool.servers)
+    return ServiceLog.of(start_s, end_s, entry_s, items, pool.servers, worker if (worker >= 0).all() else None)
 
 
 def check_output(output: Path) -> None:
@@ -196,6 +221,10 @@ def _pool_json(fit: PoolFit) -> dict[str, Any]:
             for batch, each in zip(fit.batches, fit.corrections, strict=True)
         ],
         "contention": {"c": list(fit.contention), "slope_ci": list(fit.slope.interval)},
+        "idleness": [
+            {"idle_ms": idle_s * 1e3, "longer_us": each.value * 1e6, "ci": _scaled(each.interval, 1e6)}
+            for idle_s, each in zip(fit.idleness.idle_s, fit.idleness.longer_s, strict=True)
+        ],
         "slowness": None
         if phases is None
         else {

@@ -4,14 +4,19 @@ A request of n items that starts when k servers are busy takes m(n) x g(k) x F x
 times a correction at each of its batches, g the slow-down (1 for one busy server), F the factor of the phase. The three
 are found in turn, each from what the others leave, until they stand still. Means are least squares of ratios to the
 profile's expectation, so that the simulator's means are those that were measured, rare long services included.
+
+The first requests after a server was idle take longer: the worker has to wake up, with cold caches. How often that is
+met follows from the load, and how much it is from how long the server was idle. So it is no part of a size's mean, but
+told apart, as a delay of the query that comes to an idle server. Where it matters, phases and noise are those of the
+other requests.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,11 +26,20 @@ from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.simulation.intervals import t_quantile
 
 ROUNDS = 4
+COLD = 4
+"""Requests on a server that was idle, until its caches are warm."""
+
+LEAST_WARM = 1000
+"""With fewer warm requests there is nothing to hold the others against: they are taken for the same."""
+
 BLOCKS = 20
 """Parts of the runs, one after the other, that are left out in turn for the intervals (jackknife)."""
 
 _STEEPEST = 10.0  # slow-down of a full pool, over that of one request
 _OWN_SHAPE = 300  # requests that the noise of a batch size is told from
+_MATTERS = 0.02  # of the expected service: what a request takes longer on an idle server
+_IDLE_PARTS = 12  # equally many starts on idle servers in each
+_LEAST = 1e-9
 _DRAW = 1e-2  # towards the correction of the neighbouring batch, where nothing was measured: of one request
 
 
@@ -33,8 +47,9 @@ _DRAW = 1e-2  # towards the correction of the neighbouring batch, where nothing 
 class ServiceLog:
     """One run's requests on a pool, in the order of their starts; of a batch the one that carries it. (requests,) each.
 
-    `free_s` is from when a server was free, and `entry_s` when the query was there (NaN: not known); `busy` counts the
-    servers that were at work, the request's own among them.
+    `free_s` is from when a request's server was free, and `entry_s` when the query was there (NaN: not known); `busy`
+    counts the servers that were at work, the request's own among them; `since_idle` the requests that its server has
+    served since it was idle.
     """
 
     start_s: Floats
@@ -43,20 +58,37 @@ class ServiceLog:
     items: Ints
     free_s: Floats
     busy: Ints
+    since_idle: Ints
 
     @classmethod
-    def of(cls, start_s: Floats, end_s: Floats, entry_s: Floats, items: Ints, servers: int) -> ServiceLog:
-        """From times in any order."""
+    def of(
+        cls, start_s: Floats, end_s: Floats, entry_s: Floats, items: Ints, servers: int, server: Ints | None = None
+    ) -> ServiceLog:
+        """From times in any order. `server`: who served each; None: of the free ones the one that was at work last."""
         order = np.argsort(start_s, kind="stable")
         start_s, end_s, entry_s = start_s[order], end_s[order], entry_s[order]
         ended = np.searchsorted(np.sort(end_s), start_s, side="right")
-        free = [-math.inf] * servers
-        free_s = np.array([heapq.heapreplace(free, end) for end in end_s.tolist()])
         busy = np.clip(np.arange(1, len(start_s) + 1) - ended, 1, servers)
-        return cls(start_s, end_s, entry_s, items[order], free_s, busy)
+        free_s, since_idle = np.empty(len(start_s)), np.zeros(len(start_s), dtype=np.int64)
+        free, served = dict.fromkeys(range(servers), -math.inf), dict.fromkeys(range(servers), 0)
+        known = [None] * len(order) if server is None else server[order].tolist()
+        times = zip(known, start_s.tolist(), end_s.tolist(), entry_s.tolist(), strict=True)
+        for request, (who, begin_s, until_s, there_s) in enumerate(times):
+            if who is None:
+                idle = [each for each, since_s in free.items() if since_s <= begin_s]
+                who = max(idle, key=free.__getitem__) if idle else min(free, key=free.__getitem__)
+            free_s[request] = free.get(who, -math.inf)
+            served[who] = 0 if free_s[request] <= there_s else served.get(who, 0) + 1
+            since_idle[request], free[who] = served[who], until_s
+        return cls(start_s, end_s, entry_s, items[order], free_s, busy, since_idle)
 
     def __len__(self) -> int:
         return len(self.start_s)
+
+    @property
+    def idle_s(self) -> Floats:
+        """How long its server was idle before each request, infinite for a server's first; NaN: it was not."""
+        return np.where(self.since_idle == 0, self.entry_s - self.free_s, np.nan)
 
 
 @dataclass(frozen=True)
@@ -65,6 +97,27 @@ class Estimate:
 
     value: float
     interval: Interval
+
+    @classmethod
+    def of(cls, value: float, error: float) -> Estimate:
+        """From a standard error of a jackknife."""
+        half = t_quantile(BLOCKS - 1) * float(error)
+        return cls(float(value), (float(value) - half, float(value) + half))
+
+
+@dataclass(frozen=True)
+class Idleness:
+    """How much longer requests take that find their server idle, in all, by how long it was."""
+
+    idle_s: tuple[float, ...]
+    longer_s: tuple[Estimate, ...]
+
+    def mean_s(self, log: ServiceLog) -> float:
+        """The mean over the queries of a run that come to an idle server."""
+        idle_s = log.idle_s[log.since_idle == 0]
+        if not self.idle_s or not idle_s.size:
+            return 0.0
+        return float(np.interp(idle_s, self.idle_s, [each.value for each in self.longer_s]).mean())
 
 
 @dataclass(frozen=True)
@@ -82,44 +135,60 @@ class PoolFit:
     contention: tuple[float, float, float]
     phases: Phases | None
     requests: int
+    idleness: Idleness
 
 
 def fit_pool(
     logs: Sequence[ServiceLog], mean_s: Callable[[Ints], Floats], batches: Sequence[int], servers: int
 ) -> PoolFit:
     """Fit a pool's runs; `mean_s` is its profile's expectation by items, `batches` those that the profile holds."""
-    ratio = np.concatenate([(log.end_s - log.start_s) / mean_s(log.items) for log in logs])
+    start_s = np.concatenate([log.start_s for log in logs])
+    expected_s = np.concatenate([mean_s(log.items) for log in logs])
+    ratio = np.concatenate([log.end_s - log.start_s for log in logs]) / expected_s
     weights = _weights(np.concatenate([log.items for log in logs]), np.array(batches, dtype=np.float64))
     more_busy = (np.concatenate([log.busy for log in logs]) - 1) / servers
+    since_idle = np.concatenate([log.since_idle for log in logs])
+    warm = since_idle >= COLD
+    tells = warm.sum() >= LEAST_WARM
+    cold = np.array([since_idle == place for place in range(COLD if tells else 0)]).reshape(-1, len(ratio)).T
+    runs = np.split(np.arange(len(ratio)), np.cumsum([len(log) for log in logs])[:-1])
     factors, phases = np.ones(len(ratio)), None
-    ends = np.cumsum([len(log) for log in logs])[:-1]
 
-    def means(kept: slice | Ints) -> tuple[Floats, float]:
-        """Corrections by batch, and the slope of the slow-down over the share of servers that are busy."""
-        return _means(weights[kept], more_busy[kept], ratio[kept] / factors[kept])
+    def means(kept: slice | Ints) -> Means:
+        by_second = cold[kept] / (factors * expected_s)[kept, None]
+        return _means(weights[kept], more_busy[kept], by_second, ratio[kept] / factors[kept])
 
+    matters = tells and (means(slice(None)).cold_s[0] * cold[:, 0] / expected_s).sum() > _MATTERS * cold[:, 0].sum()
+    warm |= not matters
+    telling = [(run, run[warm[run]]) for run in runs if warm[run].any()]
     for _ in range(ROUNDS):
-        corrections, slope = means(slice(None))
-        left = ratio / ((weights @ corrections) * (1.0 + slope * more_busy))
-        runs = zip(logs, np.split(left, ends), strict=True)
-        phases, slow = fit_phases([Residuals(log.start_s, of_run) for log, of_run in runs], phases)
+        found = means(slice(None))
+        left = ratio / found.usual(weights, more_busy)
+        phases, slow = fit_phases([Residuals(start_s[told], left[told]) for _, told in telling], phases)
         if phases is None:
             break
-        before, factors = factors, 1.0 + np.concatenate(slow) * (phases.factor - 1.0)
+        before, is_slow = factors, np.full(len(ratio), np.concatenate(slow).mean())
+        for (run, told), of_told in zip(telling, slow, strict=True):  # others are as their neighbours in time
+            is_slow[run] = np.interp(start_s[run], start_s[told], of_told)
+        factors = 1.0 + is_slow * (phases.factor - 1.0)
         if np.abs(factors / before - 1.0).mean() < 1e-3:
             break
-    corrections, slope = means(slice(None))
-    spread = _jackknife(len(ratio), lambda kept: np.append(*means(kept)))
-    estimates = [_around(value, error) for value, error in zip([*corrections, slope], spread, strict=True)]
-    noise = ratio / (factors * (weights @ corrections) * (1.0 + slope * more_busy))
+    found = means(slice(None))
+    spread = _jackknife(len(ratio), lambda kept: np.append(*means(kept)[:2]))
+    *corrections, slope = map(Estimate.of, [*found.corrections, found.slope], spread)
+    usual = factors * found.usual(weights, more_busy)
+    longer_s = (ratio - usual) * expected_s
     return PoolFit(
         batches=tuple(batches),
-        corrections=tuple(estimates[:-1]),
-        shapes=_shapes(weights, noise),
-        slope=estimates[-1],
-        contention=(1.0 - slope / servers, slope, 0.0) if slope < servers else (0.0, slope, 0.0),
+        corrections=tuple(corrections),
+        shapes=_shapes(weights[warm], (ratio / usual)[warm]),
+        slope=slope,
+        contention=(1.0 - found.slope / servers, found.slope, 0.0)
+        if found.slope < servers
+        else (0.0, found.slope, 0.0),
         phases=phases,
         requests=len(ratio),
+        idleness=_idleness(logs, np.split(longer_s, [run[0] for run in runs[1:]])) if matters else Idleness((), ()),
     )
 
 
@@ -142,10 +211,30 @@ def fit_dispatch(logs: Sequence[ServiceLog]) -> tuple[Estimate, Estimate]:
         each = float(gaps[on_waiting if on_waiting.any() else on_first].mean())
         return np.array([max(0.0, float(gaps[on_first].mean()) - each) if on_first.any() else 0.0, each])
 
-    query_s, request_s = (
-        _around(value, error) for value, error in zip(costs(slice(None)), _jackknife(len(gap_s), costs), strict=True)
-    )
+    query_s, request_s = map(Estimate.of, costs(slice(None)), _jackknife(len(gap_s), costs))
     return query_s, request_s
+
+
+def _idleness(logs: Sequence[ServiceLog], longer_s: Sequence[Floats]) -> Idleness:
+    """From how much longer than usual each request took, by run: what the cold ones took together."""
+    idle_s, in_all_s = [], []
+    for log, longer in zip(logs, longer_s, strict=True):
+        begun = np.cumsum(log.since_idle == 0) - 1
+        cold = (log.since_idle < COLD) & (begun >= 0)
+        in_all = np.bincount(begun[cold], longer[cold], minlength=int(begun[-1]) + 1)
+        known = np.isfinite(log.idle_s[log.since_idle == 0])
+        idle_s.append(log.idle_s[log.since_idle == 0][known])
+        in_all_s.append(in_all[known])
+    order = np.argsort(np.concatenate(idle_s))
+    idle, longer = np.concatenate(idle_s)[order], np.concatenate(in_all_s)[order]
+    parts = [part for part in np.array_split(np.arange(len(idle)), _IDLE_PARTS) if len(part) > 1]
+    return Idleness(
+        tuple(float(idle[part].mean()) for part in parts),
+        tuple(
+            Estimate.of(max(0.0, float(longer[part].mean())), float(longer[part].std()) / math.sqrt(len(part)))
+            for part in parts
+        ),
+    )
 
 
 def _weights(items: Ints, batches: Floats) -> Floats:
@@ -160,33 +249,49 @@ def _weights(items: Ints, batches: Floats) -> Floats:
     return weights
 
 
-def _means(weights: Floats, more_busy: Floats, ratio: Floats) -> tuple[Floats, float]:
+class Means(NamedTuple):
+    """Corrections by batch, the slope of the slow-down over the share of busy servers, what requests take longer.
+
+    `cold_s`: the first, second, .. request on a server that was idle.
+    """
+
+    corrections: Floats
+    slope: float
+    cold_s: Floats
+
+    def usual(self, weights: Floats, more_busy: Floats) -> Floats:
+        """Expected service over the profile's, of requests that waited, in a normal phase, (requests,)."""
+        return np.asarray((weights @ self.corrections) * (1.0 + self.slope * more_busy))
+
+
+def _means(weights: Floats, more_busy: Floats, cold: Floats, ratio: Floats) -> Means:
     """Least squares of ratios by corrections of each batch times the slow-down, 1 + slope x share of servers more.
 
-    A batch that nothing was measured near is corrected as its neighbours are. For a given slope the corrections are
-    linear, so that the slope alone is searched for, at 0 or above.
+    And `cold`, what a second more of each kind would be of each ratio, times the seconds. A batch that nothing was
+    measured near is corrected as its neighbours are. For a given slope all else is linear, so that the slope alone is
+    searched for, at 0 or above.
     """
     from scipy.optimize import minimize_scalar  # loaded when it is needed
 
-    count = weights.shape[1]
-    apart = (np.eye(count)[1:] - np.eye(count)[:-1]) * math.sqrt(_DRAW)
-    busier = weights * more_busy[:, None]
-    squares = weights.T @ weights + apart.T @ apart, weights.T @ busier, busier.T @ busier
-    products = weights.T @ ratio, busier.T @ ratio
+    count, further = weights.shape[1], cold.shape[1]
+    every = np.eye(count + further)
+    apart = (every[1:count] - every[: count - 1]) * math.sqrt(_DRAW)
+    alone, busier = np.hstack([weights, cold]), np.hstack([weights * more_busy[:, None], np.zeros_like(cold)])
+    squares = alone.T @ alone + apart.T @ apart + _LEAST * every, alone.T @ busier, busier.T @ busier
+    products = alone.T @ ratio, busier.T @ ratio
 
-    def corrections(slope: float) -> tuple[Floats, float]:
-        normal = squares[0] + 2.0 * slope * squares[1] + slope * slope * squares[2]
+    def solved(slope: float) -> tuple[Floats, float]:
+        normal = squares[0] + slope * (squares[1] + squares[1].T) + slope * slope * squares[2]
         product = products[0] + slope * products[1]
         found = np.linalg.solve(normal, product)
-        return np.asarray(np.maximum(found, 1e-3), dtype=np.float64), -float(product @ found)
+        return np.asarray(found, dtype=np.float64), -float(product @ found)
 
     slope = 0.0
     if more_busy.any():
-        searched = minimize_scalar(
-            lambda slope: corrections(float(slope))[1], bounds=(0.0, _STEEPEST), method="bounded"
-        )
-        slope = float(searched.x) if searched.fun < corrections(0.0)[1] else 0.0
-    return corrections(slope)[0], slope
+        searched = minimize_scalar(lambda slope: solved(float(slope))[1], bounds=(0.0, _STEEPEST), method="bounded")
+        slope = float(searched.x) if searched.fun < solved(0.0)[1] else 0.0
+    found = solved(slope)[0]
+    return Means(np.maximum(found[:count], 1e-3), slope, found[count:])
 
 
 def _shapes(weights: Floats, noise: Floats) -> Floats:
@@ -208,8 +313,3 @@ def _jackknife(count: int, estimate: Callable[[Ints], Floats]) -> Floats:
     found = np.array([estimate(places[blocks != block]) for block in range(BLOCKS)])
     squares = ((found - found.mean(axis=0)) ** 2).sum(axis=0)
     return np.asarray(np.sqrt((BLOCKS - 1) / BLOCKS * squares))
-
-
-def _around(value: float, error: float) -> Estimate:
-    half = t_quantile(BLOCKS - 1) * float(error)
-    return Estimate(float(value), (float(value) - half, float(value) + half))

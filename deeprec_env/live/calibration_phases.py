@@ -34,6 +34,7 @@ _SHARES = 0.1, 0.4, 0.7
 _PHASES = 0.003, 0.03, 0.2  # mean slow phases to begin with, in lengths of a run
 _STARTED = 2  # searches from the most likely of the beginnings
 _LOOKED_AT = 10_000  # requests that tell which beginnings are likely
+_SEARCHED = 20_000  # requests, the first of every run, that tell the most likely parameters
 _HIGHEST_FACTOR = 20.0
 _LOWEST_DEGREES, _HIGHEST_DEGREES = 1.0, 200.0
 _EVIDENCE = 10.0  # by which the logarithm of the likelihood has to be better than without phases that last
@@ -66,6 +67,10 @@ class Residuals:
     start_s: Floats
     ratio: Floats
 
+    def first(self, count: int) -> Residuals:
+        """The first of them."""
+        return Residuals(self.start_s[:count], self.ratio[:count])
+
 
 def fit_phases(runs: Sequence[Residuals], near: Phases | None = None) -> tuple[Phases | None, list[Floats]]:
     """The slow phases of some runs, and for each run how likely each request is to have met one, (requests,).
@@ -73,9 +78,8 @@ def fit_phases(runs: Sequence[Residuals], near: Phases | None = None) -> tuple[P
     None, and zeros, where nothing says that slow requests come in runs. `near`: phases that are known to be there, of
     nearly the same residuals; the search begins at them.
     """
-    log_ratio = np.concatenate([np.log(run.ratio) for run in runs])
-    # The time since the request before; infinite for the first of a run, which meets the phases in steady state.
-    gap_s = np.concatenate([np.diff(run.start_s, prepend=-math.inf) for run in runs])
+    share = min(1.0, _SEARCHED / sum(len(run.ratio) for run in runs))
+    log_ratio, gap_s = _joined([run.first(math.ceil(share * len(run.ratio))) for run in runs])
     longest_s = max(float(run.start_s[-1] - run.start_s[0]) for run in runs)
     if near is None:
         beginnings = _beginnings(log_ratio, longest_s)
@@ -89,7 +93,7 @@ def fit_phases(runs: Sequence[Residuals], near: Phases | None = None) -> tuple[P
     lasts = min(mean_slow_s, mean_normal_s) >= SHORTEST_PHASE_S
     if not lasts or evidence < _EVIDENCE + 0.5 * math.log(len(log_ratio)):
         return None, [np.zeros(len(run.ratio)) for run in runs]
-    slow = _posterior(log_ratio, gap_s, parameters)
+    slow = _posterior(*_joined(runs), parameters)
     errors = _standard_errors(log_ratio, gap_s, parameters)
 
     def interval(which: int) -> Interval:
@@ -107,6 +111,15 @@ def fit_phases(runs: Sequence[Residuals], near: Phases | None = None) -> tuple[P
         parameters=parameters,
     )
     return phases, np.split(slow, np.cumsum([len(run.ratio) for run in runs])[:-1])
+
+
+def _joined(runs: Sequence[Residuals]) -> tuple[Floats, Floats]:
+    """Logarithms of the ratios, and the time since the request before, infinite for the first of a run.
+
+    That one meets the phases in steady state.
+    """
+    log_ratio = np.concatenate([np.log(run.ratio) for run in runs])
+    return log_ratio, np.concatenate([np.diff(run.start_s, prepend=-math.inf) for run in runs])
 
 
 def _beginnings(log_ratio: Floats, longest_s: float) -> list[Floats]:

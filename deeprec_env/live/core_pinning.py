@@ -7,7 +7,7 @@ worker's time slice: 1 to 3 ms at p99 where it is 0.1 with a core of its own (do
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -27,10 +27,10 @@ def plan_cores(workers: int) -> CorePlan:
     return CorePlan(cores[0], tuple(cores[1 : workers + 1])) if len(cores) > workers else CorePlan()
 
 
-def pin(pid: int, core: int) -> None:
-    """Keep a process on a core; one that has ended already is left alone."""
+def pin(pid: int, cores: Iterable[int]) -> None:
+    """Keep a process on some cores; one that has ended already is left alone."""
     try:
-        os.sched_setaffinity(pid, {core})
+        os.sched_setaffinity(pid, set(cores))
     except ProcessLookupError:
         return
 

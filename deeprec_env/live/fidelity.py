@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
@@ -13,12 +13,12 @@ import numpy as np
 from deeprec_env.errors import InputError
 from deeprec_env.files import make_folder
 from deeprec_env.live.gaps import dispatch_gaps
+from deeprec_env.live.predictors import Predictor
 from deeprec_env.live.recording import Recording, read_recording
 from deeprec_env.live.replay import (
     Comparison,
     fitted_gap_s,
     live_latency_s,
-    replay_blind,
     replay_services,
 )
 from deeprec_env.live.run import run_live
@@ -91,14 +91,6 @@ QUICK = Matrix(models=("ncf", "wnd"), workers=(1,), loads=(0.5, 0.7), repeats=2,
 """Less than ten minutes."""
 
 _LEAST_QUERIES = 1600
-
-
-@dataclass(frozen=True)
-class Predictor:
-    """A way to predict a cell: from one run of its own, for its arrivals, and the runs of other cells of the node."""
-
-    name: str
-    predict: Callable[[Recording, Sequence[Recording]], Comparison]
 
 
 @dataclass(frozen=True)
@@ -187,9 +179,12 @@ def measure(matrix: Matrix, folder: Path, progress: Progress = silent) -> dict[C
     return runs
 
 
-def rows_of(runs: dict[Cell, list[Recording]], predictors: Sequence[Predictor]) -> Iterator[Row]:
+def rows_of(
+    runs: dict[Cell, list[Recording]], predictors: Sequence[Predictor], progress: Progress = silent
+) -> Iterator[Row]:
     """The rows of a measured matrix. Gaps and calibrations are fitted on the runs of the other cells of the node."""
-    for cell, own in runs.items():
+    for place, (cell, own) in enumerate(runs.items()):
+        progress(Step(f"predict {cell.name}", place / len(runs)))
         others = [
             run
             for other, of_other in runs.items()
@@ -206,15 +201,6 @@ def check_profile(profile: str, models: Sequence[str]) -> None:
     """Raise `InputError` for a profile that can't predict one of the models; called before anything is measured."""
     for model in models:
         _scenario((model, 1, 128), profile, 1.0)
-
-
-def predictors(shipped: str) -> list[Predictor]:
-    """Blind, with the profile that was measured before the runs and with a shipped one."""
-
-    def with_shipped(run: Recording, others: Sequence[Recording]) -> Comparison:
-        return replay_blind(run, load_scenario(run.scenario, {"node.cpu.latency.profile": shipped}))
-
-    return [Predictor("blind", lambda run, others: replay_blind(run)), Predictor("shipped", with_shipped)]
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -134,13 +135,19 @@ class ModelPlan:
                 raise InputError(f"inputs.{name}", array.dtype.name, f"must hold numbers of type {field.dtype}")
             if field.rows is None and not np.isfinite(array).all():
                 raise InputError(f"inputs.{name}", "not finite", "must hold finite numbers")
-            if field.rows is not None and (int(array.min()) < 0 or int(array.max()) >= field.rows):
+            if field.rows is not None and array.view(_unsigned(array.dtype)).max() >= field.rows:  # negative: large
                 found = int(array.min()) if int(array.min()) < 0 else int(array.max())
                 raise InputError(f"inputs.{name}", found, f"must be at least 0 and below {field.rows}")
             arrays[name] = array
         if len({len(array) for array in arrays.values()}) != 1:
             raise InputError("inputs", [len(array) for array in arrays.values()], "must have equally many items")
         return arrays
+
+
+@lru_cache
+def _unsigned(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Whole numbers of the same bytes, none of them negative."""
+    return np.dtype(dtype.str.replace("i", "u"))
 
 
 EMPTY_FIELDS = {"item": InputField((1,), 2**31)}

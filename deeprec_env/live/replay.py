@@ -94,16 +94,17 @@ def replay_services(recording: Recording, gap_s: float | None) -> Comparison:
     )
 
 
-def replay_blind(recording: Recording, scenario: Scenario | None = None, seeds: int = SEEDS) -> Comparison:
+def replay_blind(
+    recording: Recording, scenario: Scenario | None = None, seeds: int = SEEDS, seed: int = 0
+) -> Comparison:
     """The intended arrivals through the simulator, which knows no more than the scenario, or another of its shape.
 
-    The mean over `seeds` of the service noise (and slow phases), the first of them the recording's own.
+    The mean over `seeds` of the service noise (and slow phases), the first of them the recording's own; with another
+    `seed` than 0 all are others.
     """
     chosen = recording.scenario if scenario is None else _of_same_shape(recording.scenario, scenario)
     traffic, found = recording.traffic(), []
-    further = np.random.SeedSequence(traffic.noise_key).generate_state(2 * (seeds - 1), np.uint64).tolist()
-    keys = [traffic.noise_key, traffic.slow_key, *further]
-    for noise_key, slow_key in zip(keys[::2], keys[1::2], strict=True):
+    for noise_key, slow_key in _noise_keys(traffic, seeds, seed):
         engine = CompiledEngine(chosen, replace(traffic, noise_key=noise_key, slow_key=slow_key))
         completion_s = _completion_s(engine, recording, "arrival_s")
         found.append(latency_figures_s(completion_s - recording.of_queries("arrival_s")))
@@ -156,6 +157,16 @@ class RecordedServers:
     ) -> ServeBatch:
         """Refused before: who is served together follows from the node's state."""
         raise NotImplementedError
+
+
+def _noise_keys(traffic: Traffic, seeds: int, seed: int) -> list[tuple[int, int]]:
+    """Of the service noise and of the slow phases, so many of each."""
+    if seed:
+        keys = np.random.SeedSequence([traffic.noise_key, seed]).generate_state(2 * seeds, np.uint64).tolist()
+    else:
+        further = np.random.SeedSequence(traffic.noise_key).generate_state(2 * (seeds - 1), np.uint64).tolist()
+        keys = [traffic.noise_key, traffic.slow_key, *further]
+    return list(zip(keys[::2], keys[1::2], strict=True))
 
 
 def _completion_s(engine: AsyncioEngine | CompiledEngine, recording: Recording, times: str) -> Floats:

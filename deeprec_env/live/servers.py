@@ -22,12 +22,14 @@ class LiveOptions:
     """How models are run.
 
     `model`: in place of those that the scenario's profiles name, for all its pools. `rows_scale`: None is that of the
-    profile, 1 without one. `seed`: of weights and inputs.
+    profile, 1 without one. `seed`: of weights and inputs. `spares`: processes of every CPU pool that have started and
+    wait to take the place of a worker that dies.
     """
 
     model: str | None = None
     rows_scale: float | None = None
     seed: int = 0
+    spares: int = 0
 
 
 @dataclass
@@ -97,6 +99,7 @@ class WorkerServers:
             device=device,
             seed=self._options.seed,
             cores=self.cores.workers[placed : placed + spec.servers],
+            spares=self._options.spares if device == "cpu" else 0,
         )
         self.pools.append(pool)
         pool.attach(loop)

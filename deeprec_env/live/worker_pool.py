@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.arguments import choice, whole
-from deeprec_env.errors import InputError
+from deeprec_env.errors import InputError, WorkLost
 from deeprec_env.live.core_pinning import pin
 from deeprec_env.live.messages import ANSWER, IN_SLOT, OK, READY, REQUEST
 from deeprec_env.live.plan import DEVICES, EMPTY, EMPTY_FIELDS, LARGEST_REQUEST, ModelPlan
@@ -38,7 +38,7 @@ _PATIENCE_S = 2.0
 """How long a worker that was told to end may take."""
 
 
-class WorkersFailed(RuntimeError):
+class WorkersFailed(WorkLost):
     """Workers end before they are ready, again and again: their own words are on stderr."""
 
 
@@ -79,7 +79,7 @@ class _Worker:
     ready: bool = False
     request: _Request | None = None
     sent_s: float = 0.0
-    received: bytearray = field(default_factory=bytearray)
+    received: bytes = b""  # the beginning of a message
 
 
 class WorkerPool:
@@ -87,8 +87,9 @@ class WorkerPool:
 
     `model` is one of ours, another package's or `package.module:factory`, or `empty`; requests have at most
     `most_items` items. `on_answer` is called once for each request, with an `Answer`, on the loop that the pool is
-    attached to. A worker that dies is replaced, and its request goes to another. All of them look at one copy of the
-    weights, and of the inputs drawn before the run. Raises `InputError` for a model that is not there or does not fit
+    attached to. A worker that dies is replaced, and its request goes to another; `spares` are processes that have
+    started and wait to take the place of one that dies, at once. All of them look at one copy of the weights, and of
+    the inputs drawn before the run. Raises `InputError` for a model that is not there or does not fit
     in memory, and where CUDA is asked for and absent.
     """
 
@@ -103,12 +104,14 @@ class WorkerPool:
         device: str = "cpu",
         seed: int = 0,
         cores: Sequence[int] = (),
+        spares: int = 0,
     ) -> None:
         """`cores`: where each worker is kept; empty: wherever the system puts it."""
         whole("workers", workers, 1, 1024)
+        whole("spares", spares, 0, 1024)
         whole("most_items", most_items, 1, LARGEST_REQUEST)
         choice("device", device, DEVICES)
-        self.plan, self._block = _prepared(model, rows_scale, device, workers, most_items, seed)
+        self.plan, self._block = _prepared(model, rows_scale, device, workers + spares, most_items, seed)
         self.workers, self._drawn_items = workers, self.plan.drawn_items
         self.deaths = 0  # workers that have died and were not told to end
         self._on_answer, self._cores = on_answer, tuple(cores)
@@ -122,9 +125,11 @@ class WorkerPool:
                 {name: self._block.array(place) for name, place in self.plan.slots[number].items()},
                 self._block.array(self.plan.scores[number]),
             )
-            for number in range(workers)
+            for number in range(workers + spares)
         ]
         self._idle: list[_Worker] = []
+        self._reserve: list[_Worker] = []  # spares that are ready
+        self._serving = 0  # workers that are ready and not in reserve
         try:
             for worker in self._workers:
                 self._spawn(worker)
@@ -168,10 +173,10 @@ class WorkerPool:
     @property
     def alive(self) -> int:
         """Workers that can serve now."""
-        return sum(worker.ready for worker in self._workers)
+        return self._serving
 
     def pids(self) -> list[int]:
-        """Process numbers of the workers."""
+        """Process numbers of the workers, and of the spares."""
         return [worker.process.pid for worker in self._workers]
 
     def kill(self, worker: int) -> None:
@@ -207,10 +212,11 @@ class WorkerPool:
                 env=os.environ | {"PYTHONPATH": paths} | one_thread,
                 pass_fds=fds,
             )
-        if self._cores:
-            pin(worker.process.pid, self._cores[worker.number])
+        if self._cores:  # a spare is on any of them: it may come to stand for any worker
+            own = self._cores[worker.number : worker.number + 1]
+            pin(worker.process.pid, own or self._cores)
         worker.channel, worker.ready = ours, False
-        worker.received.clear()
+        worker.received = b""
         told = json.dumps(self.plan.to_json(worker.number)).encode()
         with suppress(OSError):  # where it is gone already its channel will say so
             ours.sendall(LENGTH.pack(len(told)) + told)
@@ -235,16 +241,18 @@ class WorkerPool:
         if not received:
             self._died(worker)
             return
-        worker.received += received
-        if len(worker.received) == ANSWER.size:
-            self._answered(worker, received_s)
+        if len(received) < ANSWER.size:
+            received = worker.received + received
+        worker.received = received if len(received) < ANSWER.size else b""
+        if not worker.received:
+            self._answered(worker, received, received_s)
 
-    def _answered(self, worker: _Worker, received_s: float) -> None:
-        ticket, begun_s, ended_s, outcome = ANSWER.unpack(worker.received)
-        worker.received.clear()
+    def _answered(self, worker: _Worker, message: bytes, received_s: float) -> None:
+        ticket, begun_s, ended_s, outcome = ANSWER.unpack(message)
         if ticket == READY:
             worker.ready, self._false_starts = True, 0
-            self._next(worker)
+            self._reserve.append(worker)
+            self._call_up()
             return
         request, worker.request = worker.request, None
         assert request is not None
@@ -265,6 +273,12 @@ class WorkerPool:
             return
         self._idle.append(worker)
         self._on_answer(answer)
+
+    def _call_up(self) -> None:
+        """Let one in reserve serve, if there is one, and a place."""
+        if self._reserve and self._serving < self.workers:
+            self._serving += 1
+            self._next(self._reserve.pop())
 
     def _next(self, worker: _Worker) -> None:
         """Give a worker what waits for one."""
@@ -292,13 +306,21 @@ class WorkerPool:
             self._false_starts += 1
             if self._false_starts >= _MOST_FALSE_STARTS:
                 raise WorkersFailed(f"{self.plan.model}: {self._false_starts} workers ended before they were ready")
-        worker.ready = False
+        if worker in self._reserve:
+            self._reserve.remove(worker)
+        elif worker.ready:
+            self._serving -= 1
         if worker in self._idle:
             self._idle.remove(worker)
+        worker.ready = False
         request, worker.request = worker.request, None
+        if request is not None:
+            self._try_again(request, worker)
+        self._call_up()
         self._spawn(worker)
-        if request is None:
-            return
+
+    def _try_again(self, request: _Request, worker: _Worker) -> None:
+        """Let another have what a worker had that died."""
         request.tries += 1
         if request.tries == _MOST_TRIES:
             now = time.perf_counter()

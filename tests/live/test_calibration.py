@@ -14,6 +14,7 @@ from deeprec_env.latency.profile import load_profile
 from deeprec_env.live.calibration import Calibration, calibrate, one_stage
 from deeprec_env.live.calibration_fit import ServiceLog
 from deeprec_env.live.calibration_phases import Residuals, fit_phases
+from deeprec_env.live.predictors import predictors
 from deeprec_env.live.recording import Recording, write_recording
 from deeprec_env.live.replay import replay_blind
 from deeprec_env.scenario.setting import SettingNumbers
@@ -90,7 +91,7 @@ def recorded(believed: Scenario, node: Scenario, queries: int, episode: int) -> 
         "completion_s": records.completion_s[query],
         "start_s": log.start_s + node.stages[0].overhead_s,
         "end_s": log.end_s,
-        "worker": np.zeros(len(query), dtype=np.int64),
+        "worker": np.full(len(query), -1),
         "worker_begin_s": log.start_s + node.stages[0].overhead_s,
         "worker_end_s": log.end_s,
         **{name: records.setting[query, place] for place, name in enumerate(SettingNumbers._fields)},
@@ -161,6 +162,40 @@ def test_a_node_that_is_as_it_is_believed_to_be_stays_so() -> None:
             assert each.value == pytest.approx(1.0, abs=0.02)
 
 
+def test_a_start_on_an_idle_server_is_a_delay_of_the_query_and_no_longer_service() -> None:
+    """It is told apart, so that it is not predicted for those that wait."""
+    believed, delay_s = node(1, 40.0), 2e-3
+    *fitted, unseen = (cold(recorded(believed, believed, 3000, episode), delay_s) for episode in range(3))
+    found = calibrate(fitted)
+    assert found.delay_s(believed) == pytest.approx(delay_s, rel=0.15)
+    for each in found.pools["cpu"].idleness.longer_s:
+        assert holds(each.interval, delay_s, 0.3)
+    for batch, each in zip(found.pools["cpu"].batches, found.pools["cpu"].corrections, strict=True):
+        if batch in (16, 32, 64):
+            assert each.value == pytest.approx(1.0, abs=0.02)
+    blind = {each.name: each for each in predictors("amd-epyc-milan")}
+    errors = {name: each.predict(unseen, fitted).error["mean"] for name, each in blind.items()}
+    assert errors["blind"] == errors["shipped"] < -0.05
+    assert abs(errors["calibrated"]) < 0.3 * abs(errors["blind"])
+
+
+def cold(recording: Recording, delay_s: float) -> Recording:
+    """A run of one server that takes so much longer for a request that finds it idle."""
+    columns = recording.columns
+    service_s, end_s = columns["end_s"] - columns["start_s"], 0.0
+    starts, ends = [], []
+    for entry_s, takes_s in zip(columns["entry_s"].tolist(), service_s.tolist(), strict=True):
+        begin_s = max(entry_s, end_s)
+        end_s = begin_s + takes_s + (delay_s if begin_s > end_s else 0.0)
+        starts.append(begin_s)
+        ends.append(end_s)
+    start_s, all_end_s = np.array(starts), np.array(ends)
+    last = np.flatnonzero(np.diff(columns["query"], append=-1))
+    of_query = np.searchsorted(columns["query"][last], columns["query"])
+    times = {"start_s": start_s, "end_s": all_end_s, "worker_begin_s": start_s, "worker_end_s": all_end_s}
+    return replace(recording, columns=columns | times | {"completion_s": all_end_s[last][of_query]})
+
+
 def test_phases_are_told_from_noise_of_any_shape() -> None:
     """Skewed and heavy tailed noise, drawn anew for each request, is none; its phases are found all the same."""
     rng = np.random.default_rng(8)
@@ -189,7 +224,9 @@ def test_what_is_busy_and_free_at_a_start() -> None:
         servers=2,
     )
     assert log.busy.tolist() == [1, 2, 2, 1]
-    assert log.free_s.tolist()[2:] == [4.0, 6.0]
+    assert log.free_s.tolist()[2:] == [4.0, 7.0]
+    assert log.since_idle.tolist() == [0, 0, 1, 0]
+    assert log.idle_s[3] == 2.0
 
 
 def test_command_writes_a_profile_and_a_scenario_that_loads(
@@ -209,6 +246,12 @@ def test_command_writes_a_profile_and_a_scenario_that_loads(
     assert slowness is not None
     assert slowness.factor == told["pools"]["cpu"]["slowness"]["factor"]
     assert scenario.stages[0].overhead_s == pytest.approx(told["dispatch_us"]["request"]["value"] * 1e-6)
+    again = payload(capsys, "calibrate", *paths, "--output", output, "--seed", "1")
+    assert again["pools"] == told["pools"]
+    assert again["check"]["measured_ms"] == told["check"]["measured_ms"]
+    for name in ("before", "after"):  # by the mean over other draws of the noise
+        p95 = [each["check"][name]["p95"]["ms"] for each in (told, again)]
+        assert p95[0] != p95[1] == pytest.approx(p95[0], rel=0.3)
 
 
 def test_what_can_not_be_calibrated_is_refused(slower: Path) -> None:

@@ -31,7 +31,7 @@ def test_a_thread_comes_back_to_where_it_was() -> None:
     with on_core(None):
         assert os.sched_getaffinity(0) == before
     assert os.sched_getaffinity(0) == before
-    pin(2**22 + 1, core)  # nobody: beyond the numbers that Linux gives
+    pin(2**22 + 1, [core])  # nobody: beyond the numbers that Linux gives
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")

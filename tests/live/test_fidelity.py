@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from deeprec_env.errors import InputError
-from deeprec_env.live.fidelity import QUICK, Cell, Matrix, Predictor, Row, check_profile, rows_of, summary
+from deeprec_env.live.fidelity import QUICK, Cell, Matrix, Row, check_profile, rows_of, summary
+from deeprec_env.live.predictors import Predictor, predictors
 from deeprec_env.live.recording import Recording
 from deeprec_env.live.replay import Comparison, replay_blind
 from tests.live.test_replay import noisy, simulated
@@ -47,6 +48,10 @@ def test_rows_have_the_keys_of_the_contract_and_runs_that_repeat_have_no_noise(r
     found = summary(rows)
     assert set(found) == {"replay_1_workers", "replay_2_workers", "blind_to_0.7", "noise_floor_to_0.7"}
     assert found["blind_to_0.7"]["worst"] == 0.0
+
+
+def test_the_ways_to_predict_are_those_of_the_contract() -> None:
+    assert [each.name for each in predictors("amd-epyc-turin")] == ["blind", "shipped", "calibrated"]
 
 
 def test_the_matrix_is_all_cells() -> None:

@@ -52,6 +52,26 @@ def test_nothing_is_lost_or_answered_twice_when_a_worker_is_killed_with_a_reques
         pool.close()
 
 
+def test_a_spare_takes_the_place_of_a_worker_that_dies_at_once() -> None:
+    got: list[Answer] = []
+    pool = WorkerPool("empty", 1, got.append, most_items=100, spares=1)
+
+    def killed() -> None:
+        assert (pool.workers, pool.alive, len(pool.pids())) == (1, 1, 2)
+        os.kill(pool.pids()[0], signal.SIGSTOP)
+        for ticket in range(20):
+            pool.submit(ticket, 100, pool.place_of(ticket, 100))
+        os.kill(pool.pids()[0], signal.SIGKILL)
+
+    try:
+        answers(pool, got, 20, killed)
+        assert sorted(answer.ticket for answer in got) == list(range(20))
+        assert {answer.worker for answer in got} == {1}  # nobody waited until another had started
+        assert (pool.deaths, pool.alive, pool.busy, len(pool.pids())) == (1, 1, 0, 2)
+    finally:
+        pool.close()
+
+
 def test_workers_share_one_copy_of_the_weights_and_score_as_the_model_does() -> None:
     torch = pytest.importorskip("torch")
     from deeprec_env.live.model_memory import attach_model

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deeprec_env.errors import InputError
 from deeprec_env.live.service.access import Gate
@@ -44,7 +44,7 @@ class Service:
         """The ASGI application."""
         app = Starlette(
             routes=[
-                Route("/rank", _Ranking(self.rank), methods=["POST"]),
+                Route("/rank", _Ranking(self.rank), methods=["POST"]),  # for those who ask otherwise
                 Route("/model", self.model),
                 Route("/metrics", self.metrics),
                 Route("/history", self.history),
@@ -55,10 +55,11 @@ class Service:
             exception_handlers={HTTPException: _told},
             lifespan=lifespan,
         )
-        return app if self._token is None else Gate(app, self._token)
+        whole = _RankingFirst(self.rank, app)
+        return whole if self._token is None else Gate(whole, self._token)
 
-    async def rank(self, scope: Scope, receive: Receive) -> Response:
-        """Score candidate items, or give the best of them."""
+    async def rank(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application of its own, without routes and response objects: score items, or give the best."""
         begun_s = time.perf_counter()
         try:
             headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -74,15 +75,18 @@ class Service:
             if answer is None:
                 raise Refused(503, "shed", "it is predicted to take longer than admit_ms", 1)
         except InputError as error:
-            return self._refusal(Refused(400, "invalid", str(error)))
+            return await self._refusal(Refused(400, "invalid", str(error)))(scope, receive, send)
         except Refused as refused:
-            return self._refusal(refused)
+            return await self._refusal(refused)(scope, receive, send)
         try:
             scores = await answer
         except RequestFailed as error:
-            return _error(500, "failed", str(error))
+            return await _error(500, "failed", str(error))(scope, receive, send)
         given = JSON if content_type == JSON else BINARY
-        return Response(written(ranking, scores, given), media_type=given)
+        told = written(ranking, scores, given)
+        head = [(b"content-length", b"%d" % len(told)), (b"content-type", given.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": told})
 
     async def model(self, request: Request) -> Response:
         """What the model takes and returns."""
@@ -143,15 +147,26 @@ class Service:
 
 
 class _Ranking:
-    """An ASGI application in front of what answers a request: Starlette takes longer round."""
+    """What makes Starlette take a function for an ASGI application, not for one of requests."""
 
-    def __init__(self, rank: Callable[[Scope, Receive], Awaitable[Response]]) -> None:
+    def __init__(self, rank: ASGIApp) -> None:
         self._rank = rank
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        response = await self._rank(scope, receive)
-        await response(scope, receive, send)
+        await self._rank(scope, receive, send)
+
+
+class _RankingFirst:
+    """Ranking, which is nearly all that is asked for, and behind it the application for everything else."""
+
+    def __init__(self, rank: ASGIApp, app: ASGIApp) -> None:
+        self._rank, self._app = rank, app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """See ASGI."""
+        ranks = scope["type"] == "http" and scope["path"] == "/rank" and scope["method"] == "POST"
+        return (self._rank if ranks else self._app)(scope, receive, send)
 
 
 def _content_type(headers: Mapping[bytes, bytes]) -> str:

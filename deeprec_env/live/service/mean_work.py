@@ -36,10 +36,10 @@ class MeanWork:
         self._waiting_requests += len(sizes)
         self._waiting_items += sum(sizes)
 
-    def started(self, request: int, start_s: float, items: int, sizes: Sequence[int]) -> None:
+    def started(self, request: int, start_s: float, items: int, requests: int) -> None:
         """One, or several as one, are in service."""
-        self._waiting_requests -= len(sizes)
-        self._waiting_items -= sum(sizes)
+        self._waiting_requests -= requests
+        self._waiting_items -= items
         self._in_service[request] = start_s, items
 
     def ended(self, request: int, seconds: float) -> None:

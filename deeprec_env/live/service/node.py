@@ -83,13 +83,17 @@ class ServiceNode(AsyncioEngine):
         self._clock.now = now = self._clock.time()
         number, future = self.arrived, self._clock.host.create_future()
         scores = np.empty((items, self.model_plan.outputs), dtype=np.float32)
-        self.crew.queries[number] = RankQuery(items, inputs, future, scores)
-        sizes = self._service_log.take(now, items)
-        self._arrive(number, self._generation)
-        if number not in self.crew.queries:
+        crew = self.crew
+        crew.queries[number] = RankQuery(items, inputs, future, scores)
+        away, sizes = self._service_log.take(now, items)
+        self.arrived += 1
+        if self._forecast is not None and not self._admits(number, self._forecast):
+            self._shed(number)
             return None
-        away = self._offloaded[0][number]
-        self.crew.work[KINDS[away]].entered([items] if away else sizes)
+        self._queues[0][away](number)
+        if self._forecast is not None:
+            away = self._offloaded[0][number]
+        crew.work[KINDS[away]].entered([items] if away else sizes)
         return future
 
     def real_s(self) -> float:
@@ -168,7 +172,10 @@ class ServiceNode(AsyncioEngine):
             self._crew.queries.clear()
         super().close()
 
-    # The life of a query
+    # The life of a query: one stage, which it enters at once
+
+    def _leave(self, position: int, part: int) -> None:
+        self._finish(part)
 
     def _push_arrival(self) -> None:
         """Arrivals come from outside."""

@@ -12,9 +12,6 @@ from deeprec_env.simulation.query_log import QueryLog
 
 T = TypeVar("T")
 
-_MOST_CUTS = 100_000
-"""Cuts that are remembered: ladders times sizes are fewer."""
-
 
 class Sliding(list[T]):
     """A list that lets its first entries go; the others keep their places."""
@@ -58,14 +55,17 @@ class ServiceLog(QueryLog):
                 if getattr(of, name) is not None:
                     setattr(of, name, Sliding(getattr(of, name)))
         self.held_from = 0  # queries before it are forgotten
-        self._cuts: dict[tuple[object, int], tuple[bool, list[int]]] = {}
+        self._queries = self._requests = 0  # that were taken
+        self._cuts: dict[int, tuple[bool, list[int]]] = {}  # by items, under the setting in force
+        self._cut_under: object = None
 
-    def take(self, arrival_s: float, items: int) -> list[int]:
-        """Add the query that arrives now; the items of its requests."""
+    def take(self, arrival_s: float, items: int) -> tuple[bool, list[int]]:
+        """Add the query that arrives now; whether its size offloads it, and the items of its requests."""
         away, sizes = self.cut_of(items)
         (log,), requests = self.stages, len(sizes)
+        self._requests += requests
         log.offloaded.append(away)
-        log.first.append(log.first[-1] + requests)
+        log.first.append(self._requests)
         log.left.append(requests)
         log.base_s += [0.0] * requests  # nobody asks how long it takes: it takes as long as it does
         log.start_s += [math.inf] * requests
@@ -76,13 +76,14 @@ class ServiceLog(QueryLog):
             log.carries += [True] * requests
         assert log.items is not None
         log.items += sizes
-        self.query.append(len(self.arrival_s))
+        self.query.append(self._queries)
+        self._queries += 1
         self.arrival_s.append(arrival_s)
         self.items.append(items)
         self.in_force.append(len(self.settings) - 1)
         self.completion_s.append(math.inf)
         self.left.append(1)
-        return sizes
+        return away, sizes
 
     def forget(self, keep: int) -> None:
         """Nothing is dispatched ahead."""
@@ -106,7 +107,9 @@ class ServiceLog(QueryLog):
     def cut_of(self, items: int) -> tuple[bool, list[int]]:
         """Whether a query of so many items would go to the accelerator now, and the items of its requests."""
         numbers = self.settings[-1]
-        found = self._cuts.get((numbers, items))
+        if numbers is not self._cut_under:
+            self._cuts, self._cut_under = {}, numbers
+        found = self._cuts.get(items)
         if found is None:
             from deeprec_env.simulation.splitting import cut, offloads, request_items, stage_rule
 
@@ -114,9 +117,7 @@ class ServiceLog(QueryLog):
             away = bool(offloads(rule, items))
             made = cut(rule, items, away)
             found = away, [int(request_items(made, request)) for request in range(made.requests)]
-            if len(self._cuts) >= _MOST_CUTS:
-                self._cuts.clear()
-            self._cuts[numbers, items] = found
+            self._cuts[items] = found
         return found
 
     def _forget_settings(self) -> None:

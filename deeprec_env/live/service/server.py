@@ -142,6 +142,7 @@ class _Server(uvicorn.Server):
         lifespan = lifespan_of(self._attach, monitor.watch, monitor.control, lambda: drop_slow(self))
         config = uvicorn.Config(
             service.application(lifespan),
+            interface="asgi3",
             http=Connection,
             ws="none",
             lifespan="on",

@@ -49,9 +49,36 @@ class ServiceServers:
         self.work: dict[PoolKind, MeanWork] = {}
 
     def one_by_one(self, position: int, kind: PoolKind, log: StageLog, complete: Callable[[int, int], None]) -> Serve:
-        """See `Servers`."""
-        in_batches = self.in_batches(position, kind, log, complete)
-        return lambda part, request, busy: in_batches([(part, request)], busy)
+        """See `Servers`. As `in_batches` of one, without the lists: it is the way of nearly all requests."""
+        clock, queries, served = self._clock, self.queries, dict[int, tuple[int, int, int]]()
+        start_s, end_s, items_of = log.start_s, log.end_s, log.items
+        assert items_of is not None
+
+        def answered(answer: Answer) -> None:
+            ticket, received_s, scores = answer.ticket, answer.received_s, answer.scores
+            number, begin, items = served.pop(ticket)
+            query = queries[number]
+            clock.now = end_s[ticket] = clock.since_zero(received_s)
+            work.ended(ticket, received_s - answer.sent_s)
+            query.scores[begin : begin + items] = scores
+            if not answer.ok:
+                query.failed = True
+            complete(number, ticket)
+
+        pool, work = self._hire(position, kind, answered)
+
+        def serve(number: int, request: int, busy: int) -> None:
+            query, items = queries[number], items_of[request]
+            begin = query.handed_over
+            query.handed_over = end = begin + items
+            served[request] = number, begin, items
+            inputs = query.inputs
+            if items < query.items:
+                inputs = {name: values[begin:end] for name, values in inputs.items()}
+            start_s[request] = sent_s = clock.since_zero(pool.submit(request, items, inputs=inputs))
+            work.started(request, sent_s, items, 1)
+
+        return serve
 
     def in_batches(
         self, position: int, kind: PoolKind, log: StageLog, complete: Callable[[int, int], None]
@@ -60,7 +87,6 @@ class ServiceServers:
         clock, queries, served = self._clock, self.queries, dict[int, list[_Part]]()
         start_s, end_s, items_of = log.start_s, log.end_s, log.items
         assert items_of is not None
-        spec = self._scenario.stages[position].pools()[kind]
 
         def answered(answer: Answer) -> None:
             clock.now = received_s = clock.since_zero(answer.received_s)
@@ -76,17 +102,7 @@ class ServiceServers:
             for member in members:
                 complete(member.number, member.request)
 
-        model, rows_scale = model_of(spec, self._options)
-        pool = self.pools[kind] = WorkerPool(
-            model,
-            spec.servers,
-            answered,
-            most_items=self.most_items if spec.batching is None else max(self.most_items, spec.batching.max_items),
-            rows_scale=rows_scale,
-            device="cuda" if kind == "accelerator" else "cpu",
-            seed=self._options.seed,
-        )
-        work = self.work[kind] = MeanWork(spec, self.most_items)
+        pool, work = self._hire(position, kind, answered)
 
         def serve(members: list[tuple[int, int]], busy: int) -> None:
             parts = [_Part(number, queries[number], request, items_of[request]) for number, request in members]
@@ -94,11 +110,28 @@ class ServiceServers:
             served[carrier] = parts
             items = sum(part.items for part in parts)
             sent_s = clock.since_zero(pool.submit(carrier, items, inputs=_inputs(parts)))
-            work.started(carrier, sent_s, items, [part.items for part in parts])
+            work.started(carrier, sent_s, items, len(parts))
             for _, request in members:
                 start_s[request] = sent_s
 
         return serve
+
+    def _hire(self, position: int, kind: PoolKind, answered: Callable[[Answer], None]) -> tuple[WorkerPool, MeanWork]:
+        """The workers of a pool, and what they have to do."""
+        spec = self._scenario.stages[position].pools()[kind]
+        model, rows_scale = model_of(spec, self._options)
+        self.pools[kind] = WorkerPool(
+            model,
+            spec.servers,
+            answered,
+            most_items=self.most_items if spec.batching is None else max(self.most_items, spec.batching.max_items),
+            rows_scale=rows_scale,
+            device="cuda" if kind == "accelerator" else "cpu",
+            seed=self._options.seed,
+            spares=self._options.spares if kind == "cpu" else 0,
+        )
+        self.work[kind] = MeanWork(spec, self.most_items)
+        return self.pools[kind], self.work[kind]
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let a loop call back when workers answer."""

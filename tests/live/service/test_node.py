@@ -131,7 +131,7 @@ def test_mean_work_is_learnt_and_poured_on_the_servers() -> None:
     for request in range(5000):  # another machine: 1 ms and 10 us an item
         items = int(rng.integers(1, 500))
         work.entered([items])
-        work.started(request, 0.0, items, [items])
+        work.started(request, 0.0, items, 1)
         work.ended(request, (1e-3 + 1e-5 * items) * rng.uniform(0.9, 1.1))
     base, per_item = work.means_s
     assert (base, per_item) == pytest.approx((1e-3, 1e-5), rel=0.1)
@@ -139,7 +139,7 @@ def test_mean_work_is_learnt_and_poured_on_the_servers() -> None:
     assert work.ends_in_s(0.0, [100, 100, 50]) == pytest.approx(2 * base + 150 * per_item)
     for request in (0, 1):
         work.entered([100])
-        work.started(request, 0.0, 100, [100])
+        work.started(request, 0.0, 100, 1)
     work.entered([200, 200])
     assert work.backlog_s() == pytest.approx(base + 200 * per_item)
     assert work.ends_in_s(0.0, [100]) == pytest.approx(3 * base + 400 * per_item)  # behind all, on two servers

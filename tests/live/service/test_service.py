@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from deeprec_env.live.service.access import read_token
 from deeprec_env.live.service.client import LoadOptions, load
 from deeprec_env.live.service.server import ServiceOptions, listen
 from tests.live.service.running import SMALL, Running, command, running
+from tests.test_cli import call
 
 GOOD = {"inputs": {"item": [[7], [8], [9]]}}
 
@@ -161,8 +163,7 @@ def test_a_worker_that_is_killed_under_load_costs_no_answer(service: Running) ->
     def kill() -> None:
         for _ in range(3):
             time.sleep(0.8)
-            for worker in children(service.process.pid):
-                os.kill(worker, signal.SIGKILL)
+            os.kill(children(service.process.pid)[0], signal.SIGKILL)  # the oldest serves, the other is spare
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -180,7 +181,7 @@ def test_a_worker_that_is_killed_under_load_costs_no_answer(service: Running) ->
 
 
 def test_a_full_queue_refuses_and_sigterm_drains(tmp_path: Path) -> None:
-    with running(tmp_path, "--model", "empty", "--queue", "4") as service:
+    with running(tmp_path, "--model", "empty", "--spares", "0", "--queue", "4") as service:
         (worker,) = children(service.process.pid)
         os.kill(worker, signal.SIGSTOP)
         answers: list[int] = []
@@ -209,6 +210,19 @@ def test_a_full_queue_refuses_and_sigterm_drains(tmp_path: Path) -> None:
     summary = json.loads(said)
     assert (summary["accepted"], summary["answered"], summary["refused"]) == (4, 4, {"full": 1})
     assert service.process.returncode == 0
+
+
+def test_sigterm_under_load_answers_all_that_was_let_in(tmp_path: Path) -> None:
+    with running(tmp_path, "--model", "empty") as service:
+        ending = threading.Timer(1.5, lambda: service.process.send_signal(signal.SIGTERM))
+        ending.start()
+        result = load(service.url, LoadOptions(qps=300.0, duration_s=3.0, binary=True, patience_s=5.0))
+        said, _ = service.process.communicate(timeout=60)
+    summary = json.loads(said)
+    assert service.process.returncode == 0
+    assert result.statuses[200] == summary["accepted"] == summary["answered"] > 100
+    assert result.unasked == 0
+    assert result.lost > 0  # those that came when it listened no more
 
 
 def test_a_slow_client_is_dropped_and_others_are_served(service: Running) -> None:
@@ -250,6 +264,16 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None
         done = subprocess.run(line, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: port: got {port}; must be a port that can be listened to at 127.0.0.1")
+
+
+def test_workers_that_never_start_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    status, out, err = call(capsys, "serve", path, "--model", "empty", "--port", "0")
+    assert (status, out, err) == (1, "", "error: empty: 3 workers ended before they were ready\n")
 
 
 def test_only_this_machine_may_come_without_a_token(tmp_path: Path) -> None:
