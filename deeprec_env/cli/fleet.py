@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Json, Seed
+from deeprec_env.cli.options import Json, Seed, with_line
 from deeprec_env.files import replacing
-from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 app = console.application("Fleets of machines behind a router.")
 
@@ -36,7 +35,7 @@ def paper(
     kept = f"days that are done are kept in {run.csv}; the same command goes on"
     with console.progress("fleet paper", run.steps, quiet=json, kept=kept) as update:
         run.run(update)
-    payload = {"schema_version": SCHEMA_VERSION, **run.to_json(), "versions": versions()}
+    payload = with_line(run.to_json())
     with replacing(output / "fleet.json") as file:
         file.write(console.json_text(payload) + "\n")
     if json:

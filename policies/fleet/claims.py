@@ -20,8 +20,13 @@ from deeprec_env.fleet.simulate import run_fleet
 from deeprec_env.policies.evaluation.paired import Estimate, mean, ratio
 from deeprec_env.policies.fleet.machines import KINDS, STATIC, day_of, fleet
 from deeprec_env.policies.fleet.settings import Settings, find_settings, load_table_latencies
+from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.scenario.parts import Floats
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 from deeprec_env.sources import RESULTS, check_header, with_sources
+
+SOURCES = (*RESULTS, "policies")
+"""What of the code the rows follow from."""
 
 METHODS = ("static", "one setting", "a setting a kind", "load table")
 PUBLISHED = {"p95_s": 1.39, "p99_s": 1.31}
@@ -65,10 +70,16 @@ class FleetPaper:
         make_folder("output", folder)
         self.csv = folder / "fleet.csv"
         check_writable("output", self.csv)
-        self._header = with_sources(f"# deeprec fleet paper, {machines} machines, seed {seed}", (*RESULTS, "policies"))
+        self._header = with_sources(f"# deeprec fleet paper, {machines} machines, seed {seed}", SOURCES)
         self.rows: list[Row] = []
         if self.csv.exists():
             self._read()
+
+    @property
+    def question(self) -> Question:
+        """What the rows answer."""
+        asked_with: dict[str, Any] = {"machines": self.machines, "seeds": len(self.seeds)}
+        return ask("fleet paper", None, seed=self.seed, split="test", engine="compiled", sources=SOURCES, **asked_with)
 
     @property
     def steps(self) -> int:
@@ -129,7 +140,7 @@ class FleetPaper:
         return ratio(self.of("static", figure), self.of(method, figure))
 
     def to_json(self) -> dict[str, Any]:
-        """Both claims' tables."""
+        """Both claims' tables, and what was asked."""
         assert self.settings is not None
         named = {"static": dict.fromkeys(KINDS, STATIC)}
         named |= {"one setting": self.settings.common, "a setting a kind": self.settings.own}
@@ -152,12 +163,15 @@ class FleetPaper:
                 },
             }
         return {
+            "schema_version": SCHEMA_VERSION,
             "machines": self.machines,
             "kinds": list(KINDS),
             "seeds": list(self.seeds),
             "published": {name[:-2]: gain for name, gain in PUBLISHED.items()},
             "tuning_queries": self.settings.queries_used,
             "methods": days,
+            **asked(self.question),
+            "versions": versions(),
         }
 
 
