@@ -18,9 +18,11 @@ def test_a_tutorial_runs_and_shows_what_came(page: Path) -> None:
         pytest.importorskip(module)
     markdown = page.read_text(encoding="utf-8")
     built = executed(markdown, page.name)
-    commands = [block for block in FENCED.finditer(markdown) if block["language"] == "bash"]
-    assert len(commands) >= 3
-    assert built.count("```text") >= len(commands) - 1  # some say nothing
+    ran = [
+        block for block in FENCED.finditer(markdown) if block["language"] in ("bash", "python") and not block["title"]
+    ]
+    assert len(ran) >= 3
+    assert built.count("```text") >= len(ran) - 1  # one may say nothing
     assert "Traceback" not in built
     assert "error:" not in built
 
