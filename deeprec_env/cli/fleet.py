@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.options import Cluster, Json, Seed
+from deeprec_env.cli.options import Cluster, Json, Seed, with_line
 from deeprec_env.executors.executor import Threads, executor_of
 from deeprec_env.files import replacing
-from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 app = console.application("Fleets of machines behind a router.")
 
@@ -39,7 +38,7 @@ def paper(
     kept = f"days that are done are kept in {run.csv}; the same command goes on"
     with console.progress("fleet paper", run.steps, quiet=json, kept=kept) as update:
         run.run(update, executor=executor)
-    payload = {"schema_version": SCHEMA_VERSION, **run.to_json(), "versions": versions()}
+    payload = with_line(run.to_json())
     with replacing(output / "fleet.json") as file:
         file.write(console.json_text(payload) + "\n")
     if json:

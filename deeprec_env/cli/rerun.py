@@ -17,7 +17,6 @@ import yaml
 from deeprec_env import console
 from deeprec_env.cli.agents import load_training
 from deeprec_env.cli.compare import Trust
-from deeprec_env.cli.figures import differences, figures, read_known
 from deeprec_env.cli.options import Json
 from deeprec_env.cli.rerun_tables import TABLES
 from deeprec_env.cli.side_by_side import side_by_side
@@ -27,6 +26,7 @@ from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
 from deeprec_env.progress import Progress, silent
 from deeprec_env.provenance import KEY, Question, asked
+from deeprec_env.report.figures import differences, figures, read_known
 from deeprec_env.scenario.load import load_scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION
 
@@ -110,16 +110,20 @@ def _side_by_side(question: Question, before: Mapping[str, Any]) -> dict[str, An
 
 
 def _explain(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:
+    from deeprec_env.fleet.simulate import simulate_fleet
     from deeprec_env.simulation.simulate import simulate
     from deeprec_env.timeline.explain import explain
+    from deeprec_env.timeline.explain_fleet import explain_fleet
 
     arguments = dict(question.arguments)
     slowest = arguments.pop("slowest", None)
     arguments = _arguments(arguments, simulate) | {"records": None}
-    found = simulate(question.about, seed=question.seed, split=question.split, engine=question.engine, **arguments)
-    return explain(
-        replace(found, question=replace(question, command="simulate", arguments=arguments)), slowest
-    ).to_json()
+    asked_again = {"seed": question.seed, "split": question.split, "engine": question.engine, **arguments}
+    before_that = replace(question, command="simulate", arguments=arguments)
+    if question.about.fleet is not None:
+        fleet = simulate_fleet(question.about, **asked_again)
+        return explain_fleet(replace(fleet, question=before_that), slowest).to_json()
+    return explain(replace(simulate(question.about, **asked_again), question=before_that), slowest).to_json()
 
 
 def _capacity(question: Question, before: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,16 @@ def _paper(question: Question, before: Mapping[str, Any]) -> Answer:
     return to_json(run.rows, gains(run.rows), {}, run.question)
 
 
+def _fleet_paper(question: Question, before: Mapping[str, Any]) -> Answer:
+    from deeprec_env.policies.fleet.claims import FleetPaper
+
+    machines, seeds = (_whole(question, name) for name in ("machines", "seeds"))
+    with tempfile.TemporaryDirectory() as folder:
+        run = FleetPaper(Path(folder), machines, question.seed, seeds)
+        run.run(lambda what, done: None)
+    return run.to_json()
+
+
 def _controls(question: Question, before: Mapping[str, Any]) -> Answer:
     from deeprec_env.analysis.controls import ControlsRun
     from deeprec_env.cli.controls_table import lines, to_json
@@ -113,6 +123,7 @@ TABLES: dict[str, Callable[[Question, Mapping[str, Any]], Answer]] = {
     "pipeline figure": _figure,
     "pipeline headlines": _headlines,
     "paper": _paper,
+    "fleet paper": _fleet_paper,
     "controls": _controls,
     "profile compare": _comparison,
 }

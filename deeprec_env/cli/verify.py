@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from deeprec_env import console
-from deeprec_env.cli.figures import Differences, differences, figures, read_known
 from deeprec_env.cli.options import Json
 from deeprec_env.cli.rerun import SHOWN, replayed
 from deeprec_env.errors import InputError
+from deeprec_env.progress import Progress
 from deeprec_env.provenance import KEY, Question
+from deeprec_env.report.figures import Differences, differences, figures, read_known
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 
 BY_ROW = ("policies", "episodes", "actions")
@@ -33,16 +34,13 @@ def verify(
 ) -> None:
     """Replay an evaluation from what its rows did. No policy runs. Exit status 0: the same bytes, 1: not."""
     before = read_known(result)
-    labels = _labels(before)
+    labels = rows_of(before)
     chosen = labels if rows is None else [row.strip() for row in rows.split(",")]
     for row in chosen:
         if row not in labels:
             raise InputError("rows", row, f"must be of {', '.join(labels)}")
-    found = _other_versions(before)
-    if not found:
-        with console.telling("verify", quiet=json) as update:
-            found = _replay(Question.of_json(before[KEY]), before, chosen, update)
-    wrong = {row: found[row] for row in found if row in chosen or row not in labels}
+    with console.telling("verify", quiet=json) as update:
+        wrong = differences_of_rows(before, chosen, update)
     if json:
         named = {
             row: {path: {"before": one, "now": other} for path, (one, other) in pairs.items()}
@@ -59,12 +57,24 @@ def verify(
             }
         )
     else:
-        _tell(wrong, chosen)
+        tell(wrong, chosen)
     if wrong:
         raise typer.Exit(1)
 
 
-def _labels(before: Mapping[str, Any]) -> list[str]:
+def differences_of_rows(before: Mapping[str, Any], chosen: list[str], update: Progress) -> dict[str, Differences]:
+    """What differs from an evaluation's result once it is replayed, by row; empty where all is the same.
+
+    Under "versions" where another version made it (then nothing is replayed), under the key of what is of no row.
+    """
+    found = _other_versions(before)
+    if not found:
+        found = _replay(Question.of_json(before[KEY]), before, chosen, update)
+    labels = rows_of(before)
+    return {row: found[row] for row in found if row in chosen or row not in labels}
+
+
+def rows_of(before: Mapping[str, Any]) -> list[str]:
     """The rows of an evaluation's result; `InputError` for another result, and for a row without what it did."""
     command = before[KEY].get("command")
     if command != "evaluate":
@@ -89,7 +99,9 @@ def _other_versions(before: Mapping[str, Any]) -> dict[str, Differences]:
     return {} if made == now else {"versions": {VERSION: (made, now)}}
 
 
-def _replay(question: Question, before: Mapping[str, Any], chosen: list[str], update: Any) -> dict[str, Differences]:
+def _replay(
+    question: Question, before: Mapping[str, Any], chosen: list[str], update: Progress
+) -> dict[str, Differences]:
     """What differs, by row; what is of no row under the name of its key."""
     try:
         after = replayed(question, before["actions"], before["policies"], update)
@@ -133,7 +145,8 @@ def _one_by_one(
     return found
 
 
-def _tell(wrong: Mapping[str, Differences], rows: list[str]) -> None:
+def tell(wrong: Mapping[str, Differences], rows: list[str]) -> None:
+    """Print what was found."""
     if not wrong:
         typer.echo(f"same: {', '.join(rows)}")
         typer.echo(f"not verified, as they do not follow from what a row did: {', '.join(CLAIMED)}")

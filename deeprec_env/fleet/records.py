@@ -79,6 +79,36 @@ class FleetRecords:
         return arranged
 
 
+def of_one_node(records: FleetRecords, node: int, network_s: float) -> Records:
+    """Records of a node's queries as it sees them: from their arrival there to their completion there."""
+    group = int(records.members.group[node])
+    whole, bounds = records.groups[group], records.within(group)[1]
+    at = node - int(records.members.first[group])
+    chosen, stages = slice(int(bounds[at]), int(bounds[at + 1])), []
+    for log in whole.stages:
+        first = log.first[chosen.start : chosen.stop + 1]
+        requests = slice(int(first[0]), int(first[-1]))
+        stages.append(
+            StageRecords(
+                log.offloaded[chosen],
+                first - first[0],
+                log.start_s[requests],
+                log.end_s[requests],
+                None if log.carries is None else log.carries[requests],
+            )
+        )
+    return Records(
+        0,
+        whole.query[chosen],
+        whole.arrival_s[chosen] + network_s,
+        whole.items[chosen],
+        whole.setting[chosen],
+        whole.completion_s[chosen] - network_s,
+        tuple(stages),
+        whole.controls,
+    )
+
+
 def at_the_router(records: Records, arrival_s: Floats, network_s: float) -> Records:
     """Records of nodes as the router sees them: queries arrived earlier there, and are back later."""
     return replace(records, arrival_s=arrival_s, completion_s=records.completion_s + network_s)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deeprec_env.errors import InputError
 from deeprec_env.files import check_writable, replacing
-from deeprec_env.report import evaluated, searched, simulated, trained
+from deeprec_env.report import compared, evaluated, fleets, published, recorded, searched, simulated, swept, trained
 from deeprec_env.report.html import html_of
 from deeprec_env.report.markdown import markdown_of
 from deeprec_env.report.page import Commands, Page, Section, Table
@@ -16,14 +16,21 @@ from deeprec_env.report.words import in_words
 
 KINDS: dict[str, Callable[[Sequence[Source]], list[Section]]] = {
     "simulate": simulated.sections,
+    "simulate of a fleet": fleets.sections,
+    "simulate --sweep": swept.sections,
+    "live": recorded.sections,
     "evaluate": evaluated.sections,
     "capacity": searched.capacity_sections,
     "capacity --sweep": searched.map_sections,
     "tune": searched.tune_sections,
     "pipeline sweep": searched.pipeline_sections,
+    "pipeline headlines": published.headlines_sections,
+    "pipeline figure": published.figure_sections,
+    "paper": published.paper_sections,
+    "fleet paper": published.fleet_sections,
     "train": trained.sections,
 }
-"""By the command that made a result."""
+"""By the kind of a result: the command that made it."""
 
 WRITERS = {".html": html_of, ".md": markdown_of}
 
@@ -41,7 +48,12 @@ def check_output(path: Path) -> None:
 def write_report(paths: Sequence[Path], output: Path) -> None:
     """Write the report of the results at some paths; `InputError` for what is none, or too much for a page."""
     check_output(output)
-    text = WRITERS[output.suffix](page_of(read_sources(paths)))
+    write_page(page_of(read_sources(paths)), output)
+
+
+def write_page(page: Page, output: Path) -> None:
+    """Write a page, if it is not too much for one."""
+    text = WRITERS[output.suffix](page)
     if len(text.encode()) > LARGEST:
         raise InputError("output", f"{len(text.encode())} bytes", f"must be at most {LARGEST}: give fewer results")
     with replacing(output) as file:
@@ -50,15 +62,15 @@ def write_report(paths: Sequence[Path], output: Path) -> None:
 
 def page_of(sources: Sequence[Source]) -> Page:
     """The page of some results of one kind."""
-    command = sources[0].command
-    if command not in KINDS:
-        raise InputError("what", command, f"must be a result of {', '.join(KINDS)}")
+    kind = sources[0].kind
+    if kind not in KINDS:
+        raise InputError("what", kind, f"must be a result of {', '.join(KINDS)}")
     try:
-        parts = KINDS[command](sources)
+        parts = [*KINDS[kind](sources), *compared.sections(sources)]
     except (KeyError, IndexError, TypeError, StopIteration) as error:
         raise InputError("what", sources[0].name, f"must be whole; it lacks {error}") from None
     names = ", ".join(source.name for source in sources)
-    return Page(f"deeprec {command}: {names}", [*_scenarios(sources), *parts, _made(sources)])
+    return Page(f"deeprec {kind}: {names}", [*_scenarios(sources), *parts, made_section(sources)])
 
 
 def _scenarios(sources: Sequence[Source]) -> list[Section]:
@@ -71,7 +83,7 @@ def _scenarios(sources: Sequence[Source]) -> list[Section]:
     return [Section("Scenario", blocks)] if blocks else []
 
 
-def _made(sources: Sequence[Source]) -> Section:
+def made_section(sources: Sequence[Source]) -> Section:
     """The commands that made the results, versions and digests."""
     lines = [line for source in sources if (line := source.question.get("line"))]
     rows = []
@@ -94,4 +106,7 @@ def _made(sources: Sequence[Source]) -> Section:
 
 
 def _digests(found: object) -> object:
+    """Of one run, or the first of several."""
+    if isinstance(found, dict):
+        found = next(iter(found.values()), None)
     return f"{found[0]} and {len(found) - 1} more" if isinstance(found, list) and len(found) > 1 else found

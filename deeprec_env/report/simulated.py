@@ -16,11 +16,16 @@ _POINTS = 200
 
 def sections(sources: Sequence[Source]) -> list[Section]:
     """What came of some runs, side by side."""
+    return [latency_section(sources)]
+
+
+def latency_section(sources: Sequence[Source]) -> Section:
+    """Verdicts, figures and latencies of whatever has the keys of a run."""
     blocks: list[Block] = [*(_verdict(source) for source in sources), _table(sources), _percentiles(sources)]
     with_records = [source for source in sources if source.records is not None]
     if with_records:
         blocks += [_tails(with_records), _over_time(with_records)]
-    return [Section("Latency", blocks)]
+    return Section("Latency", blocks)
 
 
 def _verdict(source: Source) -> str:
@@ -47,7 +52,8 @@ def _table(sources: Sequence[Source]) -> Table:
     for pool in ("cpu", "accelerator"):
         for key in ("utilisation", "offered_load"):
             rows.append([f"{key.replace('_', ' ')}, {pool}", *(number(s.payload[key].get(pool)) for s in sources)])
-    return Table(["", *(source.name for source in sources)], rows)
+    told = [row for row in rows if set(row[1:]) != {"-"}]
+    return Table(["", *(source.name for source in sources)], told)
 
 
 def _percentiles(sources: Sequence[Source]) -> Plot:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from deeprec_env.extras import check_installed
 from deeprec_env.provenance import KEY, read_result
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.simulation.header import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from deeprec_env.live.recording import Recording
 
 _CONFIG = "config.json"
 """Of a training's folder; read without the libraries that training needs."""
@@ -28,7 +31,8 @@ RECORDS = (".csv", ".parquet")
 class Source:
     """A result: its name in the report, the command that made it, its JSON, and what lies beside it.
 
-    `records`: by column, of the counted queries of a run. `validations`: of a training.
+    `records`: by column, of the counted queries of a run. `recording`: of a live one. `validations`: of a training.
+    `path`: where it was read.
     """
 
     name: str
@@ -36,6 +40,13 @@ class Source:
     payload: Mapping[str, Any]
     records: Mapping[str, Floats] | None = None
     validations: Evaluations | None = None
+    recording: Recording | None = None
+    path: Path | None = None
+
+    @property
+    def kind(self) -> str:
+        """What its report is of: the command, but of a fleet's run, which has groups."""
+        return f"{self.command} of a fleet" if self.command == "simulate" and "groups" in self.payload else self.command
 
     @property
     def question(self) -> Mapping[str, Any]:
@@ -57,21 +68,21 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
     """
     found: list[Source] = []
     for path in paths:
-        if path.suffix in RECORDS:
+        if path.suffix in RECORDS and is_recording(path):
+            found[-1:] = _with_recording(found[-1:], path)
+        elif path.suffix in RECORDS:
             if not found or found[-1].command != "simulate" or found[-1].records is not None:
                 allowed = "holds records without their scenario: give the JSON of that run before it"
                 raise InputError("what", str(path), allowed)
             found[-1] = replace(found[-1], records=_records(path, found[-1].payload))
-        elif path.is_dir():
-            found.append(_training(path))
         else:
-            found.append(_result(path))
-    kinds = list(dict.fromkeys(source.command for source in found))
+            found.append(replace(_training(path) if path.is_dir() else _result(path), path=path))
+    kinds = list(dict.fromkeys(source.kind for source in found))
     if len(kinds) > 1:
         raise InputError("what", ", ".join(kinds), "must be results of one kind")
     names = [source.name for source in found]
     if len(set(names)) < len(names):  # by their folders, where the files are called alike
-        found = [replace(source, name=str(path.with_suffix(""))) for source, path in zip(found, paths, strict=False)]
+        found = [replace(source, name=str(source.path and source.path.with_suffix(""))) for source in found]
     return found
 
 
@@ -93,6 +104,35 @@ def _training(path: Path) -> Source:
         raise InputError("what", str(path), f"must hold a training's {_CONFIG} ({error})") from None
     payload = {KEY: {"scenario": config.get("scenario"), "command": "train"}, "config": config}
     return Source(path.name, "train", payload, validations=read_evaluations(path))
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file of records is one of `deeprec live --record`."""
+    try:
+        if path.suffix == ".csv":
+            with path.open(encoding="utf-8") as file:
+                return file.readline().startswith("# {")
+        check_installed("pyarrow")
+        from pyarrow import parquet
+
+        return b"deeprec" in (parquet.read_schema(path).metadata or {})
+    except (OSError, ValueError):  # said when it is read
+        return False
+
+
+def _with_recording(before: Sequence[Source], path: Path) -> list[Source]:
+    """A recording, with the JSON of its run where that came before it; else told from itself alone."""
+    from deeprec_env.live.recording import read_recording
+    from deeprec_env.report.recording import payload_of, records_of
+
+    recording = read_recording(path)
+    records = records_of(recording)
+    if not before or before[0].command != "live" or before[0].recording is not None:
+        return [*before, Source(path.stem, "live", payload_of(recording), records, recording=recording, path=path)]
+    [run] = before
+    if run.payload.get("queries") != len(recording.first_rows()) or run.scenario != recording.header["scenario"]:
+        raise InputError("what", str(path), f"must be the recording of the run before it, {run.name}")
+    return [replace(run, records=records, recording=recording)]
 
 
 def _records(path: Path, payload: Mapping[str, Any]) -> dict[str, Floats]:

@@ -49,7 +49,8 @@ def described(plot: Plot) -> str:
     for line in plot.lines:
         known = [value for value in line.y if math.isfinite(value)]
         if known:
-            found.append(f"{line.name}: {len(known)} points from {min(known):.4g} to {max(known):.4g}.")
+            several = f"{len(known)} points from {min(known):.4g} to {max(known):.4g}"
+            found.append(f"{line.name}: {several if known[1:] else f'{known[0]:.4g}'}.")
     return " ".join(found)
 
 

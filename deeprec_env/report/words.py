@@ -30,7 +30,9 @@ def _sentences(scenario: Mapping[str, Any]) -> Iterator[str]:
     arrivals, sizes = scenario["workload"]["arrivals"], scenario["workload"]["sizes"]
     rate = f", {number(arrivals['qps'])} queries/s" if "qps" in arrivals else ""
     yield f"Queries arrive as {arrivals['kind']}{rate}; their sizes are {sizes['kind']}."
-    stages = scenario.get("pipeline") or [{"name": "", **scenario["node"]}]
+    if scenario.get("fleet"):
+        yield from _fleet(scenario["fleet"])
+    stages = [] if scenario.get("fleet") else scenario.get("pipeline") or [{"name": "", **scenario["node"]}]
     for stage in stages:
         pools = [_pool(kind, stage[kind]) for kind in ("cpu", "accelerator") if stage.get(kind)]
         name = f"Stage {stage['name']}" if stage["name"] else "The node"
@@ -39,6 +41,20 @@ def _sentences(scenario: Mapping[str, Any]) -> Iterator[str]:
     factor = scenario.get("p99_factor")
     p99 = f", p99 within {number(factor * scenario['sla_ms'])} ms" if factor else ""
     yield f"The target: p95 within {number(scenario['sla_ms'])} ms{p99}."
+
+
+def _fleet(fleet: Mapping[str, Any]) -> Iterator[str]:
+    groups = ", ".join(f"{group['count']} of {_group(group)}" for group in fleet["groups"])
+    yield f"Machines: {groups}."
+    network, age = number(fleet["network_ms"]), number(fleet["probe_age_ms"])
+    yield f"The router is {fleet['router']['kind']}, {network} ms away; what it knows of them is {age} ms old."
+
+
+def _group(group: Mapping[str, Any]) -> str:
+    if group.get("preset"):
+        return f"{group['name']} (as {group['preset']})"
+    pools = [_pool(kind, group["node"][kind]) for kind in ("cpu", "accelerator") if group["node"].get(kind)]
+    return f"{group['name']} ({' and '.join(pools)})"
 
 
 def _pool(kind: str, pool: Mapping[str, Any]) -> str:

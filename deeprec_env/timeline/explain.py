@@ -12,15 +12,17 @@ import numpy as np
 from deeprec_env.arguments import whole
 from deeprec_env.progress import Progress, silent
 from deeprec_env.provenance import Question, asked
-from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.pools import KINDS
+from deeprec_env.scenario.schema import Scenario
 from deeprec_env.shown import Shown, text
 from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 from deeprec_env.simulation.offered_load import pool_label
+from deeprec_env.simulation.records import Records
 from deeprec_env.simulation.simulate import Result
 from deeprec_env.timeline.behind import Behind, behind
 from deeprec_env.timeline.parts import PARTS, WAITING, latency_parts
-from deeprec_env.timeline.requests import run_requests
+from deeprec_env.timeline.requests import RunRequests, run_requests
 from deeprec_env.timeline.traffic import records_of, traffic_of
 from deeprec_env.timeline.what_if import WhatIf, alone_s, p95_s, what_ifs
 
@@ -165,37 +167,42 @@ def explain(result: Result, slowest: int = 5, progress: Progress = silent) -> Ex
     found = []
     for place, query in enumerate(chosen):
         of_query = parts.of_query(query, float(latency_s[query]))
-        way = []
-        for position, requests in enumerate(stages):
-            request = int(parts.request[position, query])
-            if request >= 0:
-                kind = KINDS[int(requests.away[request])]
-                first, each = requests.first, scenario.sub_batches
-                way.append(
-                    ExplainedStage(
-                        pool=pool_label(scenario.stages[position].name, kind),
-                        requests=int(first[(query + 1) * each] - first[query * each]),
-                        items=int(requests.items[request]),
-                        busy=int(requests.busy[request]),
-                        parts_s=of_query[position],
-                        behind=behind(records, scenario, position, requests, request),
-                    )
-                )
         explained = ExplainedQuery(
             query=int(records.query[query]),
             arrival_s=float(records.arrival_s[query]),
             items=int(records.items[query]),
             latency_s=float(latency_s[query]),
-            stages=tuple(way),
+            stages=stages_on_the_way(records, scenario, stages, parts.request[:, query], query, of_query),
             alone_s=alone[place],
         )
-        helps = "" if alone[place] is None else _what_helps(explained, tried, place, p95)
-        found.append(replace(explained, cause=_cause(explained), helps=helps))
+        helps = "" if alone[place] is None else what_helps(explained, tried, place, p95)
+        found.append(replace(explained, cause=cause_of(explained), helps=helps))
     question = replace(result.question, command="explain", arguments={**result.question.arguments, "slowest": slowest})
     return Explanation(result, tuple(found), tuple(tried), p95, question)
 
 
-def _cause(query: ExplainedQuery) -> str:
+def stages_on_the_way(
+    records: Records, scenario: Scenario, stages: list[RunRequests], request: Ints, query: int, parts_s: Floats
+) -> tuple[ExplainedStage, ...]:
+    """The stages of a query; `request` (stages,) is its request that ended last in each, `parts_s` (stages, PARTS)."""
+    found, each = [], scenario.sub_batches
+    for position, requests in enumerate(stages):
+        at = int(request[position])
+        if at >= 0:
+            found.append(
+                ExplainedStage(
+                    pool=pool_label(scenario.stages[position].name, KINDS[int(requests.away[at])]),
+                    requests=int(requests.first[(query + 1) * each] - requests.first[query * each]),
+                    items=int(requests.items[at]),
+                    busy=int(requests.busy[at]),
+                    parts_s=parts_s[position],
+                    behind=behind(records, scenario, position, requests, at),
+                )
+            )
+    return tuple(found)
+
+
+def cause_of(query: ExplainedQuery) -> str:
     """The largest part of a latency, in words."""
     stage = max(query.stages, key=lambda stage: float(stage.parts_s.max()))
     part = int(np.argmax(stage.parts_s))
@@ -222,8 +229,10 @@ def _cause(query: ExplainedQuery) -> str:
     return f"{share} were spent waiting for {stage.pool}, most of it {behind_whom}"
 
 
-def _what_helps(query: ExplainedQuery, tried: list[WhatIf], place: int, p95: float) -> str:
-    """One sentence: the setting that did most for the query among those that did no harm to the p95 of all."""
+def what_helps(
+    query: ExplainedQuery, tried: list[WhatIf], place: int, p95: float, others: str = "neighbouring settings"
+) -> str:
+    """One sentence: which of the `others` did most for the query among those that did no harm to the p95 of all."""
     helping = [each for each in tried if each.latency_s[place] <= HELPS * query.latency_s]
     harmless = [each for each in helping if each.p95_s <= p95]
     if helping:
@@ -237,7 +246,7 @@ def _what_helps(query: ExplainedQuery, tried: list[WhatIf], place: int, p95: flo
     if query.alone_s > HELPS * query.latency_s:
         return f"nothing but faster servers: alone on the node it takes {_ms(query.alone_s)}"
     return (
-        f"none of the {len(tried)} neighbouring settings; fewer or smaller queries ahead, or more servers: "
+        f"none of the {len(tried)} {others}; fewer or smaller queries ahead, or more servers: "
         f"alone on the node it takes {_ms(query.alone_s)}"
     )
 

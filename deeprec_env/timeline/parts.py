@@ -38,15 +38,20 @@ class LatencyParts:
     seconds: Floats
 
     def of_query(self, query: int, latency_s: float) -> Floats:
-        """The parts of one query, (stages, PARTS), seconds; `math.fsum` of them is its latency.
+        """The parts of one query, (stages, PARTS), seconds; `math.fsum` of them is its latency."""
+        return mended(self.seconds[:, :, query], latency_s)
 
-        Differences of times are rounded. What that leaves, some units in the last place, goes to the largest part, and
-        what the rounding of that one leaves, to the next.
-        """
-        parts = self.seconds[:, :, query].copy()
-        for place in np.argsort(parts, axis=None)[: -1 - MENDED : -1]:
-            parts.flat[place] += math.fsum([latency_s, *(-parts.ravel())])
-        return parts
+
+def mended(parts: Floats, latency_s: float) -> Floats:
+    """Parts of a latency of which `math.fsum` is that latency.
+
+    Differences of times are rounded. What that leaves, some units in the last place, goes to the largest part, and what
+    the rounding of that one leaves, to the next.
+    """
+    parts = parts.copy()
+    for place in np.argsort(parts, axis=None)[: -1 - MENDED : -1]:
+        parts.flat[place] += math.fsum([latency_s, *(-parts.ravel())])
+    return parts
 
 
 def latency_parts(records: Records, scenario: Scenario, stages: list[RunRequests]) -> LatencyParts:

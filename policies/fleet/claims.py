@@ -21,8 +21,13 @@ from deeprec_env.fleet.simulate import run_fleet
 from deeprec_env.policies.evaluation.paired import Estimate, mean, ratio
 from deeprec_env.policies.fleet.machines import KINDS, STATIC, day_of, fleet
 from deeprec_env.policies.fleet.settings import ByKind, Settings, find_settings, load_table_latencies
+from deeprec_env.provenance import Question, ask, asked
 from deeprec_env.scenario.parts import Floats
+from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 from deeprec_env.sources import RESULTS, check_header, with_sources
+
+SOURCES = (*RESULTS, "policies")
+"""What of the code the rows follow from."""
 
 METHODS = ("static", "one batch size", "one setting", "a batch size a kind", "a setting a kind", "load table")
 """Ways to set all machines. Those with a batch size alone offload nothing."""
@@ -71,10 +76,16 @@ class FleetPaper:
         make_folder("output", folder)
         self.csv = folder / "fleet.csv"
         check_writable("output", self.csv)
-        self._header = with_sources(f"# deeprec fleet paper, {machines} machines, seed {seed}", (*RESULTS, "policies"))
+        self._header = with_sources(f"# deeprec fleet paper, {machines} machines, seed {seed}", SOURCES)
         self.rows: list[Row] = []
         if self.csv.exists():
             self._read()
+
+    @property
+    def question(self) -> Question:
+        """What the rows answer."""
+        asked_with: dict[str, Any] = {"machines": self.machines, "seeds": len(self.seeds)}
+        return ask("fleet paper", None, seed=self.seed, split="test", engine="compiled", sources=SOURCES, **asked_with)
 
     @property
     def steps(self) -> int:
@@ -127,7 +138,7 @@ class FleetPaper:
         return ratio(self.of("static", figure), self.of(method, figure))
 
     def to_json(self) -> dict[str, Any]:
-        """Both claims' tables."""
+        """Both claims' tables, and what was asked."""
         assert self.settings is not None
         days: dict[str, Any] = {}
         for method in METHODS:
@@ -147,6 +158,7 @@ class FleetPaper:
                 },
             }
         return {
+            "schema_version": SCHEMA_VERSION,
             "machines": self.machines,
             "kinds": list(KINDS),
             "seeds": list(self.seeds),
@@ -154,6 +166,8 @@ class FleetPaper:
             "tuning_queries": self.settings.queries_used,
             "methods": days,
             "alone": {kind: {"gain": self._gains(method)} for method, kind in ALONE.items()},
+            **asked(self.question),
+            "versions": versions(),
         }
 
     def _gains(self, method: str) -> dict[str, Any]:

@@ -182,37 +182,3 @@ def test_bad_input_is_one_line_and_nothing_is_written(
         assert said in err
         assert err.count("\n") == 1
         assert not page.exists()
-
-
-def test_in_a_browser_a_legend_hides_and_a_point_tells(
-    tmp_path: Path, scenario: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium")
-    path = made(capsys, tmp_path / "run.json", "simulate", scenario, "--queries", 1100)
-    write_report([path], tmp_path / "report.html")
-    said, asked = [], []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for width in (1280, 390):
-            page = browser.new_page(viewport={"width": width, "height": 900})
-            page.on("console", lambda message: said.append(message.text))
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto((tmp_path / "report.html").as_uri())
-            figure = page.locator("figure").first
-            line, button = figure.locator("g[data-series='0']"), figure.locator(".legend button").first
-            button.click()
-            assert not line.is_visible()
-            button.press("Enter")
-            assert line.is_visible()
-            point = figure.locator(".mark").nth(1)
-            point.hover()
-            assert figure.locator(".told").inner_text() == point.get_attribute("data-told")
-            p95_ms = json.loads(path.read_text())["latency_ms"]["p95"]
-            assert f"run, p95: {p95_ms!r}" in figure.locator(".told").inner_text()
-            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        browser.close()
-    assert said == []
-    assert all(url.startswith("file:") for url in asked)

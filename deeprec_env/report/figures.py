@@ -19,6 +19,9 @@ NOT_FIGURES = frozenset({KEY, "versions", "folder", "files", "csv", "json", "pic
 ABSENT = "absent"
 """Stands for what one of two results lacks."""
 
+WIDEST = 40
+"""Characters of a value in a table; the JSON has it whole."""
+
 Differences = dict[str, tuple[Any, Any]]
 
 
@@ -56,3 +59,21 @@ def _inner(value: Any) -> dict[str, Any] | None:
     if isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
         return {str(position): entry for position, entry in enumerate(value)}
     return None
+
+
+def ratio_of(one: Any, other: Any) -> float | None:
+    """B in A, of two numbers."""
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other)):
+        return None
+    return other / one if one else None
+
+
+def in_brief(value: Any) -> str:
+    """A value for a table, whatever it is."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        text = "[" + ", ".join(map(in_brief, value)) + "]"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
