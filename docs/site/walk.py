@@ -36,11 +36,15 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing of requests."""
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # a browser opens many connections at once, which a busy machine may be slow to take
+
+
 @contextmanager
 def served(site: Path) -> Iterator[str]:
     """A folder at an address of this machine, which ends with a slash."""
     handler = functools.partial(_Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
@@ -69,10 +73,10 @@ class Walk:
         self.base, self.problems = base, list[str]()
         self._page = browser.new_page(viewport={"width": 1280, "height": 900})
         self._at = base
-        self._page.on("console", lambda message: self._wrong(f"console: {message.text}"))
+        self._page.on("console", self._said)
         self._page.on("pageerror", lambda error: self._wrong(f"error: {error}"))
         self._page.on("request", self._asked)
-        self._page.on("requestfailed", lambda request: self._wrong(f"not loaded: {request.url}"))
+        self._page.on("requestfailed", self._failed)
 
     def all_pages(self, tell: Progress = silent, pages: int = 1) -> set[str]:
         """Follow every link from the start; returns the pages met, by their names. `pages`: how many may be told of."""
@@ -132,6 +136,14 @@ class Walk:
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.base, "data:", "blob:")):
             self._wrong(f"asked for {request.url}")
+
+    def _failed(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the walk went on before it was there
+            self._wrong(f"not loaded: {request.url}: {request.failure}")
+
+    def _said(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self._wrong(f"console: {message.text}")
 
     def _wrong(self, what: str) -> None:
         self.problems.append(f"{self._at.removeprefix(self.base)}: {what}")

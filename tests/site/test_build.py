@@ -12,7 +12,6 @@ from docs.site import build as building
 from docs.site.build import build
 from docs.site.links import page_names, problems
 from docs.site.pages import DOCS, copy_pages
-from docs.site.walk import chromium, walked
 
 
 def test_the_site_builds_without_a_warning_and_every_link_leads_somewhere(site: Path) -> None:
@@ -52,15 +51,3 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must be a site's folder"):
         build(tmp_path, films=False)
     assert (tmp_path / "mine.txt").read_text() == "mine"
-
-
-def test_a_browser_walks_through_it(request: pytest.FixtureRequest) -> None:
-    try:
-        with chromium() as browser:
-            pages, wrong = walked(browser, request.getfixturevalue("site"))
-    except InputError as missing:
-        if missing.field != "browser":
-            raise
-        pytest.skip(str(missing))
-    assert wrong == []
-    assert pages > 80
