@@ -1,4 +1,4 @@
-"""`make docs`: python -m docs.site [--output FOLDER] [--without-films]."""
+"""`make docs`: python -m docs.site [--output FOLDER] [--quick]."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ app = console.application("Build the website.")
 @app.command()
 def main(
     output: Annotated[Path, typer.Option(help="Folder of the site; replaced.")] = Path("runs/site"),
-    films: Annotated[bool, typer.Option("--films/--without-films", help="Film the environments.")] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the environments' films.")] = False,
 ) -> None:
     """Build the website strictly: any warning, dead link or request elsewhere ends it with exit status 2."""
     with console.telling("site", quiet=False) as tell:
-        pages = build(output, films=films, tell=tell)
+        pages = build(output, quick=quick, tell=tell)
     typer.echo(f"{pages} pages: {output / 'index.html'}")
 
 

@@ -27,13 +27,13 @@ SHIM = "https://unpkg.com/iframe-worker/shim"
 """What Zensical loads from elsewhere, for its search in pages that are opened as files; `assets` holds it."""
 
 
-def build(output: Path, *, films: bool = True, tell: Progress = silent) -> int:
+def build(output: Path, *, quick: bool = False, tell: Progress = silent) -> int:
     """Build the site into `output`, a folder that is replaced, and return how many pages it has.
 
-    `films`: with the environments' animations, some seconds each. Raises `InputError` for the first of what is wrong:
-    a warning, a link that leads nowhere, a page that loads anything from elsewhere.
+    `quick`: without what takes its time, the environments' films. Raises `InputError` for the first of what is wrong: a
+    warning, a link that leads nowhere, a page that loads anything from elsewhere.
     """
-    for module in ("zensical", "mkdocstrings_handlers", *(("matplotlib",) if films else ())):
+    for module in ("zensical", "mkdocstrings_handlers", *(() if quick else ("matplotlib",))):
         check_installed(module)
     make_folder("output", output.parent)
     if output.exists() and not (output / "index.html").is_file() and any(output.iterdir()):
@@ -44,7 +44,7 @@ def build(output: Path, *, films: bool = True, tell: Progress = silent) -> int:
         copy_pages(source)
         write_commands(source)
         write_reference(source)
-        write_environments(source, films, tell)
+        write_environments(source, not quick, tell)
         tell(Step("site", 0.7))
         _run_zensical(source, site)
         _serve_all_from_here(site)

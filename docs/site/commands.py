@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,11 @@ from docs.site.pages import heading
 
 FOLDER = "commands"
 MOST_EXAMPLES = 8
-_BLOCK = re.compile(r"^```\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^```(.*?)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+
+
+Stands = tuple[str, str]
+"""A page by its name from the site's root, and its title."""
 
 
 class Command(NamedTuple):
@@ -63,8 +67,8 @@ def write_commands(source: Path) -> None:
     overview.write_text(overview.read_text(encoding="utf-8") + table, encoding="utf-8")
 
 
-def page(command: Command, examples: dict[str, Path]) -> str:
-    """A command's page; `examples` are command lines and the pages (from the site's root) that they stand on."""
+def page(command: Command, examples: Mapping[str, Stands]) -> str:
+    """A command's page; `examples` are command lines, and where they stand."""
     help_text = "\n\n".join(" ".join(part.split()) for part in (command.command.help or "").split("\n\n"))
     usage = " ".join(command.command.get_usage(command.context).removeprefix("Usage: ").split())
     parts = [f"# {command.name}\n", f"{_plain(help_text)}\n", f"```text\n{usage}\n```\n"]
@@ -78,8 +82,7 @@ def page(command: Command, examples: dict[str, Path]) -> str:
     if command.command.epilog:
         parts.append(f"{_plain(command.command.epilog)}\n")
     if examples:
-        pages = {path: heading(path) for path in examples.values()}
-        links = ", ".join(f"[{title}](../{path.name})" for path, title in pages.items())
+        links = ", ".join(f"[{title}](../{name})" for name, title in dict.fromkeys(examples.values()))
         lines = "".join(f"{line}\n" for line in examples)
         parts.append(f"## Examples\n\n```text\n{lines}```\n\nFrom: {links}.\n")
     return "\n".join(parts)
@@ -96,16 +99,18 @@ def _plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<|])", r"\\\1", text)
 
 
-def _examples(source: Path, known: list[Command]) -> dict[str, dict[str, Path]]:
-    """For each command its lines in plain blocks of the pages, each with the first page that it stands on."""
+def _examples(source: Path, known: list[Command]) -> dict[str, dict[str, Stands]]:
+    """For each command its lines in blocks of the pages, each with the first page that it stands on."""
     names = sorted((each.words for each in known), key=len, reverse=True)
-    found: dict[str, dict[str, Path]] = {each.name: {} for each in known}
-    for path in sorted(source.glob("*.md")):
-        for block in _BLOCK.findall(path.read_text(encoding="utf-8")):
+    found: dict[str, dict[str, Stands]] = {each.name: {} for each in known}
+    for path in sorted(source.rglob("*.md")):
+        stands = path.relative_to(source).as_posix(), heading(path)
+        fenced = _FENCED.findall(path.read_text(encoding="utf-8"))
+        for block in (block for language, block in fenced if language in ("", "bash")):
             for line in block.replace("\\\n", " ").splitlines():
                 words = next((words for words in names if _begins(line, words)), None)
                 if words is not None and len(found[" ".join(words)]) < MOST_EXAMPLES:
-                    found[" ".join(words)].setdefault(line, path)
+                    found[" ".join(words)].setdefault(line, stands)
     return found
 
 
@@ -113,7 +118,10 @@ def _begins(line: str, words: tuple[str, ...]) -> bool:
     """Whether a line of a block is that command; `deeprec profile MODEL` measures."""
     if not line.startswith("deeprec "):
         return False
-    typed = shlex.split(line, comments=True)
+    try:
+        typed = shlex.split(line, comments=True)
+    except ValueError:  # a quotation that ends on another line
+        return False
     if words[-1] == "measure" and typed[1] == "profile" and typed[2:3] != ["compare"]:
         return True
     return tuple(typed[: len(words)]) == words

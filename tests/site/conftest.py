@@ -14,5 +14,5 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (is_installed("zensical") and is_installed("mkdocstrings_handlers")):
         pytest.skip("the extra docs is not installed")
     output = tmp_path_factory.mktemp("website") / "site"
-    build(output, films=False)
+    build(output, quick=True)
     return output

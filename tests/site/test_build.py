@@ -41,7 +41,7 @@ def test_a_page_with_a_dead_link_is_refused_and_what_was_there_stays(
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("before")
     with pytest.raises(InputError, match="without a warning"):
-        build(tmp_path / "site", films=False)
+        build(tmp_path / "site", quick=True)
     assert "anchor does not exist" in capfd.readouterr().err
     assert [path.name for path in tmp_path.rglob("*")] == ["site", "index.html"]
 
@@ -49,5 +49,5 @@ def test_a_page_with_a_dead_link_is_refused_and_what_was_there_stays(
 def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="must be a site's folder"):
-        build(tmp_path, films=False)
+        build(tmp_path, quick=True)
     assert (tmp_path / "mine.txt").read_text() == "mine"

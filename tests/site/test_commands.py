@@ -28,9 +28,9 @@ def test_every_command_of_help_has_a_page_with_all_of_its_options() -> None:
 
 def test_examples_are_those_of_the_pages_with_links_to_them() -> None:
     (verify,) = (each for each in commands() if each.name == "deeprec verify")
-    text = page(verify, {"deeprec verify r.json": Path("docs/leaderboard.md")})
+    text = page(verify, {"deeprec verify r.json": ("leaderboard.md", "Results")})
     assert "```text\ndeeprec verify r.json\n```" in text
-    assert "(../leaderboard.md)" in text
+    assert "From: [Results](../leaderboard.md)." in text
 
 
 def test_a_table_of_all_commands_stands_under_the_page_about_them(tmp_path: Path) -> None:
