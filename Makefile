@@ -1,4 +1,5 @@
-# make demo: the main job; make test: everything that CI checks. Both install what they need into .venv first.
+# make demo: the main job; make test: everything that CI checks; make docs: the website, in runs/site/. All install what
+# they need into .venv first. make docs-check walks the website in a browser (Playwright and chromium).
 # make test-random: the properties once more, on examples that no run has seen; make test-minimum (slower): all tests
 # under the lowest versions that pyproject.toml allows, in .venv-minimum.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,10 +10,16 @@ WORKERS ?= 2
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 MINIMUM := .venv-minimum/bin
 
-.PHONY: demo test test-random test-minimum check clean
+.PHONY: demo docs docs-check test test-random test-minimum check clean
 
 demo: .venv/installed
 	$(BIN)/python -m deeprec_env.agents.demo --output runs/demo
+
+docs: .venv/installed
+	$(BIN)/python -m docs.site --output runs/site
+
+docs-check: docs
+	$(BIN)/python -m docs.site.walk runs/site
 
 test: check
 	$(BIN)/python -m pytest -n $(WORKERS)

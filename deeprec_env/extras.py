@@ -24,6 +24,8 @@ EXTRAS = {
     "uvicorn": "serve",
     "httptools": "serve",
     "prometheus_client": "serve",
+    "zensical": "docs",
+    "mkdocstrings_handlers": "docs",
 }
 """The extra of this package that brings each module."""
 

@@ -42,7 +42,7 @@ def test_commands_are_the_command_lines(page: Path) -> None:
 
 
 def test_a_wrong_command_would_be_noticed() -> None:
-    assert len(commands(ROOT / "README.md", "deeprec ")) > 10
+    assert len(commands(ROOT / "docs" / "command-line.md", "deeprec ")) > 10
     for words in (["simulate", "wnd", "--no-such-option"], ["no-such-command"], ["simulate", "wnd", "--queries", "x"]):
         with pytest.raises(typer.TyperException):
             parse(typer.main.get_command(app), "deeprec", words)

@@ -1,4 +1,4 @@
-"""What an environment is, said once: registration, training, evaluation, commands and the README's table read it."""
+"""What an environment is, said once: registration, training, evaluation, commands and the documentation read it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The README's table of environments, made of their docstrings.
+"""The table of environments, made of their docstrings.
 
-    python -m deeprec_env.envs.table README.md
+    python -m deeprec_env.envs.table docs/environments.md
 
 rewrites what stands between the two markers. A test compares, so that the table can't drift from the classes.
 """
@@ -18,7 +18,7 @@ from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.files import replacing
 
-BEGIN = "<!-- environments: written by python -m deeprec_env.envs.table README.md -->"
+BEGIN = "<!-- environments: written by python -m deeprec_env.envs.table docs/environments.md -->"
 END = "<!-- environments: end -->"
 
 

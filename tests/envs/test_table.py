@@ -10,12 +10,12 @@ from deeprec_env import InputError
 from deeprec_env.envs import table
 from deeprec_env.envs.environments import EARLIER, SPECS
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "environments.md"
 
 
-def test_the_readmes_table_is_what_the_environments_say_now() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert table.rewritten(text, "README.md") == text, "run: python -m deeprec_env.envs.table README.md"
+def test_the_table_is_what_the_environments_say_now() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert table.rewritten(text, PAGE.name) == text, "run: python -m deeprec_env.envs.table docs/environments.md"
 
 
 def test_every_environment_that_the_commands_know_is_in_it() -> None:
