@@ -12,6 +12,7 @@ from deeprec_env.fleet.asyncio_engine import _Arrivals, _checked, _Node, _note
 from deeprec_env.fleet.draws import draws_of
 from deeprec_env.fleet.flow import Flow
 from deeprec_env.fleet.setting import FleetSetting
+from deeprec_env.fleet.slow_keys import slow_keys
 from deeprec_env.fleet.state import RouterState
 from deeprec_env.fleet.stepped import Segment, SteppedFleet, members_among
 from deeprec_env.scenario.parts import Floats, Ints
@@ -31,7 +32,10 @@ class AsyncioSteppedFleet(SteppedFleet):
         super().__init__(scenario, traffic)
         members = self._fleet.members
         self._arrivals = _Arrivals()
-        self._nodes = [_Node(self._groups[group], self._arrivals) for group in members.group]
+        keys = slow_keys(traffic.slow_key, members)
+        self._nodes = [
+            _Node(group, int(key), self._arrivals) for group, own in zip(self._groups, keys, strict=True) for key in own
+        ]
         self._state = RouterState(self._groups, members, int(traffic.items.max(initial=1)))
         self._sent = np.full(len(traffic.items), -1, dtype=np.int64)  # where each query went
         self._place = 0

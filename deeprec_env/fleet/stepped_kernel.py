@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.fleet.answers import Answers, drop_first, push
+from deeprec_env.fleet.choosing import draw_nodes
 from deeprec_env.fleet.draws import ROUTING
-from deeprec_env.fleet.kernel import draw_nodes
 from deeprec_env.fleet.ranking import Ranking, comes_before, rank_again
 from deeprec_env.fleet.state import SMOOTHING
 from deeprec_env.jit import compiled
@@ -157,10 +157,18 @@ def first_of(nodes: Ints, places: Ints, score: Floats, chosen: Ints, in_flight: 
 
 @compiled
 def choose(
-    fleet: SteppedArrays, state: SteppedState, among: Among, key: np.uint64, now_s: float, items: int, most: int
+    fleet: SteppedArrays,
+    state: SteppedState,
+    among: Among,
+    noise_key: np.uint64,
+    query: int,
+    now_s: float,
+    items: int,
+    most: int,
 ) -> int:
     """The node for a query, of a router that does not rank its nodes; `most` is more than any has in flight."""
     nodes, choice = among.nodes, fleet.choice
+    key = key_of(noise_key, np.uint64(ROUTING), query)
     if choice == RANDOM:
         return int(nodes[min(int(uniform(key, 0) * len(nodes)), len(nodes) - 1)])
     if choice == WEIGHTED:
@@ -170,7 +178,7 @@ def choose(
         places = np.arange(among.first[group], among.first[group + 1])
         return first_of(nodes, places, np.zeros(len(state.chosen)), state.chosen, state.in_flight, most)
     if now_s >= state.until_s[0]:
-        draw_nodes(state.probed, len(nodes), key)
+        draw_nodes(state.probed, len(nodes), noise_key, query)
         state.until_s[0] = now_s + fleet.every_s
     if choice == PROBING:
         level = np.sort(state.in_flight[nodes[state.probed]])[int(fleet.hot * (len(state.probed) - 1))]
@@ -203,7 +211,6 @@ def route_among(
     routed, due, room = state.counts[ROUTED], state.counts[DUE], len(unused)
     for i in range(len(arrival_s)):
         now_s, sign = arrival_s[i], -1
-        key = key_of(noise_key, np.uint64(ROUTING), query[i])
         while True:  # what the router has got to know by now, and then the query itself
             if due > 0 and known_s[0] <= now_s:
                 place = places[0]
@@ -215,7 +222,10 @@ def route_among(
                 state.latency_s[node] = new_s if old_s == 0.0 else old_s + SMOOTHING * (new_s - old_s)
             else:
                 sign, n = 1, items[i]
-                node = winner[1] if ranks else choose(fleet, state, among, key, now_s, n, in_flight.size + room)
+                if ranks:
+                    node = winner[1]
+                else:
+                    node = choose(fleet, state, among, noise_key, query[i], now_s, n, in_flight.size + room)
                 routed += 1
                 chosen[node] = routed
             in_flight[node] += sign
