@@ -100,7 +100,13 @@ def fleet_day(**fleet: Any) -> dict[str, Any]:
     node, arrivals = data.pop("node"), data["workload"]["arrivals"]
     few = {"batch_sizes": [16, 64, 200], "thresholds": [100, 300, None]}
     groups = [
-        {"name": "both", "count": 3, "node": node, "control": {"batch_size": 64, **few}, "start_s": 0.05},
+        {
+            "name": "both",
+            "count": 3,
+            "node": node,
+            "control": {"batch_size": 64, "threshold": 300, **few},
+            "start_s": 0.05,
+        },
         {"name": "cpu", "count": 2, "node": {"cpu": node["cpu"]}, "control": {"batch_size": 64}, "start_s": 0.17},
     ]
     data["workload"] = data["workload"] | {"arrivals": arrivals | {"qps": 1500}}

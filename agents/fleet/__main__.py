@@ -1,6 +1,6 @@
 """An agent for a fleet: imitation of the provisioning table, then PPO.
 
-python -m deeprec_env.agents.fleet SCENARIO --output FOLDER [--seed 0] [--timesteps N]
+python -m deeprec_env.agents.fleet SCENARIO --output FOLDER [--traffic day|flash] [--seed 0]
 
 `deeprec evaluate SCENARIO --env fleet --policies ...,FOLDER` compares it; `deeprec train` trains one from scratch.
 """
@@ -15,11 +15,19 @@ import typer
 
 from deeprec_env import console
 from deeprec_env.extras import check_installed
+from deeprec_env.scenario.load import load_scenario
+
+TEACHER_DAYS = 4
+"""Validation days that the teacher's headroom is chosen on."""
+
+WATCHED_FROM = 2**31
+"""Seed of the days that the teacher is watched on: no training of environments begins there."""
 
 
 def train_fleet(
     scenario: Annotated[str, typer.Argument(help="A preset with a fleet, or a YAML file.")] = "fleet-wnd",
     output: Annotated[Path, typer.Option(help="Folder of the training.")] = Path("runs/train/fleet"),
+    traffic: Annotated[str, typer.Option(help="Of the training days: day or flash.")] = "day",
     timesteps: Annotated[int | None, typer.Option(help="Windows of PPO (default: the recipe's).")] = None,
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
 ) -> None:
@@ -27,21 +35,17 @@ def train_fleet(
     check_installed("torch")
     from deeprec_env.agents.fleet.imitation import imitate
     from deeprec_env.agents.training import TrainSettings, train
-    from deeprec_env.policies.evaluation.fleet import POLICIES, FleetTuning
+    from deeprec_env.policies.evaluation.fleet import FLEET, POLICIES, FleetTuning
     from deeprec_env.policies.fixed.tune import TuneOptions
 
+    prepared = FLEET.prepare(load_scenario(scenario), "compiled", {"traffic": traffic})
     hyperparams = Path(str(resources.files("deeprec_env.agents") / "hyperparams" / "fleet.yml"))
-    settings = TrainSettings(scenario, env="fleet", seed=seed, timesteps=timesteps, hyperparams=hyperparams, log=())
-    evaluation = settings.evaluation
+    settings = TrainSettings(prepared, env="fleet", seed=seed, timesteps=timesteps, hyperparams=hyperparams, log=())
 
     def begin(model: Any) -> int:
-        from deeprec_env.scenario.load import load_scenario
-
-        prepared = evaluation.prepare(load_scenario(scenario), settings.engine, evaluation.choices)
-        teacher = POLICIES["provisioning"](FleetTuning(settings.spec, prepared, TuneOptions(days=4)))
+        teacher = POLICIES["provisioning"](FleetTuning(settings.spec, prepared, TuneOptions(days=TEACHER_DAYS)))
         env = settings.spec.make(prepared)
-        # Seeds of environments that no training has.
-        spent = imitate(model, env, teacher.policy, 2**31 + seed)
+        spent = imitate(model, env, teacher.policy, WATCHED_FROM + seed)
         env.close()
         return spent + (teacher.tuning_queries or 0)
 

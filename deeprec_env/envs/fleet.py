@@ -42,7 +42,7 @@ class FleetNodesEnv(TrafficEnv):
         return {name: self._task.ladders[name] for name in self.controls}
 
     def _make_engine(self, traffic: Traffic) -> Engine:
-        from deeprec_env.fleet.stepped import make_stepped  # compiled code: loaded when it is needed
+        from deeprec_env.fleet.stepped_engines import make_stepped  # compiled code: loaded when it is needed
 
         return cast(Engine, make_stepped(self.scenario, traffic, self.engine_name))
 

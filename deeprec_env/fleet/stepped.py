@@ -125,17 +125,6 @@ class SteppedFleet(ABC):
         """All queries that have entered a node, and (queries, controls) the settings that they entered under."""
 
 
-def make_stepped(scenario: Scenario, traffic: Traffic, engine: str = "compiled") -> SteppedFleet:
-    """A fleet at time 0, on an engine: both give the same bytes."""
-    if engine == "asyncio":
-        from deeprec_env.fleet.stepped_asyncio import AsyncioSteppedFleet
-
-        return AsyncioSteppedFleet(scenario, traffic)
-    from deeprec_env.fleet.stepped_compiled import CompiledSteppedFleet  # Numba is loaded with the first run
-
-    return CompiledSteppedFleet(scenario, traffic)
-
-
 def members_among(members: Members, nodes: Ints) -> Members:
     """The fleet that some of the nodes are: what a router knows of."""
     counts = np.bincount(members.group[nodes], minlength=len(members.counts))

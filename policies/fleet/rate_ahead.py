@@ -12,7 +12,7 @@ from deeprec_env.envs.traffic_env import TrafficEnv
 from deeprec_env.policies.fleet.provisioning import ProvisioningTable
 from deeprec_env.scenario.parts import Floats
 
-HEADROOMS = (1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4)
+HEADROOMS = (1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.8)
 """Times the highest rate ahead, tried on validation days."""
 
 _INSTANTS = 8

@@ -31,7 +31,7 @@ WINDOWS = 12
 
 NODES: dict[str, list[dict[str, Any]]] = {
     "pipeline": [plans_day(), plans_day(sub_batches=3)],
-    "fleet": [fleet_day(), fleet_day(router={"kind": "by-size", "bounds": [400]}, network_ms=2)],
+    "fleet": [fleet_day(), fleet_day(router={"kind": "probing", "probes": 2}, network_ms=2)],
 }
 """Small scenarios of the environments that need special ones; the first is that of most tests."""
 

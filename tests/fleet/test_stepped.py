@@ -13,7 +13,8 @@ from deeprec_env import InputError, Scenario
 from deeprec_env.fleet.provision import Provision
 from deeprec_env.fleet.setting import FleetSetting
 from deeprec_env.fleet.simulate import run_fleet
-from deeprec_env.fleet.stepped import SteppedFleet, make_stepped
+from deeprec_env.fleet.stepped import SteppedFleet
+from deeprec_env.fleet.stepped_engines import make_stepped
 from deeprec_env.fleet.window import FleetWindow
 from deeprec_env.scenario.router import Members
 from deeprec_env.scenario.setting import Setting
