@@ -14,6 +14,7 @@ from deeprec_env.cli.controls import controls
 from deeprec_env.cli.explain import explain_command
 from deeprec_env.cli.fidelity import fidelity
 from deeprec_env.cli.fleet import app as fleet
+from deeprec_env.cli.leaderboard import leaderboard
 from deeprec_env.cli.live import live
 from deeprec_env.cli.load import load
 from deeprec_env.cli.paper import paper
@@ -58,6 +59,7 @@ app.command()(capacity)
 app.command()(tune)
 app.command()(rerun)
 app.command()(verify)
+app.command()(leaderboard)
 app.command()(report)
 app.command("compare")(compare_results)
 app.command()(paper)

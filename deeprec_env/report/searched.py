@@ -91,7 +91,15 @@ def pipeline_sections(sources: Sequence[Source]) -> list[Section]:
     found = []
     for source in sources:
         fronts = source.payload["fronts"]
-        words = [_front_in_words(front, source.payload["pipelines"]) for front in fronts]
+        words = f"How many of {number(source.payload['pipelines'])} pipelines meet the target, and the best of them:"
+        meeting = [
+            [
+                number(front["qps"]),
+                number(front["meeting"]),
+                number(front["front"][0]["quality"]) if front["front"] else "-",
+            ]
+            for front in fronts
+        ]
         lines = [
             Line(
                 f"{number(front['qps'])} queries/s",
@@ -103,13 +111,13 @@ def pipeline_sections(sources: Sequence[Source]) -> list[Section]:
         plot = Plot("Quality against tail latency, the fronts", "p95 ms", "quality", lines)
         columns = ("qps", *(key for key in _first_cell(fronts) if key != "qps"))
         rows = [[_cell(cell[key]) for key in columns] for front in fronts for cell in front["front"]]
-        found.append(Section(f"Pipelines: {source.name}", [*words, plot, Table(columns, rows)]))
+        found.append(
+            Section(
+                f"Pipelines: {source.name}",
+                [words, Table(("queries/s", "meet it", "best quality"), meeting), plot, Table(columns, rows)],
+            )
+        )
     return found
-
-
-def _front_in_words(front: Any, pipelines: int) -> str:
-    best = f"; the best quality is {number(front['front'][0]['quality'])}" if front["front"] else ""
-    return f"At {number(front['qps'])} queries/s {front['meeting']} of {pipelines} pipelines meet the target{best}."
 
 
 def _first_cell(fronts: Sequence[Any]) -> list[str]:

@@ -78,7 +78,7 @@ def mark(number: int, x: float, y: float, more: str = "") -> str:
 
 def _line(plot: Plot, line: Line, number: int, x: Scale, y: Scale, limits: tuple[float, float]) -> Iterator[str]:
     colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
-    shift = 9.0 * (number - (len(plot.lines) - 1) / 2) if plot.places and not plot.joined else 0.0  # side by side
+    shift = _shift(plot, number)
     seen = [place for place in range(len(line.x)) if _shown(line.y[place], plot.log_y)]
     yield f'<g data-series="{number}">'
     if plot.joined and len(seen) > 1:
@@ -93,6 +93,13 @@ def _line(plot: Plot, line: Line, number: int, x: Scale, y: Scale, limits: tuple
             yield f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{bottom:.1f}" y2="{top:.1f}" stroke="{colour}"/>'
         yield mark(number, at, y(line.y[place]), f'class="mark" data-told="{escape(told(plot, line, place))}"')
     yield "</g>"
+
+
+def _shift(plot: Plot, number: int) -> float:
+    """Points of several lines at one place stand side by side."""
+    taken = [value for line in plot.lines for value in line.x]
+    apart = plot.places and not plot.joined and len(set(taken)) < len(taken)
+    return 9.0 * (number - (len(plot.lines) - 1) / 2) if apart else 0.0
 
 
 def _axes(plot: Plot, x: Scale, y: Scale, x_range: tuple[float, float], y_range: tuple[float, float]) -> Iterator[str]:

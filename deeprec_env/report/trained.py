@@ -31,9 +31,9 @@ def sections(sources: Sequence[Source]) -> list[Section]:
                 f"{number(means[best])}, after {number(steps[best])} steps."
             )
         config = source.payload["config"]
-        shown = {key: config.get(key) for key in ("env", "algo", "reward", "seed", "timesteps", "engine")}
+        shown = {key: config.get(key) for key in ("environment", "algo", "reward", "seed", "timesteps", "engine")}
         rows.append([source.name, *("-" if value is None else str(value) for value in shown.values())])
-    blocks.append(Table(["", "env", "algo", "reward", "seed", "timesteps", "engine"], rows))
+    blocks.append(Table(["", "environment", "algo", "reward", "seed", "timesteps", "engine"], rows))
     blocks.append(Plot("Mean return of the validation episodes", "timesteps", "return", returns))
     for name, lines in figures.items():
         label = name.replace("_", " ")

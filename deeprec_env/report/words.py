@@ -29,7 +29,7 @@ def in_words(scenario: Mapping[str, Any]) -> str:
 def _sentences(scenario: Mapping[str, Any]) -> Iterator[str]:
     arrivals, sizes = scenario["workload"]["arrivals"], scenario["workload"]["sizes"]
     rate = f", {number(arrivals['qps'])} queries/s" if "qps" in arrivals else ""
-    yield f"Queries arrive as {arrivals['kind']}{rate}; their sizes are {sizes['kind']}."
+    yield f"Arrivals: {arrivals['kind']}{rate}; sizes: {sizes['kind']}."
     if scenario.get("fleet"):
         yield from _fleet(scenario["fleet"])
     stages = [] if scenario.get("fleet") else scenario.get("pipeline") or [{"name": "", **scenario["node"]}]
