@@ -1,14 +1,18 @@
-"""Pages of the API: what packages declare public, and the modules that others build on, from their docstrings."""
+"""Pages of the API: what packages declare public, and the modules that others build on, from their docstrings.
+
+Sources are read, not imported, so that no extra has to be installed for it.
+"""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import deeprec_env
+from docs.site.pages import ROOT
+
+if TYPE_CHECKING:
+    from griffe import Alias, Object
 
 FOLDER = "reference"
 
@@ -32,7 +36,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     ),
     "agents": ("agents.training", "agents.agent", "agents.vec_env", "agents.hyperparams", "agents.storage"),
     "live": ("live.run", "live.recording", "live.replay", "live.worker_pool", "live.service.client"),
-    "models": ("models", "models.base", "models.inputs"),
+    "models": ("models", "models.inputs"),
     "profiling": ("profiling.measure", "profiling.profile", "profiling.merge"),
     "executors": ("executors.executor", "executors.processes"),
     "errors": ("errors", "progress", "files"),
@@ -43,55 +47,59 @@ PAGES: dict[str, tuple[str, ...]] = {
 def write_reference(source: Path) -> None:
     """Write the pages into the site's sources: Zensical's mkdocstrings puts the docstrings in."""
     (source / FOLDER).mkdir()
+    package = read()
     for name, modules in PAGES.items():
-        (source / FOLDER / f"{name}.md").write_text(page(name, modules), encoding="utf-8")
-    (source / FOLDER / "index.md").write_text(_index(), encoding="utf-8")
+        parts = [f"# {name}\n", *(part for module in modules for part in _module(package[module]))]
+        (source / FOLDER / f"{name}.md").write_text("\n".join(parts), encoding="utf-8")
+    (source / FOLDER / "index.md").write_text(_index(package), encoding="utf-8")
 
 
-def page(name: str, modules: tuple[str, ...]) -> str:
-    """A page of modules."""
-    parts = [f"# {name}\n"]
-    for module in modules:
-        parts += _module(f"deeprec_env.{module}")
-    return "\n".join(parts)
+def read() -> Object | Alias:
+    """The package as its sources say it."""
+    import griffe
+
+    return griffe.load("deeprec_env", search_paths=[ROOT], resolve_aliases=True)
 
 
-def _module(path: str) -> Iterator[str]:
+def public(package: Object | Alias) -> dict[str, Object | Alias]:
+    """The classes and functions that a package declares public, by their names in it."""
+    import griffe
+
+    found: dict[str, Object | Alias] = {}
+    for name in map(str, package.exports or ()):
+        member = package.members.get(name)
+        if member is None:
+            continue
+        target: Object | Alias = member.final_target if isinstance(member, griffe.Alias) else member
+        if target.is_module:  # of the same name as the function in it that is meant
+            target = target.members.get(name, target)
+        if target.is_class or target.is_function:
+            found[name] = target
+    return found
+
+
+def _module(module: Object | Alias) -> Iterator[str]:
     """What stands on a page of a module."""
-    module = importlib.import_module(path)
-    if not hasattr(module, "__all__"):
-        yield f"::: {path}\n"
+    if module.exports is None:
+        yield f"::: {module.path}\n"
         return
-    yield f"## {path}\n\n{inspect.getdoc(module)}\n"
-    for name in module.__all__:
-        documented = getattr(module, name)
-        if inspect.isclass(documented) or inspect.isfunction(documented):
-            options = f"heading: {path}.{name}\n      toc_label: {name}\n      heading_level: 3"
-            yield f"::: {_identifier(documented)}\n    options:\n      {options}\n"
+    yield f"## {module.path}\n\n{module.docstring.value if module.docstring else ''}\n"
+    for name, target in public(module).items():
+        options = f"heading: {module.path}.{name}\n      toc_label: {name}\n      heading_level: 3"
+        yield f"::: {target.path}\n    options:\n      {options}\n"
 
 
-def _identifier(documented: Any) -> str:
-    """Where an object is defined, which is where its docstring is read."""
-    return f"{documented.__module__}.{documented.__qualname__}"
-
-
-def _index() -> str:
+def _index(package: Object | Alias) -> str:
     """What can be imported from the top, and what each page is about."""
-    top = [
-        f"* [`deeprec_env.{name}`][{_identifier(documented)}]: {_first(documented)}\n"
-        for name in deeprec_env.__all__
-        if callable(documented := getattr(deeprec_env, name))
-    ]
-    rows = [
-        f"| [{name}]({name}.md) | {_first(importlib.import_module(f'deeprec_env.{modules[0]}'))} |\n"
-        for name, modules in PAGES.items()
-    ]
+    top = [f"* [`deeprec_env.{name}`][{target.path}]: {_first(target)}\n" for name, target in public(package).items()]
+    rows = [f"| [{name}]({name}.md) | {_first(package[modules[0]])} |\n" for name, modules in PAGES.items()]
     return (
         "# API\n\nFrom the docstrings. Bad input raises [`InputError`][deeprec_env.errors.InputError], which names the "
-        f"field, the value and what is allowed.\n\n{''.join(top)}\n| page | |\n| --- | --- |\n{''.join(rows)}"
+        f"field, the value and what is allowed.\n\n{''.join(top)}\n| page | about |\n| --- | --- |\n{''.join(rows)}"
     )
 
 
-def _first(documented: Any) -> str:
-    """The first sentence of a docstring."""
-    return " ".join((inspect.getdoc(documented) or "").partition("\n\n")[0].split()).replace("|", "\\|")
+def _first(documented: Object | Alias) -> str:
+    """The first paragraph of a docstring, as a cell of a table."""
+    text = documented.docstring.value if documented.docstring else ""
+    return " ".join(text.partition("\n\n")[0].split()).replace("|", "\\|")
