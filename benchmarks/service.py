@@ -1,6 +1,6 @@
-"""Requests a second of the service against a bare Starlette echo behind the same kind of pipe.
+"""Requests a second of the service against a bare Starlette echo behind the same kind of pipe, and what it stands.
 
-    python -m benchmarks.service [--seconds 5] [--rounds 3] [--json]
+    python -m benchmarks.service [--seconds 5] [--rounds 3] [--overload 60] [--kills 10] [--json]
 
 Both are uvicorn with uvloop and httptools in one process, in front of one worker process on a socket pair. The service
 runs the empty model: 100 items in, 100 scores out, as safetensors (`binary`) or JSON. The echo reads the same bodies,
@@ -9,7 +9,9 @@ when it has the answer to the one before, as the node does, whose server takes o
 where it is installed, else our own client, in a closed loop of 32 connections; rounds alternate, the median counts, of
 ratios the median of the rounds' own. Beside the requests a second of the clock there are those a second of the server's
 own processor time (`per_core_second`), which other programs on the machine change less. At the end our own client sends
-half as many requests a second as the service has answered, in an open loop.
+half as many requests a second as the service has answered, in an open loop (`at_half`); twice as many for `--overload`
+seconds, with how large the server's processes grow (`overload`; its queue holds 100); and 200 a second while the worker
+that serves is killed every two seconds (`kills`: the time from each to the next answer).
 """
 
 from __future__ import annotations
@@ -17,12 +19,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -32,7 +39,8 @@ import typer
 from deeprec_env import console
 from deeprec_env.live.service.client import LoadOptions, load, whole_requests
 
-CONNECTIONS, ITEMS = 32, 100
+CONNECTIONS, ITEMS, QUEUE = 32, 100, 100
+_KILL_EVERY_S = 2.0
 
 SCENARIO = f"""
 sla_ms: 50
@@ -111,9 +119,11 @@ class Server(NamedTuple):
 def main(
     seconds: Annotated[float, typer.Option(help="Length of a round.")] = 5.0,
     rounds: Annotated[int, typer.Option(help="Rounds of each.")] = 3,
+    overload: Annotated[float, typer.Option(help="Seconds at twice the capacity; 0: none.")] = 60.0,
+    kills: Annotated[int, typer.Option(help="Workers that are killed; 0: none.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Compare the service with a bare echo."""
+    """Compare the service with a bare echo, overload it, and kill its workers."""
     binary = LoadOptions(None, seconds, CONNECTIONS, ITEMS, binary=True)
     speeds: dict[str, list[Speed]] = {"echo": [], "echo in turn": [], "binary": [], "JSON": []}
     with (
@@ -138,12 +148,18 @@ def main(
         median = {name: _median(of) for name, of in speeds.items()}
         half = replace(binary, qps=0.5 * median["binary"].per_second)
         latency = load(service[0], half).to_json()
+        twice = replace(binary, qps=2.0 * median["binary"].per_second, duration_s=overload, connections=4 * QUEUE)
+        overloaded = _overloaded(servers["binary"]._replace(options=twice)) if overload > 0.0 else None
+        each_s = replace(binary, qps=200.0, duration_s=_KILL_EVERY_S * kills + 2.0)
+        killed = _killed(servers["binary"]._replace(options=each_s), kills) if kills > 0 else None
     payload: dict[str, Any] = {
         "load": "wrk" if shutil.which("wrk") else "deeprec load",
         "requests": {name: speed._asdict() for name, speed in median.items()},
         "to_echo": {name: _to(speeds[name], speeds["echo"]) for name in ("binary", "JSON")},
         "to_echo_in_turn": {name: _to(speeds[name], speeds["echo in turn"]) for name in ("binary", "JSON")},
         "at_half": {"qps": half.qps} | {name: latency[name] for name in ("latency_ms", "late_ms", "statuses", "lost")},
+        "overload": overloaded,
+        "kills": killed,
     }
     (console.print_json if json else console.print_facts)(payload)
 
@@ -162,6 +178,74 @@ def measured(server: Server, folder: Path) -> Speed:
         result = load(server.url, server.options)
         answered, seconds = len(result.latency_s), result.duration_s
     return Speed(answered / seconds, answered / (_processor_s(server.pid) - before_s))
+
+
+def _overloaded(server: Server) -> dict[str, Any]:
+    """What becomes of a server at a rate that it can't keep up with, and of its memory."""
+    before, largest, ended = _memory_mib(server.pid), 0.0, threading.Event()
+
+    def watch() -> None:
+        nonlocal largest
+        while not ended.wait(0.5):
+            largest = max(largest, _memory_mib(server.pid))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    told = load(server.url, server.options).to_json()
+    ended.set()
+    watching.join()
+    names = ("sent", "statuses", "lost", "unasked", "qps_achieved", "latency_ms", "late_ms")
+    return {"qps": server.options.qps, "memory_mib": [before, largest]} | {name: told[name] for name in names}
+
+
+def _killed(server: Server, kills: int) -> dict[str, Any]:
+    """What becomes of requests while workers are killed, the oldest in turn: that one serves."""
+    killed_s: list[float] = []
+
+    def kill() -> None:
+        for _ in range(kills):
+            time.sleep(_KILL_EVERY_S)
+            while not _is_ready(server.url):  # one that has not started yet serves nobody
+                time.sleep(0.05)
+            os.kill(_children(server.pid)[0], signal.SIGKILL)
+            killed_s.append(time.perf_counter())
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    result = load(server.url, server.options)
+    killing.join()
+    answered_s = [*result.answered_s, float("inf")]
+    after_s = [min(at_s for at_s in answered_s if at_s > killed) - killed for killed in killed_s]
+    told = result.to_json()
+    names = ("sent", "answered", "lost", "unasked", "statuses", "latency_ms")
+    return {"next_answer_ms": [each * 1e3 for each in after_s]} | {name: told[name] for name in names}
+
+
+def _is_ready(url: str) -> bool:
+    with suppress(urllib.error.HTTPError), urllib.request.urlopen(f"{url}/readyz") as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def _memory_mib(pid: int) -> float:
+    """Of a process and those that it has started, what is theirs alone."""
+    found = 0
+    for each in (pid, *_children(pid)):
+        with suppress(OSError):
+            lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
+            found += sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+    return found / 1024
+
+
+def _children(pid: int) -> list[int]:
+    """Processes that a process has started, the oldest first."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            told = path.read_text().rpartition(")")[2].split()
+            if int(told[1]) == pid:
+                found.append((int(told[19]), int(path.parent.name)))
+    return [child for _, child in sorted(found)]
 
 
 def _wrk(server: Server, folder: Path) -> tuple[int, float]:
@@ -209,7 +293,7 @@ def _echo(how: str) -> Any:
 def _service(folder: Path) -> Any:
     (folder / "scenario.yaml").write_text(SCENARIO)
     line = [sys.executable, "-m", "deeprec_env", "serve", str(folder / "scenario.yaml")]
-    return _running([*line, "--model", "empty", "--port", "0", "--json"])
+    return _running([*line, "--model", "empty", "--port", "0", "--queue", str(QUEUE), "--json"])
 
 
 @contextmanager

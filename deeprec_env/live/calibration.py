@@ -26,6 +26,7 @@ from deeprec_env.scenario.load import load_scenario
 from deeprec_env.scenario.parts import Ints
 from deeprec_env.scenario.pools import PoolKind, PoolSpec, Slowness, Stage
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.simulation.offered_load import offered_load
 from deeprec_env.simulation.simulate import run
 from deeprec_env.workload.stream import QueryStream, episode_seed
 
@@ -109,7 +110,9 @@ class Calibration:
         for kind, fit in self.pools.items():
             pool = stage[kind]
             pool["latency"] |= {"profile": profile}
-            pool["contention"] = {"c": list(fit.contention)}
+            load = offered_load(scenario, scenario.workload.arrivals.mean_qps, scenario.setting)[kind]
+            longer = 1.0 if load is None else fit.load_effect.factor(load)
+            pool["contention"] = {"c": [longer * each for each in fit.contention]}
             pool.pop("slowness", None)
             if fit.phases is not None:
                 pool["slowness"] = {name: getattr(fit.phases, name) for name in Slowness.model_fields}
@@ -221,6 +224,7 @@ def _pool_json(fit: PoolFit) -> dict[str, Any]:
             for batch, each in zip(fit.batches, fit.corrections, strict=True)
         ],
         "contention": {"c": list(fit.contention), "slope_ci": list(fit.slope.interval)},
+        "load": {"slope": fit.load_effect.slope.value, "slope_ci": list(fit.load_effect.slope.interval)},
         "idleness": [
             {"idle_ms": idle_s * 1e3, "longer_us": each.value * 1e6, "ci": _scaled(each.interval, 1e6)}
             for idle_s, each in zip(fit.idleness.idle_s, fit.idleness.longer_s, strict=True)

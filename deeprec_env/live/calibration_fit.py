@@ -8,7 +8,7 @@ profile's expectation, so that the simulator's means are those that were measure
 The first requests after a server was idle take longer: the worker has to wake up, with cold caches. How often that is
 met follows from the load, and how much it is from how long the server was idle. So it is no part of a size's mean, but
 told apart, as a delay of the query that comes to an idle server. Where it matters, phases and noise are those of the
-other requests.
+other requests. What is left follows the load, too: a server that has much to do is the faster.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeprec_env.latency.table import FURTHER, LEVELS
 from deeprec_env.live.calibration_phases import Interval, Phases, Residuals, fit_phases
@@ -38,6 +39,8 @@ BLOCKS = 20
 _STEEPEST = 10.0  # slow-down of a full pool, over that of one request
 _OWN_SHAPE = 300  # requests that the noise of a batch size is told from
 _MATTERS = 0.02  # of the expected service: what a request takes longer on an idle server
+_FEWEST_RUNS, _APART = 4, 0.1  # that tell what load does: so many runs, over such a range of loads
+_BEYOND = 0.2  # the range of loads
 _IDLE_PARTS = 12  # equally many starts on idle servers in each
 _LEAST = 1e-9
 _DRAW = 1e-2  # towards the correction of the neighbouring batch, where nothing was measured: of one request
@@ -121,6 +124,24 @@ class Idleness:
 
 
 @dataclass(frozen=True)
+class LoadEffect:
+    """How much longer services are at a load: 1 at the mean one of the runs, by `slope` more for a load of 1 more.
+
+    Loads are the profile's: its expected work over what the servers can do.
+    """
+
+    loads: tuple[float, float]
+    mean: float
+    slope: Estimate
+
+    def factor(self, load: float) -> float:
+        """At a load; beyond the loads of the runs as at the nearest, or a little further."""
+        lowest, highest = self.loads
+        within = min(max(load, lowest - _BEYOND), highest + _BEYOND)
+        return 1.0 + self.slope.value * (within - self.mean)
+
+
+@dataclass(frozen=True)
 class PoolFit:
     """What a pool's services are in operation.
 
@@ -136,6 +157,7 @@ class PoolFit:
     phases: Phases | None
     requests: int
     idleness: Idleness
+    load_effect: LoadEffect
 
 
 def fit_pool(
@@ -189,6 +211,7 @@ def fit_pool(
         phases=phases,
         requests=len(ratio),
         idleness=_idleness(logs, np.split(longer_s, [run[0] for run in runs[1:]])) if matters else Idleness((), ()),
+        load_effect=_load_effect(runs, warm, start_s, expected_s / servers, usual * expected_s, ratio * expected_s),
     )
 
 
@@ -234,6 +257,32 @@ def _idleness(logs: Sequence[ServiceLog], longer_s: Sequence[Floats]) -> Idlenes
             Estimate.of(max(0.0, float(longer[part].mean())), float(longer[part].std()) / math.sqrt(len(part)))
             for part in parts
         ),
+    )
+
+
+def _load_effect(
+    runs: Sequence[Ints], warm: NDArray[np.bool_], start_s: Floats, work_s: Floats, usual_s: Floats, took_s: Floats
+) -> LoadEffect:
+    """From the runs: the line through what warm requests took over what is usual, by load.
+
+    Less steep by as much of it as may be chance (Stein), since runs differ without any load.
+    """
+    telling = [(run, run[warm[run]]) for run in runs if np.count_nonzero(warm[run]) > _OWN_SHAPE]
+    load = np.array([work_s[run].sum() / np.ptp(start_s[run]) for run, _ in telling])
+    took = np.array([took_s[told].sum() / usual_s[told].sum() for _, told in telling])
+    none = LoadEffect((0.0, 1.0), 0.5, Estimate(0.0, (0.0, 0.0)))
+    if len(telling) < _FEWEST_RUNS or np.ptp(load) < _APART:
+        return none
+    away = load - load.mean()
+    slope = float(away @ took / (away @ away))
+    left = took - took.mean() - slope * away
+    error = math.sqrt(float(left @ left) / (len(load) - 2) / float(away @ away))
+    if abs(slope) <= error:
+        return none
+    slope *= 1.0 - (error / slope) ** 2
+    half = t_quantile(len(load) - 2) * error
+    return LoadEffect(
+        (float(load.min()), float(load.max())), float(load.mean()), Estimate(slope, (slope - half, slope + half))
     )
 
 

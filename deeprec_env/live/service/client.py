@@ -55,8 +55,8 @@ class LoadResult:
     """What became of the requests. Times in seconds, of each request in the order in which its answer came.
 
     `statuses` counts answers by status. `lost`: connections that ended while a request was out, or no answer in time;
-    `unasked`: answers without a request. `latency_s` is of answers with scores, from the drawn time; `late_s` says how
-    much later than drawn each request was sent.
+    `unasked`: answers without a request. `latency_s` is of answers with scores, from the drawn time, and `answered_s`
+    when they came (`time.perf_counter`); `late_s` says how much later than drawn each request was sent.
     """
 
     sent: int = 0
@@ -64,6 +64,7 @@ class LoadResult:
     unasked: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     latency_s: list[float] = field(default_factory=list)
+    answered_s: list[float] = field(default_factory=list)
     late_s: list[float] = field(default_factory=list)
     duration_s: float = 0.0
 
@@ -157,6 +158,7 @@ class _Load:
         self.result.statuses[status] += 1
         if status == http.client.OK:
             self.result.latency_s.append(now - due_s)
+            self.result.answered_s.append(now)
         if not kept:
             connection.transport.close()
             return
