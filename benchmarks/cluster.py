@@ -3,8 +3,8 @@
     python -m benchmarks.cluster [--part 1] [--scenario wnd] [--queries 20000] [--tasks 2000] [--json]
 
 Needs the extra `cluster`. The works are a sweep of pipelines (every `part`-th of those of
-`examples/pipelines/recpipe-5000.yaml`) and a capacity map of a preset; `overhead` are tasks that do nothing, and its
-milliseconds those of one of them. Each node of the cluster has half the cores. Before the clock starts each work is
+`examples/pipelines/recpipe-5000.yaml`) and a capacity map of a preset; `overhead` are tasks that add two numbers, and
+its milliseconds those of one of them. Each node of the cluster has half the cores. Before the clock starts each work is
 done in small, by all, so that code is compiled.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import operator
 import os
 import sys
 import tempfile
@@ -69,11 +70,6 @@ def capacities(scenario: str, queries: int) -> Work:
     return mapped
 
 
-def nothing(shared: None, task: int) -> int:
-    """A task."""
-    return task
-
-
 @contextlib.contextmanager
 def cluster_of_two() -> Iterator[RayCluster]:
     """A Ray cluster of two nodes on this machine, each with half its cores."""
@@ -102,7 +98,7 @@ def main(
     part: Annotated[int, typer.Option(help="Sweep every so manieth pipeline only.")] = 1,
     scenario: Annotated[str, typer.Option(help="A preset, whose capacities are mapped.")] = "wnd",
     queries: Annotated[int, typer.Option(help="Queries of a replication of the map.")] = 20_000,
-    tasks: Annotated[int, typer.Option(help="Tasks that do nothing.")] = 2000,
+    tasks: Annotated[int, typer.Option(help="Tasks that add two numbers.")] = 2000,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Time executors."""
@@ -131,7 +127,7 @@ def main(
             assert len({digest for _, digest in found.values()}) == 1, f"{name}: not the same bytes"
         for label in ("processes", "cluster"):
             begun = time.perf_counter()
-            assert sorted(executors[label].results(nothing, None, range(tasks)))[-1] == (tasks - 1, tasks - 1)
+            assert sorted(executors[label].results(operator.add, 0, range(tasks)))[-1] == (tasks - 1, tasks - 1)
             took_s = time.perf_counter() - begun
             add(work="overhead", by=label, seconds=took_s, ms_a_task=took_s / tasks * 1e3)
     if json:
