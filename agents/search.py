@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 from deeprec_env.sources import RESULTS, check_header, with_sources
 
 MOST_TRIALS = 100_000
+
+_KEPT = "deeprec"
+"""What a trial in Optuna's storage keeps its row under."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,14 @@ class Search:
     of the same settings and code, takes their results from it, so that it ends as one without a break does. What is
     best goes into `folder`/ALGO.yml, which `deeprec train --hyperparams` takes. Raises `InputError` for a CSV of
     another search.
+
+    With `storage`, the URL of one of Optuna's, trials are kept there, and any number of searches on any machines do
+    them together, each choosing by all that are done: their order then is chance. Each writes both files when all are.
     """
 
-    def __init__(self, settings: TrainSettings, folder: Path, trials: int) -> None:
+    def __init__(self, settings: TrainSettings, folder: Path, trials: int, *, storage: str | None = None) -> None:
         check_installed("optuna")
-        self._settings, self._folder = settings, folder
+        self._settings, self._folder, self._storage = settings, folder, storage
         self._trials = whole("trials", trials, 1, MOST_TRIALS)
         self.timesteps = trials * settings.total_timesteps()
         evaluation = settings.evaluation
@@ -123,8 +130,11 @@ class Search:
                 raise optuna.TrialPruned
             return found
 
-        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=self._settings.seed))
-        study.optimize(value, n_trials=self._trials)
+        if self._storage is None:
+            study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=self._settings.seed))
+            study.optimize(value, n_trials=self._trials)
+        else:
+            self._search_together(self._storage, value, progress)
         done = tuple(self._known[number] for number in range(self._trials))
         judged = [trial for trial in done if trial.objective is not None]
         if not judged:
@@ -133,6 +143,38 @@ class Search:
         file = self._folder / f"{self._settings.algo}.yml"
         self._write_best(file, best, objective)
         return FoundHyperparams(file, objective, done, best, self._question)
+
+    def _search_together(self, storage: str, value: Callable[[Any], float], progress: Update) -> None:
+        """Do trials of the study that is named by this search's header until there are enough, others' included."""
+        import optuna
+        from optuna.trial import TrialState
+
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        try:
+            study = optuna.create_study(storage=storage, study_name=self._header, load_if_exists=True)
+        except Exception as error:  # of Optuna, of SQLAlchemy, or of a database's driver that is not there
+            last = str(error).strip().splitlines()[:1]
+            raise InputError("storage", storage, f"must be the URL of an Optuna storage ({' '.join(last)})") from None
+        study.sampler = optuna.samplers.TPESampler(seed=self._settings.seed + len(study.trials), constant_liar=True)
+
+        def kept(trial: Any) -> float:
+            try:
+                return value(trial)
+            finally:
+                if trial.number in self._known:
+                    trial.set_user_attr(_KEPT, asdict(self._known[trial.number]))
+
+        self._take(study.get_trials(states=ended))
+        progress("search", len(self._known) * self._settings.total_timesteps())
+        while len(self._known) < self._trials:
+            study.optimize(kept, n_trials=1)
+            self._take(study.get_trials(states=ended))
+        self._write()
+
+    def _take(self, trials: Sequence[Any]) -> None:
+        """Know the first trials of a study, numbered in their order without those that were interrupted."""
+        kept = [Trial(**trial.user_attrs[_KEPT]) for trial in trials if _KEPT in trial.user_attrs]
+        self._known = {number: replace(trial, trial=number) for number, trial in enumerate(kept[: self._trials])}
 
     def _train(self, number: int, changes: dict[str, Any], progress: Update) -> Trial:
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".trial-") as folder:
@@ -167,6 +209,9 @@ class Search:
 
     def _add(self, trial: Trial) -> None:
         self._known[trial.trial] = trial
+        self._write()
+
+    def _write(self) -> None:
         with replacing(self.csv) as file:
             file.write(self._header + "\n")
             writer = csv.DictWriter(file, [column.name for column in fields(Trial)], lineterminator="\n")

@@ -41,6 +41,10 @@ def train(
         bool, typer.Option("--search", help="Search for hyperparameters on validation days (needs --trials).")
     ] = False,
     trials: Annotated[int | None, typer.Option(help="Trainings of a search, those done before included.")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="URL of an Optuna storage: searches on several machines share its trials (needs --search)."),
+    ] = None,
     validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = VALIDATE_EVERY,
     log: Annotated[str | None, typer.Option(help=_LOG_HELP)] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,
@@ -53,6 +57,7 @@ def train(
     if recipe is not None:
         left_out = {
             **{"algo": algo, "timesteps": timesteps, "reward": reward, "hyperparams": hyperparams, "trials": trials},
+            "storage": storage,
             **{"search": search or None, "log": log, "resume": (resume and seeds is None) or None},
             **{"engine": None if engine == "compiled" else engine, "cluster": cluster},
             "validate_every": None if validate_every == VALIDATE_EVERY else validate_every,
@@ -62,6 +67,8 @@ def train(
         )
         return
     algo = "ppo" if algo is None else algo
+    if storage is not None and not search:
+        raise InputError("storage", storage, "needs --search")
     if cluster is not None and seeds is None:
         raise InputError("cluster", cluster, "needs --seeds: one training is one piece of work")
     executor = None if cluster is None else executor_of(cluster, Threads(1))
@@ -81,7 +88,7 @@ def train(
     )
     name = Path(scenario).stem
     if search:
-        answer = _search(settings, output or Path("runs/search") / f"{name}-{algo}", name, trials, quiet=json)
+        answer = _search(settings, output or Path("runs/search") / f"{name}-{algo}", name, trials, storage, quiet=json)
     elif seeds is not None:
         folder = output or Path("runs/train") / name / algo
         answer = _several(settings, folder, name, seeds, resume=resume, quiet=json, executor=executor)
@@ -126,11 +133,11 @@ def _several(
         return train_seeds(settings, seeds, folder, resume=resume, progress=update, executor=executor)
 
 
-def _search(settings: Any, folder: Path, name: str, trials: int | None, *, quiet: bool) -> Any:
+def _search(settings: Any, folder: Path, name: str, trials: int | None, storage: str | None, *, quiet: bool) -> Any:
     from deeprec_env.agents.search import Search
 
-    begun = Search(settings, folder, trials or 0)
-    kept = f"trials that are done are kept in {begun.csv}; the same command goes on"
+    begun = Search(settings, folder, trials or 0, storage=storage)
+    kept = f"trials that are done are kept in {storage or begun.csv}; the same command goes on"
     with console.progress(f"search {name}", begun.timesteps, quiet=quiet, kept=kept) as update:
         return begun.run(update)
 

@@ -74,6 +74,22 @@ def test_an_interrupted_search_ends_as_one_without_a_break(tmp_path: Path, monke
     assert trainings == 4
 
 
+def test_searches_that_share_a_storage_do_the_trials_together(tmp_path: Path) -> None:
+    storage, told = f"sqlite:///{tmp_path}/trials.db", list[int]()
+    first = Search(settings(tmp_path), tmp_path / "a", 2, storage=storage).run()
+    more = Search(settings(tmp_path), tmp_path / "b", 3, storage=storage).run(lambda what, done: told.append(done))
+    assert more.trials[:2] == first.trials
+    assert [trial.trial for trial in more.trials] == [0, 1, 2]
+    assert len({trial.changes for trial in more.trials}) == 3
+    assert sum(told) == 3 * 96
+    assert len(rows(tmp_path / "a")) == 2
+    assert len(rows(tmp_path / "b")) == 3
+    other = Search(settings(tmp_path, seed=1), tmp_path / "c", 1, storage=storage).run()
+    assert other.trials[0] not in more.trials
+    with pytest.raises(InputError, match="storage: got 'nowhere'; must be the URL of an Optuna storage"):
+        Search(settings(tmp_path), tmp_path / "d", 1, storage="nowhere").run()
+
+
 def test_a_folder_of_another_search_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "found"
     Search(settings(tmp_path), folder, 1).run()
