@@ -58,8 +58,8 @@ def _watch(env: NodeEnv, teacher: Policy, gamma: float, seed: int) -> tuple[Any,
     seen, done, returns, queries = [], [], [], 0
     for day in range(DAYS):
         observation, _ = env.reset(seed=seed if day == 0 else None)
-        state, over = None, False
         rewards: list[float] = []
+        state, over = None, False
         while not over:
             action, state = teacher.predict(observation, state, np.array([not rewards]))
             seen.append(observation)

@@ -15,12 +15,13 @@ import yaml
 from deeprec_env.errors import InputError
 from deeprec_env.extras import check_installed
 from deeprec_env.files import make_folder
-from deeprec_env.progress import Progress, Step, silent
+from deeprec_env.progress import Progress, Step, part, silent
 from docs.site.commands import write_commands
 from docs.site.environments import write_environments
 from docs.site.links import page_names, problems
 from docs.site.pages import ROOT, copy_pages, navigation
 from docs.site.reference import write_reference
+from docs.site.tutorials import write_tutorials
 
 CONFIG = Path(__file__).parent / "site.yml"
 SHIM = "https://unpkg.com/iframe-worker/shim"
@@ -30,7 +31,7 @@ SHIM = "https://unpkg.com/iframe-worker/shim"
 def build(output: Path, *, quick: bool = False, tell: Progress = silent) -> int:
     """Build the site into `output`, a folder that is replaced, and return how many pages it has.
 
-    `quick`: without what takes its time, the environments' films. Raises `InputError` for the first of what is wrong: a
+    `quick`: without what takes its time, the environments' films and the tutorials' outputs. Raises `InputError` for the first of what is wrong: a
     warning, a link that leads nowhere, a page that loads anything from elsewhere.
     """
     for module in ("zensical", "mkdocstrings_handlers", *(() if quick else ("matplotlib",))):
@@ -44,7 +45,9 @@ def build(output: Path, *, quick: bool = False, tell: Progress = silent) -> int:
         copy_pages(source)
         write_commands(source)
         write_reference(source)
-        write_environments(source, not quick, tell)
+        if not quick:
+            write_tutorials(source, part(tell, 0.02, 0.5))
+        write_environments(source, not quick, part(tell, 0.5, 0.7))
         tell(Step("site", 0.7))
         _run_zensical(source, site)
         _serve_all_from_here(site)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deeprec_env.envs.environments import CAPACITY, PIPELINE, SERVING, SERVING_V2
+from deeprec_env.envs.environments import CAPACITY, FLEET, PIPELINE, SERVING, SERVING_V2
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.policies.adaptive.control_generalist import ControlGeneralistPolicy
 from deeprec_env.policies.adaptive.degrade import DegradePolicy, DegradeRule
@@ -18,6 +18,7 @@ from deeprec_env.policies.adaptive.generalist import GeneralistPolicy
 from deeprec_env.policies.adaptive.live_search import LiveSearch
 from deeprec_env.policies.adaptive.random_policy import RandomPolicy
 from deeprec_env.policies.base import Policy, act
+from deeprec_env.policies.fleet.autoscaler import Autoscaler
 
 PICTURES = 48
 """Of a film, at most; the last one stands."""
@@ -43,6 +44,7 @@ CASTS = {
     SERVING.id: Cast("wnd", lambda env: GeneralistPolicy(env.scenario), "the generalist"),
     SERVING_V2.id: Cast("wnd", lambda env: ControlGeneralistPolicy(env.scenario), "the generalist"),
     CAPACITY.id: Cast("wnd", lambda env: LiveSearch(env.scenario, "deeprecsched"), "DeepRecSched, as it searches"),
+    FLEET.id: Cast("fleet-wnd", lambda env: Autoscaler(env._task, 0.5), "an autoscaler that keeps servers half busy"),
     PIPELINE.id: Cast("recpipe-cpu", _degrade, "a rule that steps down the three best plans while p95 is high"),
 }
 

@@ -19,7 +19,7 @@ from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.offered_load import service_demands
 
-HEADROOMS = (1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0)
+HEADROOMS = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0)
 """Times the measured rate, tried on validation days."""
 
 MOST_MIXES = 10**6
