@@ -26,7 +26,14 @@ TUTORIALS = (
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Start here": ("index.md",),
     "Tutorials": ("tutorials/*.md",),
-    "Environments": ("environments.md", "environments/*.md", "serving-v2.md", "capacity-env.md", "pipeline-env.md", "fleet-env.md"),
+    "Environments": (
+        "environments.md",
+        "environments/*.md",
+        "serving-v2.md",
+        "capacity-env.md",
+        "pipeline-env.md",
+        "fleet-env.md",
+    ),
     "Commands": ("command-line.md", "commands/*.md"),
     "How to": (
         "timelines.md",
