@@ -31,7 +31,7 @@ SHIM = "https://unpkg.com/iframe-worker/shim"
 def build(output: Path, *, quick: bool = False, tell: Progress = silent) -> int:
     """Build the site into `output`, a folder that is replaced, and return how many pages it has.
 
-    `quick`: without what takes its time, the environments' films and the tutorials' outputs. Raises `InputError` for the
+    `quick`: without what takes its time, films of environments and outputs of tutorials. Raises `InputError` for the
     first of what is wrong: a warning, a link that leads nowhere, a page that loads anything from elsewhere.
     """
     for module in ("zensical", "mkdocstrings_handlers", *(() if quick else ("matplotlib",))):
