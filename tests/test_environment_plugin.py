@@ -168,8 +168,8 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("no_such_module:X", "env: got 'no_such_module:X'; can't be imported"),
         (
             "nowhere",
-            "pipeline, serving-v2, Another/Twin-v0, cartpole, DeepRec/Serving-v1, missing, number, other, unjudged, "
-            "One/Twin-v0",
+            "pipeline, serving-v2, fleet, Another/Twin-v0, cartpole, DeepRec/Serving-v1, missing, number, other, "
+            "unjudged, One/Twin-v0",
         ),
         ("unjudged", "Mine/Unjudged-v0: evaluation: got 'broken_env:NUMBER'; must be an Evaluation, or module:name"),
     ],

@@ -12,7 +12,7 @@ import numpy as np
 
 from deeprec_env.live.core_pinning import on_core
 from deeprec_env.live.servers import LiveOptions, StageTimes, WorkerServers
-from deeprec_env.live.wall_clock import WallClockLoop
+from deeprec_env.live.wall_clock import AWAKE_ALONE_S, WallClockLoop
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.asyncio_engine import AsyncioEngine
@@ -48,6 +48,8 @@ class LiveEngine(AsyncioEngine):
             self._dismiss()
             loop.close()
             raise
+        if self.crew.cores.dispatcher is not None:
+            loop.awake_s = AWAKE_ALONE_S
 
     @property
     def crew(self) -> WorkerServers:

@@ -13,17 +13,22 @@ from deeprec_env.simulation.loop import EventHeap
 AWAKE_S = 1.2e-3
 """So long before an event the loop sleeps no more but polls: epoll rounds what it waits up to a millisecond."""
 
+AWAKE_ALONE_S = 5e-3
+"""The same with a core of its own, where nobody wants the time: a virtual machine's sleeps are milliseconds longer."""
+
 _LONGEST_S = 0.5
 
 
 class WallClockLoop(EventHeap, asyncio.SelectorEventLoop):
     """A selector loop whose heap of events is due by the real clock; time 0 is the first `run_before`.
 
-    `now` is the time as the node knows it: that of the last event or answer, read from the clock.
+    `now` is the time as the node knows it: that of the last event or answer, read from the clock. `awake_s` is how long
+    before an event it polls.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.awake_s = AWAKE_S
         self._zero: float | None = None
         self._error: BaseException | None = None
 
@@ -68,7 +73,7 @@ class WallClockLoop(EventHeap, asyncio.SelectorEventLoop):
                 elif now >= until_s:
                     break
                 elif not ready:
-                    timeout = min(max(min(due_s, until_s) - now - AWAKE_S, 0.0), _LONGEST_S)
+                    timeout = min(max(min(due_s, until_s) - now - self.awake_s, 0.0), _LONGEST_S)
                 take_in(select(timeout))
                 for _ in range(len(ready)):
                     handle = ready.popleft()

@@ -88,8 +88,8 @@ def test_what_is_not_whole_is_refused_in_one_line(recording: Recording, tmp_path
             read_recording(path)
         assert "\n" not in str(refused.value)
     if name == "run.csv":
-        text = whole.decode().rstrip("\n")
-        path.write_text(text[:-1] + ("1" if text[-1] == "2" else "2") + "\n")  # one digit of one number
+        before, _, after = whole.decode().rpartition(".")
+        path.write_text(before + "." + ("1" if after[0] == "2" else "2") + after[1:])  # one digit of one number
         with pytest.raises(InputError, match="is not whole"):
             read_recording(path)
     with pytest.raises(InputError, match="there is no such file"):

@@ -11,7 +11,7 @@ import yaml
 
 from deeprec_env import console
 from deeprec_env.live.run import run_live
-from deeprec_env.policies.fleet.claims import METHODS, FleetPaper, Row
+from deeprec_env.policies.fleet.claims import ALONE, METHODS, FleetPaper, Row
 from deeprec_env.policies.fleet.machines import KINDS, STATIC
 from deeprec_env.policies.fleet.settings import Settings
 from deeprec_env.policies.paper.gains import PaperRun
@@ -111,11 +111,12 @@ def test_a_fleets_paper(tmp_path: Path) -> None:
     run = FleetPaper(tmp_path / "fleet", 4, 0, 2)
     figures = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
     run.rows = [
-        Row(method, seed, 2e-3, (5 - at) * 1e-3, (8 - at + seed) * 1e-3, 1e-5, *figures)
-        for at, method in enumerate(METHODS)
+        Row(method, seed, 2e-3, (20 - at) * 1e-3, (30 - at + seed) * 1e-3, 1e-5, *figures)
+        for at, method in enumerate((*METHODS, *ALONE))
         for seed in (0, 1)
     ]
-    run.settings = Settings(dict.fromkeys(KINDS, STATIC), dict.fromkeys(KINDS, STATIC), {}, 1000)
+    static = dict.fromkeys(KINDS, STATIC)
+    run.settings = Settings(static, static, static, static, {}, 1000)
     answer = run.to_json()
     found = seen([written(tmp_path / "fleet.json", answer)], tmp_path / "fleet.html")
     for method, of in answer["methods"].items():
