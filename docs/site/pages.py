@@ -59,6 +59,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "figures.md",
         "leaderboard.md",
         "champions-table.md",
+        "study.md",
         "paper.md",
         "deeprecsys.md",
         "characterisation.md",
