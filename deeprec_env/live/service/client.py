@@ -236,10 +236,11 @@ class _Connection(asyncio.Protocol):
                 return
             del self._received[:end]
             due_s, self.due_s = self.due_s, None
-            if due_s is None:
-                self._load.result.unasked += 1
+            status = int(lines[0].split()[1])
+            if due_s is None:  # 408: a connection that was opened and never needed is hung up on, which answers nothing
+                self._load.result.unasked += status != http.client.REQUEST_TIMEOUT
                 continue
-            self._load.answered(self, int(lines[0].split()[1]), due_s, b"connection: close" not in lines)
+            self._load.answered(self, status, due_s, b"connection: close" not in lines)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
