@@ -51,10 +51,13 @@ class Calibration:
         found = []
         for kind, fit in self.pools.items():
             places = {batch: place for place, batch in enumerate(fit.batches)}
-            for row in _rows(_profile(self.stage.pools()[kind])):
-                correction, shape = fit.corrections[places[row.batch]].value, fit.shapes[places[row.batch]]
-                mean_ms = row.mean_ms * correction
-                quantiles = tuple((shape[: len(row.quantiles_ms)] * mean_ms).tolist())
+            rows = _rows(_profile(self.stage.pools()[kind]))
+            means_ms = {(row.part, row.batch): row.mean_ms * fit.corrections[places[row.batch]].value for row in rows}
+            for row in rows:
+                mean_ms = means_ms[row.part, row.batch]
+                if row.batch == fit.batches[-1] and len(fit.batches) > 1:  # a profile must not end falling
+                    mean_ms = max(mean_ms, means_ms[row.part, fit.batches[-2]])
+                quantiles = tuple((fit.shapes[places[row.batch]][: len(row.quantiles_ms)] * mean_ms).tolist())
                 found.append(
                     ProfileRow(
                         row.model, row.device, row.batch, row.part, fit.requests, mean_ms, quantiles, row.threads

@@ -42,6 +42,7 @@ _MATTERS = 0.02  # of the expected service: what a request takes longer on an id
 _FEWEST_RUNS, _APART = 4, 0.1  # that tell what load does: so many runs, over such a range of loads
 _BEYOND = 0.2  # the range of loads
 _IDLE_PARTS = 12  # equally many starts on idle servers in each
+_CYCLES = 20.0  # of phases, in a run whose own share of slow ones is half believed
 _LEAST = 1e-9
 _DRAW = 1e-2  # towards the correction of the neighbouring batch, where nothing was measured: of one request
 
@@ -171,20 +172,22 @@ def fit_pool(
     more_busy = (np.concatenate([log.busy for log in logs]) - 1) / servers
     since_idle = np.concatenate([log.since_idle for log in logs])
     warm = since_idle >= COLD
-    tells = warm.sum() >= LEAST_WARM
-    cold = np.array([since_idle == place for place in range(COLD if tells else 0)]).reshape(-1, len(ratio)).T
     runs = np.split(np.arange(len(ratio)), np.cumsum([len(log) for log in logs])[:-1])
     factors, phases = np.ones(len(ratio)), None
 
-    def means(kept: slice | Ints) -> Means:
-        by_second = cold[kept] / (factors * expected_s)[kept, None]
-        return _means(weights[kept], more_busy[kept], by_second, ratio[kept] / factors[kept])
+    def means(kept: Ints) -> Means:
+        return _means(weights[kept], more_busy[kept], ratio[kept] / factors[kept])
 
-    matters = tells and (means(slice(None)).cold_s[0] * cold[:, 0] / expected_s).sum() > _MATTERS * cold[:, 0].sum()
+    first = since_idle == 0
+    matters = warm.sum() >= LEAST_WARM and first.any()
+    if matters:
+        longer = ratio[first] / means(np.flatnonzero(warm)).usual(weights[first], more_busy[first])
+        matters = longer.mean() > 1.0 + _MATTERS
     warm |= not matters
+    usual_ones = np.flatnonzero(warm)
     telling = [(run, run[warm[run]]) for run in runs if warm[run].any()]
     for _ in range(ROUNDS):
-        found = means(slice(None))
+        found = means(usual_ones)
         left = ratio / found.usual(weights, more_busy)
         phases, slow = fit_phases([Residuals(start_s[told], left[told]) for _, told in telling], phases)
         if phases is None:
@@ -192,11 +195,11 @@ def fit_pool(
         before, is_slow = factors, np.full(len(ratio), np.concatenate(slow).mean())
         for (run, told), of_told in zip(telling, slow, strict=True):  # others are as their neighbours in time
             is_slow[run] = np.interp(start_s[run], start_s[told], of_told)
-        factors = 1.0 + is_slow * (phases.factor - 1.0)
+        factors = _in_share(1.0 + is_slow * (phases.factor - 1.0), phases, runs, start_s)
         if np.abs(factors / before - 1.0).mean() < 1e-3:
             break
-    found = means(slice(None))
-    spread = _jackknife(len(ratio), lambda kept: np.append(*means(kept)[:2]))
+    found = means(usual_ones)
+    spread = _jackknife(len(usual_ones), lambda kept: np.append(*means(usual_ones[kept])))
     *corrections, slope = map(Estimate.of, [*found.corrections, found.slope], spread)
     usual = factors * found.usual(weights, more_busy)
     longer_s = (ratio - usual) * expected_s
@@ -213,6 +216,21 @@ def fit_pool(
         idleness=_idleness(logs, np.split(longer_s, [run[0] for run in runs[1:]])) if matters else Idleness((), ()),
         load_effect=_load_effect(runs, warm, start_s, expected_s / servers, usual * expected_s, ratio * expected_s),
     )
+
+
+def _in_share(factors: Floats, phases: Phases, runs: Sequence[Ints], start_s: Floats) -> Floats:
+    """Factors of requests whose means, run by run, are what phases come to in the long run, as far as a run is long.
+
+    A run of another batch size whose services are all a little longer is else taken for slow from end to end, its size
+    for the faster, which the next round sees as slower still.
+    """
+    cycle_s = phases.mean_slow_s + phases.mean_normal_s
+    in_the_long_run = 1.0 + (phases.factor - 1.0) * phases.mean_slow_s / cycle_s
+    scaled = factors.copy()
+    for run in runs:
+        cycles = float(np.ptp(start_s[run])) / cycle_s
+        scaled[run] *= 1.0 + cycles / (cycles + _CYCLES) * (in_the_long_run / factors[run].mean() - 1.0)
+    return scaled
 
 
 def fit_dispatch(logs: Sequence[ServiceLog]) -> tuple[Estimate, Estimate]:
@@ -299,35 +317,29 @@ def _weights(items: Ints, batches: Floats) -> Floats:
 
 
 class Means(NamedTuple):
-    """Corrections by batch, the slope of the slow-down over the share of busy servers, what requests take longer.
-
-    `cold_s`: the first, second, .. request on a server that was idle.
-    """
+    """Corrections by batch, and the slope of the slow-down over the share of busy servers."""
 
     corrections: Floats
     slope: float
-    cold_s: Floats
 
     def usual(self, weights: Floats, more_busy: Floats) -> Floats:
         """Expected service over the profile's, of requests that waited, in a normal phase, (requests,)."""
         return np.asarray((weights @ self.corrections) * (1.0 + self.slope * more_busy))
 
 
-def _means(weights: Floats, more_busy: Floats, cold: Floats, ratio: Floats) -> Means:
+def _means(weights: Floats, more_busy: Floats, ratio: Floats) -> Means:
     """Least squares of ratios by corrections of each batch times the slow-down, 1 + slope x share of servers more.
 
-    And `cold`, what a second more of each kind would be of each ratio, times the seconds. A batch that nothing was
-    measured near is corrected as its neighbours are. For a given slope all else is linear, so that the slope alone is
-    searched for, at 0 or above.
+    A batch that nothing was measured near is corrected as its neighbours are. For a given slope all else is linear, so
+    that the slope alone is searched for, at 0 or above.
     """
     from scipy.optimize import minimize_scalar  # loaded when it is needed
 
-    count, further = weights.shape[1], cold.shape[1]
-    every = np.eye(count + further)
-    apart = (every[1:count] - every[: count - 1]) * math.sqrt(_DRAW)
-    alone, busier = np.hstack([weights, cold]), np.hstack([weights * more_busy[:, None], np.zeros_like(cold)])
-    squares = alone.T @ alone + apart.T @ apart + _LEAST * every, alone.T @ busier, busier.T @ busier
-    products = alone.T @ ratio, busier.T @ ratio
+    every = np.eye(weights.shape[1])
+    apart = np.diff(every, axis=0) * math.sqrt(_DRAW)
+    busier = weights * more_busy[:, None]
+    squares = weights.T @ weights + apart.T @ apart + _LEAST * every, weights.T @ busier, busier.T @ busier
+    products = weights.T @ ratio, busier.T @ ratio
 
     def solved(slope: float) -> tuple[Floats, float]:
         normal = squares[0] + slope * (squares[1] + squares[1].T) + slope * slope * squares[2]
@@ -339,17 +351,21 @@ def _means(weights: Floats, more_busy: Floats, cold: Floats, ratio: Floats) -> M
     if more_busy.any():
         searched = minimize_scalar(lambda slope: solved(float(slope))[1], bounds=(0.0, _STEEPEST), method="bounded")
         slope = float(searched.x) if searched.fun < solved(0.0)[1] else 0.0
-    found = solved(slope)[0]
-    return Means(np.maximum(found[:count], 1e-3), slope, found[count:])
+    return Means(np.maximum(solved(slope)[0], 1e-3), slope)
 
 
 def _shapes(weights: Floats, noise: Floats) -> Floats:
-    """Quantiles of the noise near each batch over its mean, (batches, levels); of all requests where few are near."""
+    """Quantiles of the noise near each batch over its mean, (batches, levels); of all requests where few are near.
+
+    The last two batches have one: beyond them each level of a profile goes on along its line through both, which must
+    not fall because rare long services happened to be at the smaller one.
+    """
     levels = (*LEVELS, FURTHER)
-    nearest = weights.argmax(axis=1)
+    last_pair = max(weights.shape[1] - 2, 0)
+    nearest = np.minimum(weights.argmax(axis=1), last_pair)
     shapes = np.empty((weights.shape[1], len(levels)))
     for batch in range(len(shapes)):
-        near = noise[nearest == batch]
+        near = noise[nearest == min(batch, last_pair)]
         chosen = near if len(near) >= _OWN_SHAPE else noise
         shapes[batch] = np.quantile(chosen, levels) / chosen.mean()
     return shapes

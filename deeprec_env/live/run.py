@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -166,6 +167,8 @@ def run_live(
         entry_s, deaths, failed = engine.entry_s, engine.crew.deaths, engine.crew.failed
     finally:
         engine.close()
+    del engine
+    gc.collect()  # the node holds itself, and with it the memory of its models
     question = ask("live", chosen, seed=seed, split=split, engine="live", unrepeatable="it ran on the wall clock")
     result = summarise(chosen, traffic, records)
     measured = replace(

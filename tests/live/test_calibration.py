@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from deeprec_env import InputError, Scenario, load_scenario
-from deeprec_env.latency.profile import load_profile
+from deeprec_env.latency import checked
+from deeprec_env.latency.profile import Profile, load_profile
 from deeprec_env.live.calibration import Calibration, calibrate, one_stage
 from deeprec_env.live.calibration_fit import ServiceLog
 from deeprec_env.live.calibration_phases import Residuals, fit_phases
@@ -177,6 +178,40 @@ def test_a_start_on_an_idle_server_is_a_delay_of_the_query_and_no_longer_service
     errors = {name: each.predict(unseen, fitted).error["mean"] for name, each in blind.items()}
     assert errors["blind"] == errors["shipped"] < -0.05
     assert abs(errors["calibrated"]) < 0.3 * abs(errors["blind"])
+
+
+def test_batch_sizes_of_runs_are_not_taken_for_phases(slower: Path) -> None:
+    """Short phases in runs of small requests say nothing of a run of large ones: its means stay what was measured."""
+    phases = {"factor": 1.3, "mean_slow_s": 0.02, "mean_normal_s": 0.03}
+    small, large = (node(1, qps, batch_size=batch_size) for qps, batch_size in ((30.0, 16), (40.0, 256)))
+    fitted = [recorded(small, truth(small, slower, phases, [1.0, 0.0, 0.0]), 3000, episode) for episode in range(2)]
+    other = [recorded(large, truth(large, slower, None, [1.2, 0.0, 0.0]), 3000, episode) for episode in range(2, 4)]
+    found = calibrate([*fitted, *other])
+    calibrated = found.scenario(large, write(found, slower.parent / "both.csv"))
+    (pool,) = calibrated.stages[0].pools().values()
+    assert pool.slowness is not None
+    cycle_s = pool.slowness.mean_slow_s + pool.slowness.mean_normal_s
+    in_all = 1.0 + (pool.slowness.factor - 1.0) * pool.slowness.mean_slow_s / cycle_s
+    columns = other[0].columns
+    assert isinstance(pool.latency, Profile)
+    expected_s = checked.mean_s(pool.latency, columns["request_items"]) * sum(pool.contention.c) * in_all
+    measured_s = columns["end_s"] - columns["start_s"]
+    assert expected_s.mean() == pytest.approx(measured_s.mean(), rel=0.03)
+
+
+def test_a_calibrated_profile_does_not_end_falling(slower: Path, tmp_path: Path) -> None:
+    """Rare long services of the last batch but one would make latencies fall beyond the last."""
+    believed = load_scenario(
+        node(1, 30.0, batch_size=1024), {"workload.sizes": {"kind": "lognormal", "mu": 6.7, "sigma": 0.3}}
+    )
+    run_ = recorded(believed, truth(believed, slower, None, [1.0, 0.0, 0.0]), 4000, 0)
+    items, service_s = run_.columns["request_items"], run_.columns["end_s"] - run_.columns["start_s"]
+    longer = (items < 880) & (np.random.default_rng(0).random(len(items)) < 0.01)
+    stretched = replace(
+        run_, columns=run_.columns | {"end_s": run_.columns["start_s"] + np.where(longer, 30.0, 1.0) * service_s}
+    )
+    found = calibrate([stretched])
+    assert found.scenario(believed, write(found, tmp_path / "falling.csv")).stages[0].pools()
 
 
 def cold(recording: Recording, delay_s: float) -> Recording:
