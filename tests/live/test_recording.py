@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from deeprec_env.errors import InputError
+from deeprec_env.live.engine import LiveEngine
 from deeprec_env.live.recording import Recording, read_recording, write_recording
 from deeprec_env.live.replay import replay_services
 from deeprec_env.live.run import LiveResult, live_scenario, run_live
@@ -44,6 +46,17 @@ def test_the_summary_has_the_keys_of_a_simulation_and_says_how_late_queries_were
     assert summary["live"]["late"] == int((late_s > 1e-4).sum())
     assert summary["live"]["lateness_ms"]["max"] == pytest.approx(late_s.max() * 1e3)
     assert summary["latency_ms"]["mean"] >= summary["live"]["from_entry_ms"]["mean"]
+
+
+def test_a_run_that_is_over_holds_no_memory_of_models(live: LiveResult) -> None:
+    """Its node is gone at once: a matrix of runs would else hold all their weights."""
+    gc.disable()
+    try:
+        another = run_live(small(qps=700.0), duration_s=2.0, options=EMPTY)
+        assert len(another.entry_s) > 0
+        assert not [each for each in gc.get_objects() if type(each) is LiveEngine]
+    finally:
+        gc.enable()
 
 
 def test_rows_are_the_requests_in_order(live: LiveResult, recording: Recording) -> None:
