@@ -18,6 +18,7 @@ from deeprec_env.files import make_folder
 from deeprec_env.progress import Progress, Step, part, silent
 from docs.site.commands import write_commands
 from docs.site.environments import write_environments
+from docs.site.keys import write_keys
 from docs.site.links import page_names, problems
 from docs.site.pages import ROOT, copy_pages, navigation
 from docs.site.reference import write_reference
@@ -44,6 +45,7 @@ def build(output: Path, *, quick: bool = False, tell: Progress = silent) -> int:
         tell(Step("pages", 0.0))
         copy_pages(source)
         write_commands(source)
+        write_keys(source)
         write_reference(source)
         if not quick:
             write_tutorials(source, part(tell, 0.02, 0.5))

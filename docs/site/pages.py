@@ -36,6 +36,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Commands": ("command-line.md", "commands/*.md"),
     "How to": (
+        "scenario-files.md",
         "timelines.md",
         "reports.md",
         "controllers.md",
