@@ -34,6 +34,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "pipeline-env.md",
         "fleet-env.md",
     ),
+    "Policies": ("policies.md", "generalist.md", "specialists.md", "champions.md"),
     "Commands": ("command-line.md", "commands/*.md"),
     "How to": (
         "scenario-files.md",
@@ -42,9 +43,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "controllers.md",
         "controls.md",
         "agents.md",
-        "generalist.md",
-        "specialists.md",
-        "champions.md",
         "live.md",
         "service.md",
         "fleet.md",

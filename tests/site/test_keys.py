@@ -23,7 +23,7 @@ def test_every_key_of_every_part_stands_once() -> None:
 def test_rows_say_what_is_taken() -> None:
     found = "".join(tables(scenario_schema()))
     assert "| `sla_ms` | number above 0 | needed |" in found
-    assert "| `order` | `fcfs`, `small-first`, `least-slack` | `\"fcfs\"` |" in found
+    assert '| `order` | `fcfs`, `small-first`, `least-slack` | `"fcfs"` |' in found
     assert "| `admits_ms` | a list of (number above 0 or `null`) or `null` | `null` |" in found
     assert "| `sub_batches` | whole number at least 1 and at most 64 | `1` |" in found
     assert "`kind`: [`diurnal`](#diurnal)" in found
