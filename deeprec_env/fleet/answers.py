@@ -75,17 +75,15 @@ def _slot(time_s: float, begin_s: float, slots_per_s: float, slots: int) -> int:
 def _guide_to(arrival_s: Floats) -> tuple[Places, float, float]:
     """`guide`, `begin_s` and `slots_per_s` with as many slots as there are arrivals."""
     slots = max(len(arrival_s), 1)
-    guide = np.full(slots + 1, len(arrival_s), dtype=np.int32)
+    guide = np.zeros(slots + 1, dtype=np.int32)
     if len(arrival_s) == 0:
         return guide, 0.0, 1.0
     begin_s = arrival_s[0]
     slots_per_s = slots / max(arrival_s[-1] - begin_s, 1e-9)
-    slot = 0
-    for arrival in range(len(arrival_s)):
-        own = _slot(arrival_s[arrival], begin_s, slots_per_s, slots)
-        while slot <= own:
-            guide[slot] = arrival
-            slot += 1
+    for time_s in arrival_s:
+        guide[_slot(time_s, begin_s, slots_per_s, slots) + 1] += 1
+    for slot in range(slots):
+        guide[slot + 1] += guide[slot]
     return guide, begin_s, slots_per_s
 
 
