@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.live_node import find_node, with_capacity
+from benchmarks.live_node import Json, Model, Seed, SlaMs, Workers, find_node, with_capacity
 from deeprec_env import console
 from deeprec_env.agents.specialist.recipe import Recipe, train_specialist
 from deeprec_env.envs import SERVING
@@ -118,13 +118,13 @@ def hours_of(traffic: Traffic, hour_s: float) -> list[Traffic]:
 
 def main(
     folder: Annotated[Path, typer.Argument(help="For profile, pilot runs, agent and table.")],
-    model: Annotated[str, typer.Option(help="Of the worker processes.")] = "wnd",
-    workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
+    model: Model = "wnd",
+    workers: Workers = 2,
     minutes: Annotated[float, typer.Option(help="Length of the day, for each policy.")] = 10.0,
     peak: Annotated[float, typer.Option(help="Of capacity, by simulation.")] = 0.75,
-    sla_ms: Annotated[float, typer.Option(help="Target.")] = 25.0,
-    seed: Annotated[int, typer.Option(help="Of traffic and order.")] = 0,
-    json: Annotated[bool, typer.Option("--json")] = False,
+    sla_ms: SlaMs = 25.0,
+    seed: Seed = 0,
+    json: Json = False,
 ) -> None:
     """Serve a compressed day under three policies, interleaved."""
     make_folder("folder", folder)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from deeprec_env.live.calibration import calibrate, calibrated_header
 from deeprec_env.live.recording import Recording, read_recording
@@ -18,6 +21,12 @@ from deeprec_env.simulation.offered_load import service_demands
 
 BATCH_SIZES = (16, 32, 64, 96, 128, 256, 512, 1024)
 """The ladder of both experiments."""
+
+Model = Annotated[str, typer.Option(help="Of the worker processes.")]
+Workers = Annotated[int, typer.Option(help="Worker processes.")]
+SlaMs = Annotated[float, typer.Option(help="Target.")]
+Seed = Annotated[int, typer.Option(help="Of traffic and order.")]
+Json = Annotated[bool, typer.Option("--json")]
 
 _PILOTS = ((0.3, 16), (0.3, 1024), (0.5, 64), (0.6, 256))  # loads by the profile, and batch sizes
 _PILOT_S, _PILOT_SEED = 12.0, 1000

@@ -17,7 +17,7 @@ import numpy as np
 import typer
 from scipy.stats import spearmanr
 
-from benchmarks.live_node import BATCH_SIZES, find_node, with_capacity
+from benchmarks.live_node import BATCH_SIZES, Json, Model, Seed, SlaMs, Workers, find_node, with_capacity
 from deeprec_env import console
 from deeprec_env.files import make_folder, replacing
 from deeprec_env.live.recording import Recording, read_recording
@@ -46,14 +46,14 @@ def at(scenario: Scenario, batch_size: int, qps: float) -> Scenario:
 
 def main(
     folder: Annotated[Path, typer.Argument(help="For profile, pilot runs and recordings: not measured again.")],
-    model: Annotated[str, typer.Option(help="Of the worker processes.")] = "wnd",
-    workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
+    model: Model = "wnd",
+    workers: Workers = 2,
     load: Annotated[float, typer.Option(help="Of capacity, by simulation.")] = 0.5,
     repeats: Annotated[int, typer.Option(help="Live runs of each.")] = 3,
     seconds: Annotated[float, typer.Option(help="Of traffic, each run (more where too few queries come).")] = 15.0,
-    sla_ms: Annotated[float, typer.Option(help="Target.")] = 25.0,
-    seed: Annotated[int, typer.Option(help="Of traffic and order.")] = 0,
-    json: Annotated[bool, typer.Option("--json")] = False,
+    sla_ms: SlaMs = 25.0,
+    seed: Seed = 0,
+    json: Json = False,
 ) -> None:
     """Rank batch sizes by p95, live and by simulation."""
     make_folder("folder", folder)

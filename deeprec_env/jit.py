@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from numba import njit
 from numba.core import config, event
@@ -30,11 +30,28 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     Floats are added and multiplied as written (no contraction, no reordering), so that the results are NumPy's.
     """
+    return _compiled(function, counts=True)
+
+
+def uncounted(function: Callable[P, R]) -> Callable[P, R]:
+    """`compiled`, made part of its compiled callers, and without counting references to arrays: for inner loops.
+
+    Elsewhere a call counts every array handed over, a view of a row counts itself, and a look at an array in a tuple
+    too, each of which takes longer than what is done with a few numbers. Such a function makes no array but views, and
+    takes none from those that it calls: nobody would free it.
+    """
+    return _compiled(function, counts=False)
+
+
+def _compiled(function: Callable[P, R], *, counts: bool) -> Callable[P, R]:
+    options: dict[str, Any] = {"nogil": True, "_nrt": counts, "forceinline": not counts}
     folder = cache_folder()
     if folder is None:
-        return njit(nogil=True)(function)
+        decorated: Callable[P, R] = njit(**options)(function)
+        return decorated
     with _numba_caches_in(folder):
-        return njit(cache=True, nogil=True)(function)
+        decorated = njit(cache=True, **options)(function)
+        return decorated
 
 
 @functools.cache

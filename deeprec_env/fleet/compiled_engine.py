@@ -19,7 +19,7 @@ from deeprec_env.fleet.event_nodes import run_events
 from deeprec_env.fleet.records import FleetRecords, at_the_router
 from deeprec_env.fleet.routed_nodes import RoutedNodes
 from deeprec_env.fleet.slow_keys import phases_of, slow_keys
-from deeprec_env.fleet.split_nodes import by_node, serve_nodes, serve_nodes_events
+from deeprec_env.fleet.split_nodes import bounds_of, serve_nodes, serve_nodes_events, traffic_by_node
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.router import KernelRule
 from deeprec_env.scenario.schema import Scenario
@@ -71,11 +71,13 @@ class CompiledFleet:
         members, fleet = self._fleet.members, self._fleet
         draw = draws_of_all(traffic.noise_key, traffic.query)
         node = fleet.router.assign(traffic.query, traffic.items, self._before, draw, members)
-        order, bounds = by_node(_checked(node, members.size, len(traffic.items), fleet.router.kind), members.size)
+        _check(node, members.size, len(traffic.items), fleet.router.kind)
+        bounds = bounds_of(node, members.size)
+        ordered = traffic_by_node(traffic, node, bounds)
         keys, found = slow_keys(traffic.slow_key, members), []
         for number, group in enumerate(self._groups):
             own = bounds[members.first[number] : members.first[number + 1] + 1]
-            chosen = traffic.chosen(order[own[0] : own[-1]])
+            chosen = ordered.part(int(own[0]), int(own[-1]))
             records = group.run(chosen.at(chosen.arrival_s + fleet.network_s), own - own[0], keys[number])
             found.append(at_the_router(records, chosen.arrival_s, fleet.network_s))
             self._before[number] += len(chosen.items)
@@ -89,11 +91,10 @@ def swift(scenario: Scenario) -> bool:
     return alone and kernel_for(scenario) == "recursion" and all_rows(scenario)
 
 
-def _checked(node: Ints, nodes: int, queries: int, kind: str) -> Ints:
-    """What a user's router assigned, if it is one node for each query."""
+def _check(node: Ints, nodes: int, queries: int, kind: str) -> None:
+    """Raise `InputError` unless what a user's router assigned is one node for each query."""
     if np.shape(node) != (queries,) or (queries and not 0 <= np.min(node) <= np.max(node) < nodes):
         raise InputError(f"router {kind}", f"shape {np.shape(node)}", f"must assign nodes from 0 to {nodes - 1}")
-    return node
 
 
 class _SplitGroup:

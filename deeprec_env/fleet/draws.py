@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from deeprec_env.jit import compiled
 from deeprec_env.scenario.parts import Floats, Ints
-from deeprec_env.workload.noise import key_of, query_keys, uniform, uniforms
+from deeprec_env.workload.noise import key_of, uniform
 
 ROUTING = 1 << 32
 """The place of a stage in the noise: no pipeline has so many."""
@@ -21,5 +22,12 @@ def draws_of(noise_key: int, query: int) -> Callable[[int], float]:
 
 def draws_of_all(noise_key: int, query: Ints) -> Callable[[int], Floats]:
     """The U number j of many queries."""
-    keys = query_keys(noise_key, ROUTING, query)
-    return lambda j: uniforms(keys, np.full(len(query), j, dtype=np.int64))
+    return lambda j: np.asarray(_draws(np.uint64(noise_key), query, j))
+
+
+@compiled
+def _draws(noise_key: np.uint64, query: Ints, j: int) -> Floats:
+    drawn = np.empty(len(query))
+    for i in range(len(query)):
+        drawn[i] = uniform(key_of(noise_key, np.uint64(ROUTING), query[i]), j)
+    return drawn

@@ -12,19 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.fleet.answers import Answers, drop_first, push
-from deeprec_env.fleet.choosing import (
-    DUE,
-    POWER_OF_D,
-    PROBING,
-    ROUTED,
-    RouterArrays,
-    RouterMemory,
-    best_of,
-    count_query,
-    draw_nodes,
-    smooth,
-)
+from deeprec_env.fleet.answers import NONE, Answers, in_order, send_back
+from deeprec_env.fleet.choosing import POWER_OF_D, PROBING, RouterArrays, RouterMemory, answered, choose, probe, sent
 from deeprec_env.fleet.ranking import Ranking, rank_again
 from deeprec_env.jit import compiled
 from deeprec_env.scenario.parts import Floats, Ints
@@ -40,7 +29,8 @@ from deeprec_env.simulation.stacked_arrays import StackedArrays, node_at, state_
 class EventFleet(NamedTuple):
     """Nodes in groups, and what becomes of their queries, which a group numbers in the order of their entry."""
 
-    entered: Ints  # (1,) queries that have entered their nodes
+    routed: Ints  # (1,) queries that have arrived at the router
+    entered: Ints  # (1,) those that have entered their nodes
     stack: StackedArrays  # by group
     setting: Floats  # (groups, controls)
     states: NodeState  # by group, of its queries; `free_s` is not used
@@ -70,17 +60,17 @@ def go_on(
     router: RouterArrays,
     fleet: EventFleet,
     answers: Answers,
-    due: int,
+    routed: int,
     arrival_s: Floats,
     items: Ints,
     which: int,
     arriving: int,
     until_s: float,
     through_s: float,
-) -> int:
+) -> None:
     """Let a node go on (`serve_through`); the last `arriving` queries of its group have just entered it, 0 or 1.
 
-    What leaves it is on its way back to the router: how many answers now are.
+    What leaves it is on its way back to the router, which asks for answers at the `routed`-th arrival next.
     """
     group = router.group[which]
     node = node_at(fleet.stack, group)
@@ -110,13 +100,10 @@ def go_on(
         left_s = state.leave_s[last, query * each : (query + 1) * each].max()
         shed = left_s != left_s
         answered_s = (state.arrival_s[query] if shed else left_s) + router.network_s
-        place, own = fleet.place[group, query], answers.unused[len(answers.unused) - due - 1]
-        answers.turn[own], answers.node[own], answers.items[own] = place, which, items[place]
-        answers.latency_s[own] = math.nan if shed else answered_s - arrival_s[place]
-        push(answers.known_s, answers.place, answers.turn, due, answered_s + router.age_s, own)
-        due += 1
+        place = fleet.place[group, query]
+        latency_s = math.nan if shed else answered_s - arrival_s[place]
+        send_back(answers, place, which, items[place], latency_s, answered_s + router.age_s, routed, arrival_s)
     fleet.inside[which] -= events.counts[LEFT]
-    return due
 
 
 @compiled
@@ -156,21 +143,20 @@ def route_events(
     Returns whether it is done; if not, some node needs more room in `events`, with which the same call goes on.
     """
     choice, network_s, age_s, count = router.choice, router.network_s, router.age_s, len(arrival_s)
-    in_flight, score, chosen = memory.in_flight, memory.ranking.score, memory.ranking.chosen
-    ranked, probed = len(memory.ranking.node) // 2, memory.probed
+    ranked = len(fleet.next.node) // 2
     next_s, unsettled_s = fleet.next.score, fleet.unsettled_s
     room = fleet.events.queue.shape[2] // fleet.stack.padded.sub_batches.max()  # type: ignore[attr-defined]  # an array
-    routed, due, entered = memory.counts[ROUTED], memory.counts[DUE], fleet.entered[0]
+    routed, entered = fleet.routed[0], fleet.entered[0]
     while True:
         now_s = arrival_s[routed] if routed < count else math.inf
         while entered < routed and enters_s[entered] <= now_s:
             which = fleet.node[entered]
             if 2 * (fleet.inside[which] + 1) > room:
-                memory.counts[ROUTED], memory.counts[DUE], fleet.entered[0] = routed, due, entered
+                fleet.routed[0], fleet.entered[0] = routed, entered
                 return False
             enter_node(router, fleet, noise_key, enters_s, items, query, entered)
             at_s = enters_s[entered]
-            due = go_on(router, fleet, answers, due, arrival_s, items, which, 1, at_s, at_s)
+            go_on(router, fleet, answers, routed, arrival_s, items, which, 1, at_s, at_s)
             entered += 1
         if routed == count:
             break
@@ -182,38 +168,24 @@ def route_events(
                 at_s = next_s[ranked + which]
                 if (at_s + network_s) + age_s > now_s or unsettled_s[which] == now_s:
                     break
-                due = go_on(router, fleet, answers, due, arrival_s, items, which, 0, now_s, now_s)
+                go_on(router, fleet, answers, routed, arrival_s, items, which, 0, now_s, now_s)
         else:
-            if now_s >= memory.until_s[0]:
-                draw_nodes(probed, len(router.group), noise_key, query[routed])
-                memory.until_s[0] = now_s + router.every_s
-            for which in probed:
+            probe(router, memory, noise_key, now_s, query[routed])
+            for which in memory.probed:
                 at_s = next_s[ranked + which]
                 if (at_s + network_s) + age_s <= now_s and unsettled_s[which] < now_s:
-                    due = go_on(router, fleet, answers, due, arrival_s, items, which, 0, now_s, now_s)
-        while due > 0 and answers.known_s[0] <= now_s:
-            own = answers.place[0]
-            due -= 1
-            drop_first(answers.known_s, answers.place, answers.turn, due)
-            answers.unused[len(answers.unused) - due - 1] = own
-            if choice == PROBING:
-                smooth(answers.node[own], answers.latency_s[own], memory.latency_s, score)
-            count_query(
-                choice, answers.node[own], answers.items[own], -1, router.group, router.work_ns, router.work_scale,
-                in_flight, memory.ahead_ns, score, chosen, memory.ranking.node,
-            )  # fmt: skip
+                    go_on(router, fleet, answers, routed, arrival_s, items, which, 0, now_s, now_s)
+        own = answers.newest[routed]
+        if choice == PROBING:
+            own = in_order(own, answers.after, answers.known_s)
+        while own != NONE:
+            answered(router, memory, answers.node[own], answers.items[own], answers.latency_s[own])
+            own = answers.after[own]
 
-        if choice < POWER_OF_D:
-            which = memory.ranking.node[1]
-        else:
-            which = best_of(choice, router.hot, probed, score, chosen, in_flight)
+        which = choose(router, memory)
         fleet.node[routed] = which
-        chosen[ranked + which] = routed + 1
-        count_query(
-            choice, which, items[routed], 1, router.group, router.work_ns, router.work_scale, in_flight,
-            memory.ahead_ns, score, chosen, memory.ranking.node,
-        )  # fmt: skip
+        sent(router, memory, which, items[routed])
         routed += 1
     for which in range(len(router.group)):
-        due = go_on(router, fleet, answers, due, arrival_s, items, which, 0, math.inf, -math.inf)
+        go_on(router, fleet, answers, routed, arrival_s, items, which, 0, math.inf, -math.inf)
     return True

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from deeprec_env.fleet.answers import no_answers
+from deeprec_env.fleet.answers import answers_to
 from deeprec_env.fleet.choosing import empty_memory
 from deeprec_env.fleet.event_fleet import EventFleet, route_events
 from deeprec_env.fleet.ranking import ranking_of
@@ -41,9 +41,9 @@ def run_events(scenario: Scenario, rule: KernelRule, traffic: Traffic) -> FleetR
         check_rows(group)
         warn_beyond(group, largest, group.setting)
     nodes = [node_arrays(group, largest) for group in groups]
-    router, fleet = router_arrays(scenario, nodes, rule, largest), event_fleet(scenario, nodes, traffic)
-    memory = empty_memory(rule, members.size, router.work_scale.shape[1])
-    answers, key = no_answers(len(traffic.items)), np.uint64(traffic.noise_key)
+    router, fleet = router_arrays(scenario, nodes, rule.choice, rule, largest), event_fleet(scenario, nodes, traffic)
+    memory = empty_memory(rule, members.size, router.work_scale.shape[1], len(traffic.items))
+    answers, key = answers_to(traffic.arrival_s), np.uint64(traffic.noise_key)
     ahead = traffic.arrival_s, traffic.arrival_s + scenario.fleet.network_s, traffic.items, traffic.query
     while not route_events(router, memory, fleet, answers, key, *ahead):
         fleet = fleet._replace(events=_with_more_room(fleet.stack, fleet.events))
@@ -81,6 +81,7 @@ def event_fleet(scenario: Scenario, nodes: list[NodeArrays], traffic: Traffic) -
     states = empty_state(stack.padded, count, requests, (len(nodes),))
     by_query, never = (len(nodes), count), ranking_of(members.size)
     return EventFleet(
+        routed=np.zeros(1, dtype=np.int64),
         entered=np.zeros(1, dtype=np.int64),
         stack=stack,
         setting=np.array([group.setting.numbers for group in groups], dtype=np.float64),

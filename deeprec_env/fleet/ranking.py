@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeprec_env.jit import compiled
+from deeprec_env.jit import uncounted
 from deeprec_env.scenario.parts import Floats, Ints
 
 
@@ -33,18 +33,25 @@ def ranking_of(nodes: int) -> Ranking:
     return Ranking(score, np.zeros(2 * places, dtype=np.int64), node)
 
 
-@compiled
+@uncounted
 def comes_before(score: Floats, chosen: Ints, a: int, b: int) -> bool:
     """Whether what stands at place a comes before what stands at b, a place behind it."""
     return bool((score[a] < score[b]) | ((score[a] == score[b]) & (chosen[a] <= chosen[b])))
 
 
-@compiled
+@uncounted
 def rank_again(score: Floats, chosen: Ints, node: Ints, place: int) -> None:
-    """Play the matches again of what stands at a place and has changed: without branches, which nobody could guess."""
-    match = place >> 1
-    while match > 0:
-        left = 2 * match
-        won = left + 1 - comes_before(score, chosen, left, left + 1)
-        score[match], chosen[match], node[match] = score[won], chosen[won], node[won]
-        match >>= 1
+    """Play the matches again of what stands at a place and has changed.
+
+    Who has won so far is held in local names, so that the losers on its way up can be looked at ahead of it; and it is
+    chosen without branches, which nobody could guess.
+    """
+    own, turn, winner = score[place], chosen[place], node[place]
+    while place > 1:
+        other = place ^ 1
+        its, its_turn, its_node = score[other], chosen[other], node[other]
+        earlier = (turn < its_turn) | ((turn == its_turn) & (place < other))
+        stays = (own < its) | ((own == its) & earlier)
+        own, turn, winner = own if stays else its, turn if stays else its_turn, winner if stays else its_node
+        place >>= 1
+        score[place], chosen[place], node[place] = own, turn, winner

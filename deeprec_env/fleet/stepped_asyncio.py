@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deeprec_env.fleet.asyncio_engine import _Arrivals, _checked, _Node, _note
+from deeprec_env.fleet.asyncio_nodes import Arrivals, LoopNode, checked, note
 from deeprec_env.fleet.draws import draws_of
 from deeprec_env.fleet.flow import Flow
 from deeprec_env.fleet.setting import FleetSetting
@@ -31,10 +31,12 @@ class AsyncioSteppedFleet(SteppedFleet):
     def __init__(self, scenario: Scenario, traffic: Traffic) -> None:
         super().__init__(scenario, traffic)
         members = self._fleet.members
-        self._arrivals = _Arrivals()
+        self._arrivals = Arrivals()
         keys = slow_keys(traffic.slow_key, members)
         self._nodes = [
-            _Node(group, int(key), self._arrivals) for group, own in zip(self._groups, keys, strict=True) for key in own
+            LoopNode(group, int(key), self._arrivals)
+            for group, own in zip(self._groups, keys, strict=True)
+            for key in own
         ]
         self._state = RouterState(self._groups, members, int(traffic.items.max(initial=1)))
         self._sent = np.full(len(traffic.items), -1, dtype=np.int64)  # where each query went
@@ -95,7 +97,7 @@ class AsyncioSteppedFleet(SteppedFleet):
             answered_s = node.loop.now + network_s
             latency_s = math.nan if shed else answered_s - float(self._traffic.arrival_s[ended])
             heapq.heappush(self._answers, (answered_s + age_s, ended, latency_s))
-        _note(self._next_events, node, number)
+        note(self._next_events, node, number)
 
     def _route(self, now_s: float) -> None:
         traffic, place = self._traffic, self._place
@@ -108,12 +110,12 @@ class AsyncioSteppedFleet(SteppedFleet):
             self._members, known.in_flight[among], known.work_s[among], known.latency_s[among], known.chosen[among]
         )
         query = Routed(number, now_s, items, draws_of(traffic.noise_key, number))
-        chosen = int(among[_checked(self._choose(query, shown), shown, self._fleet.router.kind)])
+        chosen = int(among[checked(self._choose(query, shown), shown, self._fleet.router.kind)])
         self._sent[place] = chosen
         self._state.sent(chosen, items)
         enters_s = traffic.arrival_s[place : place + 1] + self._fleet.network_s
         self._nodes[chosen].send(place, traffic.part(place, place + 1).at(enters_s))
-        _note(self._next_events, self._nodes[chosen], chosen)
+        note(self._next_events, self._nodes[chosen], chosen)
         self._place += 1
 
     def _flow(self, begin_s: float) -> Flow:

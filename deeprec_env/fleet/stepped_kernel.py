@@ -6,62 +6,35 @@ serves it, and a heap holds the answers that are on their way to the router.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.fleet.answers import Answers, drop_first, push
-from deeprec_env.fleet.choosing import draw_nodes
+from deeprec_env.fleet.answers import NONE, Answers, in_order, send_back
+from deeprec_env.fleet.choosing import (
+    BY_SIZE,
+    LEAST_REQUESTS,
+    LEAST_WORK,
+    POWER_OF_D,
+    PROBING,
+    RANDOM,
+    ROUND_ROBIN,
+    WEIGHTED,
+    RouterArrays,
+    draw_nodes,
+    level_at,
+    smoothed,
+)
 from deeprec_env.fleet.draws import ROUTING
 from deeprec_env.fleet.ranking import Ranking, comes_before, rank_again
-from deeprec_env.fleet.state import SMOOTHING
-from deeprec_env.jit import compiled
-from deeprec_env.latency.service_times import request_s
+from deeprec_env.fleet.swift_nodes import NodeMemory, Rules, Served, SwiftNodes, serve_query
+from deeprec_env.jit import compiled, uncounted
 from deeprec_env.scenario.parts import Floats, Ints
-from deeprec_env.simulation.arrays import ACCELERATOR, CPU
-from deeprec_env.simulation.kernels import busy_at, take_first
-from deeprec_env.simulation.splitting import DispatchRule, cut, offloads, request_items, requests_of
 from deeprec_env.workload.noise import key_of, uniform
 
-CHOICES = (
-    "random", "weighted", "by-size", "round-robin", "least-requests", "least-work", "power-of-d", "probing",
-)  # fmt: skip
-"""Routers by what they are called; a `SteppedArrays.choice` is a place here."""
-
-RANDOM, WEIGHTED, BY_SIZE, ROUND_ROBIN, LEAST_REQUESTS, LEAST_WORK, POWER_OF_D, PROBING = range(len(CHOICES))
-
-ROUTED, DUE = 0, 1
-"""Entries of `SteppedState.counts`: queries routed so far, answers that the router does not know of yet."""
-
-
-class SteppedArrays(NamedTuple):
-    """Nodes of one stage in groups, and their router; nothing changes them. Pools are CPU and accelerator."""
-
-    group: Ints  # (nodes,)
-    servers: Ints  # (groups, pools)
-    latency: Floats  # (groups, pools, longest row)
-    slowdown: Floats  # (groups, pools, most servers + 1)
-    contended: NDArray[np.bool_]  # (groups, pools)
-    overhead_s: Floats  # (groups,)
-    transfer_s: Floats  # (groups,)
-    work_ns: Ints  # (groups, items + 1, pools) mean work of a query; (groups, 1, pools) where nobody asks
-    work_scale: Floats  # (groups, pools)
-    network_s: float
-    age_s: float
-    choice: int
-    every_s: float
-    hot: float
-    bounds: Ints  # (groups - 1,) of by-size
-
-
-class Rules(NamedTuple):
-    """What is in force in each group: see `DispatchRule`."""
-
-    most_items: Ints  # (groups,)
-    largest: Ints
-    even: NDArray[np.bool_]
-    offload_from: Ints
+_ANY = 1 << 62
+"""More queries than any node has in flight."""
 
 
 class Among(NamedTuple):
@@ -70,13 +43,15 @@ class Among(NamedTuple):
     nodes: Ints
     first: Ints  # (groups + 1,) where those of each group begin
     edges: Floats  # of the router weighted: where the share of each ends, of 1
+    may: NDArray[np.bool_]  # (all nodes,)
+    bounds: Ints  # (groups - 1,) of the router by-size
 
 
 class SteppedState(NamedTuple):
     """What nodes and router remember."""
 
-    counts: Ints  # (2,)
-    free_s: Floats  # (nodes, pools, servers) when each server comes free, binary heaps
+    routed: Ints  # (1,) queries so far
+    nodes: NodeMemory
     ranking: Ranking  # of the nodes that may be chosen, where the router ranks them; infinite scores of the others
     chosen: Ints  # (nodes,) for the n-th query; 0: never
     in_flight: Ints  # (nodes,)
@@ -86,33 +61,6 @@ class SteppedState(NamedTuple):
     busy_until_s: Floats  # (nodes,) when the last query of each leaves
     probed: Ints  # (most,) places in `Among.nodes`
     until_s: Floats  # (1,) when they are drawn anew
-
-
-class Served(NamedTuple):
-    """What becomes of the queries of a block, (queries,), and of their requests, (requests,)."""
-
-    node: Ints
-    offloaded: NDArray[np.bool_]
-    first: Ints  # (queries + 1,)
-    leave_s: Floats
-    start_s: Floats
-    end_s: Floats
-
-
-@compiled
-def requests_at_most(rules: Rules, items: Ints) -> int:
-    """Room for the requests of queries of `items` items, wherever they go."""
-    total = 0
-    for n in items:
-        most = 0
-        for group in range(len(rules.largest)):
-            rule = DispatchRule(
-                rules.most_items[group], 1, rules.largest[group], rules.even[group], rules.offload_from[group], False
-            )
-            entering = min(n, rule.most_items)
-            most = max(most, requests_of(entering, rule.largest, offloads(rule, entering)))
-        total += most
-    return total
 
 
 @compiled
@@ -132,16 +80,16 @@ def rank_among(ranking: Ranking, score: Floats, chosen: Ints, nodes: Ints) -> No
         ranking.node[match] = ranking.node[won]
 
 
-@compiled
-def first_of(nodes: Ints, places: Ints, score: Floats, chosen: Ints, in_flight: Ints, most: int) -> int:
-    """Of the nodes at some places, those with at most so many queries in flight: the one of the lowest score.
+@uncounted
+def first_of(among: Among, state: SteppedState, places: Ints, score: Any, most: int) -> int:
+    """Of the nodes at some places, those with at most so many queries in flight: the one of the lowest score (nodes,).
 
     Ties: the one chosen longest ago, then the lowest number.
     """
-    best = -1
+    best, chosen = -1, state.chosen
     for place in places:
-        node = nodes[place]
-        if in_flight[node] > most:
+        node = among.nodes[place]
+        if state.in_flight[node] > most:
             continue
         if (
             best < 0
@@ -152,48 +100,71 @@ def first_of(nodes: Ints, places: Ints, score: Floats, chosen: Ints, in_flight: 
             )
         ):
             best = node
-    return best
+    return int(best)
 
 
 @compiled
 def choose(
-    fleet: SteppedArrays,
+    router: RouterArrays,
     state: SteppedState,
     among: Among,
     noise_key: np.uint64,
     query: int,
     now_s: float,
     items: int,
-    most: int,
 ) -> int:
-    """The node for a query, of a router that does not rank its nodes; `most` is more than any has in flight."""
-    nodes, choice = among.nodes, fleet.choice
+    """The node for a query, of a router that does not rank its nodes."""
+    nodes, choice = among.nodes, router.choice
     key = key_of(noise_key, np.uint64(ROUTING), query)
     if choice == RANDOM:
         return int(nodes[min(int(uniform(key, 0) * len(nodes)), len(nodes) - 1)])
     if choice == WEIGHTED:
         return int(nodes[np.searchsorted(among.edges, uniform(key, 0), side="right")])
     if choice == BY_SIZE:
-        group = np.searchsorted(fleet.bounds, items, side="right")
+        group = np.searchsorted(among.bounds, items, side="right")
         places = np.arange(among.first[group], among.first[group + 1])
-        return first_of(nodes, places, np.zeros(len(state.chosen)), state.chosen, state.in_flight, most)
+        return first_of(among, state, places, state.chosen, _ANY)
     if now_s >= state.until_s[0]:
         draw_nodes(state.probed, len(nodes), noise_key, query)
-        state.until_s[0] = now_s + fleet.every_s
+        state.until_s[0] = now_s + router.every_s
     if choice == PROBING:
-        level = np.sort(state.in_flight[nodes[state.probed]])[int(fleet.hot * (len(state.probed) - 1))]
-        return first_of(nodes, state.probed, state.latency_s, state.chosen, state.in_flight, level)
-    score = state.in_flight.astype(np.float64)
-    return first_of(nodes, state.probed, score, state.chosen, state.in_flight, most)
+        level = level_at(router.hot, nodes[state.probed], state.in_flight)
+        return first_of(among, state, state.probed, state.latency_s, level)
+    return first_of(among, state, state.probed, state.in_flight, _ANY)
 
 
-@compiled
+@uncounted
+def count_query(
+    router: RouterArrays, state: SteppedState, may: NDArray[np.bool_], node: int, items: int, sign: int
+) -> None:
+    """Let a node have a query of so many items more (`sign` 1) or less (-1) in flight."""
+    choice = router.choice
+    state.in_flight[node] += sign
+    if choice == LEAST_WORK:
+        group, work_s = router.group[node], 0.0
+        for pool in range(router.work_scale.shape[1]):
+            state.ahead_ns[node, pool] += sign * router.work_ns[group, items, pool]
+            work_s += state.ahead_ns[node, pool] * router.work_scale[group, pool]
+        state.work_s[node] = work_s
+    if ROUND_ROBIN <= choice < POWER_OF_D and may[node]:
+        score, chosen, winner = state.ranking.score, state.ranking.chosen, state.ranking.node
+        place = len(winner) // 2 + node
+        chosen[place] = state.chosen[node]
+        if choice == LEAST_WORK:
+            score[place] = state.work_s[node]
+        elif choice == LEAST_REQUESTS:
+            score[place] = state.in_flight[node]
+        rank_again(score, chosen, winner, place)
+
+
+@uncounted
 def route_among(
-    fleet: SteppedArrays,
-    rules: Rules,
+    router: RouterArrays,
     state: SteppedState,
-    answers: Answers,
     among: Among,
+    nodes: SwiftNodes,
+    rules: Rules,
+    answers: Answers,
     noise_key: np.uint64,
     arrival_s: Floats,
     items: Ints,
@@ -201,78 +172,30 @@ def route_among(
     served: Served,
 ) -> None:
     """Route the next queries among some nodes and serve them, in order; there has to be room for their requests."""
-    choice, network_s = fleet.choice, fleet.network_s
-    ranks = ROUND_ROBIN <= choice <= LEAST_WORK
-    score, turns_of, winner = state.ranking.score, state.ranking.chosen, state.ranking.node
-    ranked, can = len(winner) // 2, np.zeros(len(fleet.group), dtype=np.bool_)
-    can[among.nodes] = True
-    in_flight, ahead_ns, work_s, chosen = state.in_flight, state.ahead_ns, state.work_s, state.chosen
-    known_s, places, turns, unused = answers.known_s, answers.place, answers.turn, answers.unused
-    routed, due, room = state.counts[ROUTED], state.counts[DUE], len(unused)
+    choice, latency_s = router.choice, state.latency_s
+    waiting = len(answers.after) - len(arrival_s)  # answers to earlier queries
     for i in range(len(arrival_s)):
-        now_s, sign = arrival_s[i], -1
-        while True:  # what the router has got to know by now, and then the query itself
-            if due > 0 and known_s[0] <= now_s:
-                place = places[0]
-                node, n = answers.node[place], answers.items[place]
-                due -= 1
-                drop_first(known_s, places, turns, due)
-                unused[room - due - 1] = place
-                old_s, new_s = state.latency_s[node], answers.latency_s[place]
-                state.latency_s[node] = new_s if old_s == 0.0 else old_s + SMOOTHING * (new_s - old_s)
-            else:
-                sign, n = 1, items[i]
-                if ranks:
-                    node = winner[1]
-                else:
-                    node = choose(fleet, state, among, noise_key, query[i], now_s, n, in_flight.size + room)
-                routed += 1
-                chosen[node] = routed
-            in_flight[node] += sign
-            if choice == LEAST_WORK:
-                group, seconds = fleet.group[node], 0.0
-                for pool in range(2):
-                    ahead_ns[node, pool] += sign * fleet.work_ns[group, n, pool]
-                    seconds += ahead_ns[node, pool] * fleet.work_scale[group, pool]
-                work_s[node] = seconds
-            if ranks and can[node]:
-                turns_of[ranked + node] = chosen[node]
-                if choice == LEAST_WORK:
-                    score[ranked + node] = work_s[node]
-                elif choice == LEAST_REQUESTS:
-                    score[ranked + node] = in_flight[node]
-                rank_again(score, turns_of, winner, ranked + node)
-            if sign > 0:
-                break
-
-        served.node[i] = node
-        group = fleet.group[node]
-        rule = DispatchRule(
-            rules.most_items[group], 1, rules.largest[group], rules.even[group], rules.offload_from[group], False
-        )
-        entering = min(n, rule.most_items)
-        away = offloads(rule, entering)
-        requests = cut(rule, entering, away)
-        pool = ACCELERATOR if away else CPU
-        own, row, free = key_of(noise_key, np.uint64(0), query[i]), fleet.latency[group, pool], state.free_s[node, pool]
-        count, slows, extra_s = fleet.servers[group, pool], fleet.contended[group, pool], fleet.overhead_s[group]
-        enters_s = now_s + network_s + fleet.transfer_s[group]
-        last_s, begin = enters_s, served.first[i]
-        for part in range(requests.requests):
-            starts_s = max(enters_s, free[0])
-            service_s = request_s(row, request_items(requests, part), uniform(own, part))
-            if slows:
-                service_s = service_s * fleet.slowdown[group, pool, busy_at(free, count, starts_s)]
-            ends_s = starts_s + (service_s + extra_s)
-            served.start_s[begin + part], served.end_s[begin + part] = starts_s, ends_s
-            last_s = max(last_s, ends_s)
-            take_first(free, count, ends_s)
-        served.first[i + 1], served.offloaded[i], served.leave_s[i] = begin + requests.requests, away, last_s
-        state.busy_until_s[node] = max(state.busy_until_s[node], last_s)
-        answered_s = last_s + network_s
-        place = unused[room - due - 1]
-        turns[place], answers.node[place], answers.items[place] = routed, node, n
-        answers.latency_s[place] = answered_s - now_s
-        push(known_s, places, turns, due, answered_s + fleet.age_s, place)
-        due += 1
-    state.counts[ROUTED], state.counts[DUE] = routed, due
+        now_s, n = arrival_s[i], items[i]
+        known = answers.newest[i]  # what the router has got to know by now
+        if choice == PROBING:
+            known = in_order(known, answers.after, answers.known_s)
+        while known != NONE:
+            node = answers.node[known]
+            latency_s[node] = smoothed(latency_s[node], answers.latency_s[known])
+            count_query(router, state, among.may, node, answers.items[known], -1)
+            known = answers.after[known]
+        if ROUND_ROBIN <= choice < POWER_OF_D:
+            node = state.ranking.node[1]
+        else:
+            node = choose(router, state, among, noise_key, query[i], now_s, n)
+        state.routed[0] += 1
+        state.chosen[node] = state.routed[0]
+        count_query(router, state, among.may, node, n, 1)
+        leave_s = serve_query(
+            nodes, rules, state.nodes, noise_key, node, now_s + router.network_s, n, query[i], served, i
+        )  # fmt: skip
+        state.busy_until_s[node] = max(state.busy_until_s[node], leave_s)
+        answered_s = leave_s + router.network_s
+        send_back(
+            answers, waiting + i, node, n, answered_s - now_s, answered_s + router.age_s, i + 1, arrival_s
+        )  # fmt: skip

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from deeprec_env.jit import compiled
+from deeprec_env.jit import compiled, uncounted
 from deeprec_env.latency.normal import normal_quantile
 from deeprec_env.latency.row_kinds import AFFINE, CLOCK_S, CONSTANT, EXPONENTIAL, LEVELLED, RPACCEL
 from deeprec_env.latency.table import LEVELS
@@ -15,7 +15,7 @@ from deeprec_env.scenario.parts import Floats, Ints
 _INNER = LEVELS[1:-1]
 
 
-@compiled
+@uncounted
 def _place_among_batches(row: Floats, items: int) -> tuple[int, float]:
     """Which of a profile's slopes a request of `items` items is on, and how far along: above 1 after the last batch.
 
@@ -29,7 +29,7 @@ def _place_among_batches(row: Floats, items: int) -> tuple[int, float]:
     return i, max((items - below) / (above - below), 0.0)
 
 
-@compiled
+@uncounted
 def _profile_s(row: Floats, i: int, weight: float, u: float) -> float:
     """Linear in the batch, constant before the first, by the last slope after the last; then linear in the level.
 
@@ -47,7 +47,7 @@ def _profile_s(row: Floats, i: int, weight: float, u: float) -> float:
     return float(low + along * (high - low))
 
 
-@compiled
+@uncounted
 def _levelled_s(row: Floats, i: int, weight: float, u: float) -> float:
     """The same with the levels that the row holds, and beyond the last with its tail."""
     tail = 2 + int(row[1])
@@ -67,12 +67,12 @@ def _levelled_s(row: Floats, i: int, weight: float, u: float) -> float:
     return float(low + along * (high - low))
 
 
-@compiled
+@uncounted
 def _exponential_s(row: Floats, u: float) -> float:
     return float(-row[1] * math.log1p(-u))
 
 
-@compiled
+@uncounted
 def _affine_s(row: Floats, items: int, u: float) -> float:
     base_ms, per_item_ms, sigma = row[1], row[2], row[3]
     mean_s = (base_ms + per_item_ms * items) * 1e-3
@@ -81,13 +81,13 @@ def _affine_s(row: Floats, items: int, u: float) -> float:
     return float(mean_s)
 
 
-@compiled
+@uncounted
 def _rpaccel_s(row: Floats, items: int) -> float:
     fixed, per_item, per_cycle = row[1], row[2], row[3]
     return float((fixed + per_item * items + math.floor(items / per_cycle)) * CLOCK_S)
 
 
-@compiled
+@uncounted
 def request_s(row: Floats, items: int, u: float) -> float:
     """Seconds of one request of `items` items at noise `u` (rule 9)."""
     kind = row[0]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprec_env.jit import compiled
+from deeprec_env.jit import compiled, uncounted
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.simulation.slow_phases import factor_at
 
@@ -26,7 +26,7 @@ class ServerHeap(NamedTuple):
     pool: int
 
 
-@compiled
+@uncounted
 def busy_at(free: Floats, servers: int, starts_s: float) -> int:
     """Servers of a pool that are busy at the start of a request, itself included; `free` as in `ServerHeap`."""
     busy = 1
@@ -36,7 +36,7 @@ def busy_at(free: Floats, servers: int, starts_s: float) -> int:
     return busy
 
 
-@compiled
+@uncounted
 def take_first(free: Floats, servers: int, ends_s: float) -> None:
     """Let the server that is free first be busy until `ends_s`; `free` as in `ServerHeap`.
 
@@ -57,7 +57,7 @@ def take_first(free: Floats, servers: int, ends_s: float) -> None:
     free[hole] = ends_s
 
 
-@compiled
+@uncounted
 def serve_request(
     enters_s: float,
     base_s: float,

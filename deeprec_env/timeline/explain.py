@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from deeprec_env.timeline.parts import PARTS, WAITING, latency_parts
 from deeprec_env.timeline.requests import RunRequests, run_requests
 from deeprec_env.timeline.traffic import records_of, traffic_of
 from deeprec_env.timeline.what_if import WhatIf, alone_s, p95_s, what_ifs
+
+if TYPE_CHECKING:
+    from deeprec_env.fleet.result import FleetResult
 
 MOST = 1000
 """Queries that can be explained at once."""
@@ -93,11 +96,11 @@ class ExplainedQuery:
 
 
 @dataclass(frozen=True)
-class Explanation(Shown):
-    """The slowest queries of a run, explained; `tried` are the settings that were tried on its traffic."""
+class Explained(Shown):
+    """The slowest queries of a run, explained; `tried` is what was tried on its traffic."""
 
-    result: Result
-    queries: tuple[ExplainedQuery, ...]
+    result: Result | FleetResult
+    queries: tuple[Any, ...]
     tried: tuple[WhatIf, ...]
     p95_s: float
     question: Question
@@ -118,6 +121,16 @@ class Explanation(Shown):
             "versions": versions(),
         }
 
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        rows = [[text(value) for value in row.values()] for row in self._rows()]
+        return list(self._rows()[0]) if rows else ["query"], rows
+
+
+class Explanation(Explained):
+    """That of a node's run; other settings were tried."""
+
+    queries: tuple[ExplainedQuery, ...]
+
     def _rows(self) -> list[dict[str, Any]]:
         return [
             {
@@ -132,10 +145,6 @@ class Explanation(Shown):
             }
             for query in self.queries
         ]
-
-    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        rows = [[text(value) for value in row.values()] for row in self._rows()]
-        return list(self._rows()[0]) if rows else ["query"], rows
 
 
 def check_slowest(slowest: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,16 @@ from deeprec_env.fleet.records import FleetRecords, of_one_node
 from deeprec_env.fleet.result import FleetResult
 from deeprec_env.fleet.simulate import run_fleet
 from deeprec_env.progress import Progress, Step, silent
-from deeprec_env.provenance import Question, asked
 from deeprec_env.scenario.schema import Scenario
-from deeprec_env.shown import Shown, text
-from deeprec_env.simulation.header import SCHEMA_VERSION, versions
 from deeprec_env.simulation.simulate import MOST_KEPT
-from deeprec_env.timeline.explain import ExplainedQuery, cause_of, check_slowest, stages_on_the_way, what_helps
+from deeprec_env.timeline.explain import (
+    Explained,
+    ExplainedQuery,
+    cause_of,
+    check_slowest,
+    stages_on_the_way,
+    what_helps,
+)
 from deeprec_env.timeline.parts import latency_parts, mended
 from deeprec_env.timeline.requests import run_requests
 from deeprec_env.timeline.traffic import drawn_again
@@ -49,31 +53,10 @@ class FleetQuery:
         return {**told, "node": self.node, "group": self.group, "parts_s": parts_s}
 
 
-@dataclass(frozen=True)
-class FleetExplanation(Shown):
-    """The slowest queries of a fleet's run, explained; `tried` are other routers on its traffic."""
+class FleetExplanation(Explained):
+    """That of a fleet's run; other routers were tried."""
 
-    result: FleetResult
     queries: tuple[FleetQuery, ...]
-    tried: tuple[WhatIf, ...]
-    p95_s: float
-    question: Question
-
-    def to_json(self) -> dict[str, Any]:
-        """As `deeprec explain --json` prints it."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "sla_ms": self.result.scenario.sla_ms,
-            "p95_s": self.p95_s,
-            "slowest": [query.to_json() for query in self.queries],
-            "tried": [
-                {"change": tried.change, "p95_s": tried.p95_s, "latency_s": tried.latency_s.tolist()}
-                for tried in self.tried
-            ],
-            "streams_sha256": self.result.streams_sha256,
-            **asked(self.question),
-            "versions": versions(),
-        }
 
     def _rows(self) -> list[dict[str, Any]]:
         return [
@@ -89,10 +72,6 @@ class FleetExplanation(Shown):
             }
             for query in self.queries
         ]
-
-    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        rows = [[text(value) for value in row.values()] for row in self._rows()]
-        return list(self._rows()[0]) if rows else ["query"], rows
 
 
 def explain_fleet(result: FleetResult, slowest: int = 5, progress: Progress = silent) -> FleetExplanation:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.envs.fleet_task import FleetTask
-from deeprec_env.policies.fleet.seen import Seen, each
+from deeprec_env.policies.fleet.seen import ByWindow, Seen
 from deeprec_env.workload.diurnal import Diurnal
 
 TOLERANCE = 0.1
@@ -47,7 +47,7 @@ def stabilisation_windows(task: FleetTask) -> int:
     return max(1, math.ceil(STABILISATION_S / 86_400.0 * arrivals.day_s / task.interval_s))
 
 
-class Autoscaler:
+class Autoscaler(ByWindow):
     """Every group by its own busier pool, under the settings of the fleet's file. `state`: what was desired before."""
 
     def __init__(self, task: FleetTask, target: float) -> None:
@@ -58,16 +58,6 @@ class Autoscaler:
     def in_words(self) -> str:
         """For a table."""
         return f"target {self.target:.0%}"
-
-    def predict(
-        self,
-        observation: NDArray[np.float32],
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = True,
-    ) -> tuple[NDArray[np.int64], Any]:
-        """The action for one observation or several."""
-        return each(observation, state, episode_start, self._act)
 
     def _act(self, observation: NDArray[np.float32], before: Any) -> tuple[NDArray[np.int64], Any]:
         seen, start = Seen(self._task, observation), self._task.start

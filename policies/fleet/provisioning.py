@@ -14,7 +14,7 @@ from deeprec_env.envs.fleet_task import FleetTask
 from deeprec_env.errors import InputError
 from deeprec_env.policies.base import Progress
 from deeprec_env.policies.fixed.tune import TuneOptions
-from deeprec_env.policies.fleet.seen import Seen, each
+from deeprec_env.policies.fleet.seen import ByWindow, Seen
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.scenario.setting import Setting
 from deeprec_env.simulation.offered_load import service_demands
@@ -91,7 +91,7 @@ def _watts(group: Any, setting: Setting) -> tuple[float, float]:
     return idle_w, added
 
 
-class ProvisioningPolicy:
+class ProvisioningPolicy(ByWindow):
     """The table at the rate measured in the window before, with a headroom; without a measured rate all nodes."""
 
     def __init__(self, task: FleetTask, table: ProvisioningTable, headroom: float) -> None:
@@ -101,16 +101,6 @@ class ProvisioningPolicy:
     def in_words(self) -> str:
         """For a table."""
         return f"{self.headroom:g} x rate"
-
-    def predict(
-        self,
-        observation: NDArray[np.float32],
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = True,
-    ) -> tuple[NDArray[np.int64], Any]:
-        """The action for one observation or several."""
-        return each(observation, state, episode_start, self._act)
 
     def _act(self, observation: NDArray[np.float32], before: Any) -> tuple[NDArray[np.int64], Any]:
         seen, start = Seen(self._task, observation), self._task.start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -41,14 +42,27 @@ class Seen:
         return np.asarray(np.rint(shares * counts), dtype=np.int64)
 
 
-def each(observation: NDArray[np.float32], state: Any, episode_start: Any, act: Any) -> tuple[NDArray[np.int64], Any]:
-    """`predict` of a policy that acts on one observation: act(observation, state or None at an episode's start)."""
-    several = np.ndim(observation) == 2
-    rows = np.atleast_2d(observation)
-    states = [None] * len(rows) if state is None else list(state)
-    if episode_start is not None:
-        starts = np.broadcast_to(episode_start, len(rows))
-        states = [None if start else before for before, start in zip(states, starts, strict=True)]
-    found = [act(row, before) for row, before in zip(rows, states, strict=True)]
-    actions = np.stack([action for action, _ in found])
-    return (actions if several else actions[0]), tuple(after for _, after in found)
+class ByWindow(ABC):
+    """A policy that acts on what it sees of one window and what it has kept of those before."""
+
+    def predict(
+        self,
+        observation: NDArray[np.float32],
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """The action for one observation or several."""
+        several = np.ndim(observation) == 2
+        rows = np.atleast_2d(observation)
+        states = [None] * len(rows) if state is None else list(state)
+        if episode_start is not None:
+            starts = np.broadcast_to(episode_start, len(rows))
+            states = [None if start else before for before, start in zip(states, starts, strict=True)]
+        found = [self._act(row, before) for row, before in zip(rows, states, strict=True)]
+        actions = np.stack([action for action, _ in found])
+        return (actions if several else actions[0]), tuple(after for _, after in found)
+
+    @abstractmethod
+    def _act(self, observation: NDArray[np.float32], before: Any) -> tuple[NDArray[np.int64], Any]:
+        """The action on one observation, and what to keep; `before` is None at an episode's start."""

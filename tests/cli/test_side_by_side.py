@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deeprec_env import simulate
-from tests.cli.test_rerun import written
+from tests.cli.results import written
 from tests.conftest import day_scenario
 from tests.test_cli import call
 

@@ -13,7 +13,7 @@ import yaml
 
 from deeprec_env.cli import rerun
 from deeprec_env.cli.main import main
-from tests.cli.test_rerun import changed, written
+from tests.cli.results import changed, written
 from tests.conftest import day_scenario
 from tests.test_cli import call
 

@@ -13,8 +13,9 @@ from deeprec_env import InputError
 from deeprec_env.fleet.compiled_engine import CompiledFleet
 from deeprec_env.fleet.records import FleetRecords
 from deeprec_env.fleet.simulate import run_fleet
+from deeprec_env.scenario.parts import Floats
 from deeprec_env.workload.stream import Traffic
-from tests.fleet.fleets import GROUPS, ROUTERS, assert_same, drawn, fleet
+from tests.fleet.fleets import BLIND, GROUPS, ROUTERS, assert_same, drawn, fleet
 
 
 @pytest.mark.parametrize("router", ROUTERS)
@@ -38,6 +39,22 @@ def test_equal_times_are_in_the_same_order(router: str, network_ms: float) -> No
     traffic = drawn(scenario, 500)
     traffic = traffic.at(np.rint(traffic.arrival_s * 1024) / 1024)  # sums of these are exact
     assert len(np.unique(traffic.arrival_s)) < 400
+    assert_same(run_fleet(scenario, traffic), run_fleet(scenario, traffic, "asyncio"))
+
+
+ARRIVALS = {
+    "all at once": np.full(200, 1.0),
+    "two bursts": np.repeat([0.0, 5.0], 100),
+    "one ages later": np.append(np.arange(199) / 20_000, 1e7),
+    "one ages before": np.append(0.0, 1e7 + np.arange(199) / 20_000),
+}
+
+
+@pytest.mark.parametrize("arrival_s", ARRIVALS.values(), ids=ARRIVALS)
+@pytest.mark.parametrize("router", [name for name in ROUTERS if name not in BLIND])
+def test_arrivals_however_far_apart(router: str, arrival_s: Floats) -> None:
+    scenario = fleet(ROUTERS[router], network_ms=0.1, probe_age_ms=0.2)
+    traffic = drawn(scenario, 200).at(arrival_s)
     assert_same(run_fleet(scenario, traffic), run_fleet(scenario, traffic, "asyncio"))
 
 
@@ -182,7 +199,7 @@ def test_blocks_give_the_bytes_of_the_whole(router: str) -> None:
     scenario = fleet(ROUTERS[router], network_ms=0.2, probe_age_ms=0.4)
     traffic = drawn(scenario, 900)
     whole, blocks = run_fleet(scenario, traffic), CompiledFleet(scenario, in_blocks=True)
-    parts = [blocks.run(traffic.part(begin, end)) for begin, end in ((0, 100), (100, 101), (101, 900))]
+    parts = [blocks.run(traffic.part(begin, end)) for begin, end in ((0, 100), (100, 100), (100, 101), (101, 900))]
     assert np.concatenate([part.node for part in parts]).tolist() == whole.node.tolist()
     completion_s = np.concatenate([part.whole.completion_s for part in parts])
     assert completion_s.tobytes() == whole.whole.completion_s.tobytes()
