@@ -164,7 +164,6 @@ class _Training:
         self._repertoire = np.array(
             [scenario.action(setting, task.controls) for setting in teacher.repertoire], dtype=np.int64
         )
-        self._carries = None if "admit_ms" in task.controls else teacher.carries()
         env = vector_env(spec, scenario, recipe.environments)
         self._rollouts = Rollouts(env, task.fields, self._repertoire, recipe.copies)
         self._judge = Judge(spec, scenario, recipe.days, crowds=teacher.measure_in_crowds is not None)
@@ -234,7 +233,8 @@ class _Training:
             "repertoire": [
                 {name: setting.level(name) for name in self._task.controls} for setting in self._teacher.repertoire
             ],
-            "carries": self._carries,
+            "carries": self._teacher.carries,
+            "crowd": self._teacher.crowd,
             "made_for": made_for(self._task),
             "sources": sources_digest(_SOURCES),
             "versions": {**versions(), "torch": torch.__version__, "python": platform.python_version()},
@@ -262,8 +262,9 @@ class _Training:
         self._queries += times * float(offered.sum()) * self._task.scale_qps * self._task.interval_s
 
     def _validate(self, iteration: int) -> None:
-        tensors = self._network.tensors()
-        policy = SpecialistPolicy(PolicyNetwork(tensors, {}), self._task.fields, self._repertoire, self._carries)
+        tensors, teacher = self._network.tensors(), self._teacher
+        network = PolicyNetwork(tensors, {})
+        policy = SpecialistPolicy(network, self._task.fields, self._repertoire, teacher.carries, teacher.crowd)
         judged = self._judge.judged(policy)
         score = judged.score(self._measure, self._in_crowds)
         self.validations.append({"iteration": iteration, "score": score, **judged.to_json()})

@@ -28,13 +28,10 @@ FIRST_SEED = 1000
 """Of the validation days, and of the probes' traffic: beside those that tables were found on."""
 
 VIOLATIONS = 30.0
-"""What a share of late queries above the teacher's counts, as a factor on the day metric."""
+"""What a share of late queries above the teacher's counts, as a factor on the day metric; under flash crowds too."""
 
 SHED = 0.0005
 """Share of queries that may be refused beyond those that the teacher refuses."""
-
-CROWDS = 5.0
-"""What a share of late queries above the teacher's counts under flash crowds."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Judged:
         more = (
             VIOLATIONS * max(0.0, self.violation_rate - measure.violation_rate),
             VIOLATIONS * max(0.0, self.shed_rate - measure.shed_rate - SHED),
-            CROWDS * max(0.0, self.crowds_violation_rate - in_crowds),
+            VIOLATIONS * max(0.0, self.crowds_violation_rate - in_crowds),
         )
         return self.p95_hourly_s * (1.0 + sum(more)) * self.excess
 

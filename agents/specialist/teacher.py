@@ -15,8 +15,8 @@ from deeprec_env.envs.serving_v2_task import with_further_ladders
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.policies.adaptive.load_table import LEVELS, find_load_table
 from deeprec_env.policies.adaptive.load_table_p99 import find_load_table_p99, first_setting
-from deeprec_env.policies.adaptive.rate_table import ALL_LEVELS, RateTable, RateTablePolicy
-from deeprec_env.policies.adaptive.stationary import LATE_WEIGHT, StationaryRuns
+from deeprec_env.policies.adaptive.rate_table import ALL_LEVELS, BEYOND, RateTable, RateTablePolicy
+from deeprec_env.policies.adaptive.stationary import StationaryRuns
 from deeprec_env.policies.base import Policy
 from deeprec_env.policies.evaluation.champions import CHAMPIONS, ChampionTuning
 from deeprec_env.policies.fixed.tune import TuneOptions
@@ -35,9 +35,10 @@ SOFTNESS = 0.05
 HIGH_P99, P99_WEIGHT = 1.2, 0.5
 """From this share of the target on p99 counts too, and how much: capacity's rule allows twice the target."""
 
-LATE_WEIGHTS = {SERVING.id: 2.0, SERVING_V2.id: LATE_WEIGHT}
-"""Of the share of late queries, in costs and rewards, by environment. Where none is refused it is less than in the
-reward `tail`: with all of it training gives up p95 for fewer violations than any table has."""
+LATE_WEIGHTS = {SERVING.id: 2.0, SERVING_V2.id: 10.0}
+"""Of the share of late or refused queries, in costs and rewards, by environment. Where none can be refused it is less
+than in the reward `tail`: with all of it training gives up p95 for fewer violations than any table has. Where they can
+it is more: else training buys p95 by refusing more than the champion does."""
 
 OVERLOADED = 3.0
 """What a setting costs more where a pool gets more work than it can do. A pool that few queries visit drowns unseen: no
@@ -46,7 +47,7 @@ run is long enough for p95 to tell."""
 SEED = 0
 """Of the validation traffic that tables are found on, as `deeprec evaluate` finds them."""
 
-_JUST_BELOW = 0.985  # of capacity, where it is told what carries most
+_CARRIED = tuple(round(0.95 + 0.01 * step, 2) for step in range(16))  # loads at which it is told what carries most
 
 _LEAST = 1e-3  # targets: shorter latencies are not told apart
 
@@ -58,7 +59,9 @@ class Teacher:
     `measure` names the table whose violations are tolerated, `measure_in_crowds` that under flash crowds (None: they
     are not looked at). `costs` is (loads, settings): the logarithm of p95 in targets, dearer with p99, with late
     queries, and by `OVERLOADED` where a pool is. `saturation` (settings,) holds the loads at which the busiest pool of
-    each is full, infinite where that can't be told (offload by prediction) or who is late is refused.
+    each is full, infinite where that can't be told (offload by prediction) or who is late is refused. `carries` is the
+    place of the setting that carries most, `crowd` that of the one with most goodput above capacity, None where no
+    query can be refused.
     """
 
     tables: dict[str, Policy]
@@ -68,6 +71,8 @@ class Teacher:
     loads: Floats
     costs: Floats
     saturation: Floats
+    carries: int
+    crowd: int | None
     queries_used: int
 
     def cost_at(self, loads: Floats) -> Floats:
@@ -77,10 +82,6 @@ class Teacher:
         share = (place - below)[:, None]
         costs = (1.0 - share) * self.costs[below] + share * self.costs[below + 1]
         return np.asarray(costs - costs.min(axis=-1, keepdims=True))
-
-    def carries(self) -> int:
-        """The place of the setting that costs least just below capacity."""
-        return int(self.cost_at(np.array([_JUST_BELOW]))[0].argmin())
 
     def chooser(self, smoothed: int) -> Callable[[torch.Tensor], torch.Tensor]:
         """Logits of features by what settings cost at the smoothed load, at that place: the tables, a little unsure."""
@@ -111,8 +112,9 @@ def _of_load_tables(scenario: Scenario, queries: int, progress: Progress) -> Tea
     policies: dict[str, Policy] = {
         name: RateTablePolicy(table, scenario, SERVING.task.controls) for name, table in tables.items()
     }
+    carries = carries_most(runs, repertoire, saturation, 2 * queries)
     used = found.queries_used + runs.queries_used
-    return Teacher(policies, "load-table", None, repertoire, np.array(LEVELS), costs, saturation, used)
+    return Teacher(policies, "load-table", None, repertoire, np.array(LEVELS), costs, saturation, carries, None, used)
 
 
 def _at_capacity(scenario: Scenario) -> tuple[Setting, ...]:
@@ -164,6 +166,27 @@ def saturation_loads(runs: StationaryRuns, repertoire: Sequence[Setting]) -> Flo
     return np.array(qps) / runs.unit_qps
 
 
+def carries_most(runs: StationaryRuns, repertoire: Sequence[Setting], saturation: Floats, queries: int) -> int:
+    """The place of the setting that holds the highest load: each load is tried by those that hold all below it.
+
+    Of several the one with fewest late queries at the load that none holds any more. Holding is what capacity's rule
+    says: who is refused is late for ever, in p99 too.
+    """
+    p99_factor = math.inf if runs.scenario.p99_factor is None else runs.scenario.p99_factor
+    late_for_ever = 0.05 if math.isinf(p99_factor) else 0.01
+    most_late = [0.05 if setting.admit_ms is None else late_for_ever for setting in repertoire]
+    left = list(range(len(repertoire)))
+    for load in _CARRIED:
+        outcomes = {place: runs.outcome(repertoire[place], load, queries) for place in left}
+        left.sort(key=lambda place: outcomes[place].late)
+        held = [place for place in left if load < saturation[place] and outcomes[place].p99 <= p99_factor]
+        held = [place for place in held if outcomes[place].late <= most_late[place]]
+        if not held:
+            break
+        left = held
+    return left[0]
+
+
 def _of_champion(scenario: Scenario, queries: int, progress: Progress) -> Teacher:
     """The champions of days and of flash crowds, and all tables that they are made of."""
     options = TuneOptions(queries=queries, seed=SEED)
@@ -172,19 +195,29 @@ def _of_champion(scenario: Scenario, queries: int, progress: Progress) -> Teache
         tuning = ChampionTuning(SERVING_V2, with_further_ladders(traffic), options, {}, progress)
         prepared = CHAMPIONS["champion"](tuning)
         policies[name], spent = prepared.policy, spent + (prepared.tuning_queries or 0)
-    tables = [tuning.table(name) for name in ("control-table", "predicted-offload", "load-table-p99")]
-    limits = [limit for limit in tuning.scenario.ladders["admit_ms"] if limit is not None and limit <= scenario.sla_ms]
-    best = repertoire_of(tables, per_level=1)
-    refusing = tuple(each.replace(admit_ms=max(limits)) for each in best if each.admit_ms is None) if limits else ()
-    repertoire, runs = tuple(dict.fromkeys(best + refusing)), tuning.runs
+    repertoire, runs = _refusing(tuning.tables().values(), tuning.scenario), tuning.runs
     progress("what settings cost")
     saturation, before = saturation_loads(runs, repertoire), runs.queries_used
     costs = stationary_costs(
         runs, repertoire, saturation, ALL_LEVELS, max(1000, queries // 4), LATE_WEIGHTS[SERVING_V2.id]
     )
+    carries = carries_most(runs, repertoire, saturation, queries)
+    late = [[runs.outcome(setting, load, queries // 2).late for setting in repertoire] for load in BEYOND]
+    crowd = int(np.mean(late, axis=0).argmin())
     spent += runs.queries_used - before
-    loads = np.array(ALL_LEVELS)
-    return Teacher(policies, "champion", "champion of flash", repertoire, loads, costs, saturation, spent)
+    loads, of_crowds = np.array(ALL_LEVELS), "champion of flash"
+    return Teacher(policies, "champion", of_crowds, repertoire, loads, costs, saturation, carries, crowd, spent)
+
+
+def _refusing(tables: Iterable[RateTable], scenario: Scenario) -> tuple[Setting, ...]:
+    """The best settings of all levels of some tables, each with the limit on admission that is nearest to the target.
+
+    It costs nothing while nobody would be late, and crowds come unannounced. Closer limits refuse who would have been
+    in time: they pay off where a crowd lasts for long.
+    """
+    limits = [limit for limit in scenario.ladders["admit_ms"] if limit is not None and limit <= scenario.sla_ms]
+    limit = max(limits, default=None)
+    return tuple(dict.fromkeys(each.replace(admit_ms=limit) for each in repertoire_of(tables, per_level=1)))
 
 
 TEACHERS: dict[str, Callable[[Scenario, int, Progress], Teacher]] = {

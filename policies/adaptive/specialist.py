@@ -18,8 +18,14 @@ MEMORIES = (0.5, 0.8)
 CLOCK = ("day_sin", "day_cos")
 """Fields that are not looked at: the time of day betrays probes at stationary rates."""
 
-NEAR_CAPACITY = (0.94, 1.03)
-"""Smoothed loads, in capacity, at which the setting that carries most is taken, where queries can't be refused."""
+NEAR_CAPACITY = 0.9
+"""Mean load of the last windows, in capacity, from which the setting that carries most is taken."""
+
+SPAN = 10
+"""How many windows that mean is over, about. One of them tells its rate to 5 %; no peak of a day lasts for so long."""
+
+CROWD = 1.1
+"""Load of the last window from which the setting for crowds is taken, where queries can be refused."""
 
 _SHORTEST = 0.01  # targets: shorter latencies are not told apart
 
@@ -70,11 +76,24 @@ def _past(state: Any, episode_start: Any, count: int) -> tuple[Floats, NDArray[n
     return past, first
 
 
+def _mean_loads(loads: Floats, first: NDArray[np.bool_], before: Any) -> Floats:
+    """Mean load of the last `SPAN` windows, about, and how many it is of, (n, 2); `before` is that till now, if any.
+
+    Until there are so many, an episode's windows count alike: its first ones are enough to tell by.
+    """
+    mean, windows = np.zeros((2, len(loads))) if before is None else np.where(first, 0.0, np.transpose(before))
+    windows = np.where(first, 0.0, windows + 1.0)  # what an episode begins with was not measured
+    mean = np.where(first, 0.0, mean + (loads - mean) / np.clip(windows, 1.0, SPAN))
+    return np.stack([mean, windows], axis=-1)
+
+
 class SpecialistPolicy:
     """Each window the setting that the network prefers, of a repertoire of actions (settings, controls).
 
-    `carries` is the place of the setting that carries most. It is in force near capacity: there rewards differ by luck,
-    and one window under another setting is what a node does not recover from. None: the network alone decides.
+    `carries` is the place of the setting that carries most. It is in force while the load stays near capacity: there
+    rewards differ by luck, and one window under another setting is what a node does not recover from. `crowd` is that
+    of the setting with most goodput far above capacity, in force after a window of a crowd: training sees too few of
+    them for the network to tell them from a peak. None: the network alone decides.
     """
 
     def __init__(
@@ -83,8 +102,11 @@ class SpecialistPolicy:
         fields: Sequence[str],
         repertoire: NDArray[np.int64],
         carries: int | None = None,
+        crowd: int | None = None,
     ) -> None:
-        self.network, self.history, self._repertoire, self._carries = network, History(fields), repertoire, carries
+        self.network, self.history, self._repertoire = network, History(fields), repertoire
+        self._carries, self._crowd = carries, crowd
+        self._offered = list(fields).index("offered")
         self.in_words = f"{len(repertoire)} settings, training seed {network.facts.get('seed')}"
 
     def predict(
@@ -94,11 +116,16 @@ class SpecialistPolicy:
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[np.int64], Any]:
-        """The action for each observation; `state` is that of `History`."""
-        features, state = self.history.features(np.atleast_2d(observation), state, episode_start)
+        """The action for each observation; `state` is that of `History`, then mean load and windows that it is of."""
+        seen = np.atleast_2d(np.asarray(observation, dtype=np.float64))
+        past, loads = (None, None) if state is None else np.split(np.asarray(state), [len(REMEMBERED)], axis=1)
+        features, past = self.history.features(seen, past, episode_start)
+        load, measured = seen[:, self._offered], features[:, -1] == 0.0
+        loads = _mean_loads(load, ~measured, loads)
         chosen = self.network.preferences(features).argmax(axis=-1)
         if self._carries is not None:
-            load = features[:, self.history.smoothed + 1]
-            chosen[(load >= NEAR_CAPACITY[0]) & (load <= NEAR_CAPACITY[1])] = self._carries
+            chosen[loads[:, 0] >= NEAR_CAPACITY] = self._carries
+        if self._crowd is not None:
+            chosen[measured & (load >= CROWD)] = self._crowd
         actions = self._repertoire[chosen]
-        return (actions if np.ndim(observation) == 2 else actions[0]), state
+        return (actions if np.ndim(observation) == 2 else actions[0]), np.concatenate([past, loads], axis=1)

@@ -123,10 +123,11 @@ def _prepared(path: str, network: PolicyNetwork, task: Task, scenario: Scenario)
     shapes = network.tensors["weight0"].shape[0], network.tensors["weight2"].shape[1]
     if shapes != (History(fields).width, len(repertoire)):
         raise InputError("policy", path, f"must take {History(fields).width} features, not {shapes[0]}")
-    carries = facts.get("carries")
-    if carries is not None and carries not in range(len(repertoire)):
-        raise InputError("policy", path, f"must name one of its settings under carries, not {carries}")
-    return TunedPolicy(SpecialistPolicy(network, fields, repertoire, carries), scenario, facts.get("tuning_queries"))
+    places = {name: facts.get(name) for name in ("carries", "crowd")}
+    for name, place in places.items():
+        if place is not None and place not in range(len(repertoire)):
+            raise InputError("policy", path, f"must name one of its settings under {name}, not {place}")
+    return TunedPolicy(SpecialistPolicy(network, fields, repertoire, **places), scenario, facts.get("tuning_queries"))
 
 
 def _differing(network: PolicyNetwork, task: Task) -> str:

@@ -18,13 +18,17 @@ from deeprec_env.agents.specialist.network import TrainedNetwork
 from deeprec_env.agents.specialist.ppo import advantages
 from deeprec_env.agents.specialist.recipe import SUMMARY, Recipe, train_specialist
 from deeprec_env.agents.specialist.ship import best_of, ship
+from deeprec_env.agents.specialist.teacher import carries_most, saturation_loads
 from deeprec_env.agents.specialist.traffic import drawn_traffic, vector_env
+from deeprec_env.analysis.capacity import find_capacity
 from deeprec_env.cli.main import main
 from deeprec_env.envs.environments import SERVING, SERVING_V2
 from deeprec_env.errors import InputError
 from deeprec_env.policies.adaptive.policy_network import PolicyNetwork, read_policy
 from deeprec_env.policies.adaptive.specialist_file import AGENT, load_specialist
+from deeprec_env.policies.adaptive.stationary import StationaryRuns
 from deeprec_env.policies.evaluation.episodes import run_policy
+from deeprec_env.scenario.setting import Setting
 from tests.conftest import day_scenario
 
 
@@ -68,6 +72,19 @@ def test_what_it_leaves_is_an_agent(trained: Path) -> None:
     assert facts["carries"] in range(len(facts["repertoire"]))
     with pytest.raises(InputError, match="holds a training already"):
         train_specialist(small_recipe(), trained)
+
+
+def test_the_setting_that_carries_most_is_found() -> None:
+    scenario = load_scenario(small_recipe().scenario)
+    runs = StationaryRuns(scenario, seed=0, engine="compiled")
+    settings = [Setting(size, threshold) for size in (16, 64, 256) for threshold in (200, 400, None)]
+    saturation = saturation_loads(runs, settings)
+    found = settings[carries_most(runs, settings, saturation, 20_000)]
+    capacities = {
+        each: find_capacity(scenario, batch_size=each.batch_size, threshold=each.threshold, p95_only=False).qps
+        for each in settings
+    }
+    assert capacities[found] > 0.98 * max(capacities.values()) > 1.1 * min(capacities.values())
 
 
 def test_numpys_forward_pass_is_torchs() -> None:
@@ -133,7 +150,8 @@ def test_with_further_controls_it_learns_from_the_champion(tmp_path: Path) -> No
     found = train_specialist(recipe, tmp_path / "v2")
     assert found.facts["environment"] == SERVING_V2.id
     assert found.facts["validation"].keys() == {"agent", "champion", "champion of flash"}
-    assert {each["admit_ms"] for each in found.facts["repertoire"]} == {36.0, None}
+    assert {each["admit_ms"] for each in found.facts["repertoire"]} == {36.0}
+    assert {found.facts[name] for name in ("carries", "crowd")} <= set(range(len(found.facts["repertoire"])))
     prepared = load_specialist(tmp_path / "v2", load_scenario(data), SERVING_V2.id)
     records = run_policy(SERVING_V2.make(load_scenario(data)), prepared.policy, 0, "test")
     assert len(records) > 300
