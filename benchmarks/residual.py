@@ -5,7 +5,8 @@
 A service of training is random (`agents/generalist/services.py`), its node up to 50 % slower or 30 % faster than the
 profile that the generalist is given, its day plain, with bursts, with flash crowds or with drifting sizes. The agent
 (PPO of Stable-Baselines3) sees what a specialist remembers (`History`) and the generalist's setting, and moves it by up
-to two levels of batch size and threshold; it begins as the generalist. Judged on presets that no training holds, their
+to two levels of batch size and threshold; it begins as the generalist, and is rewarded for what a window brings more than
+under the generalist alone in the same traffic. Judged on presets that no training holds, their
 profiles right and wrong: its day metric in the generalist's, and the difference of late queries, by training seed
 and over all of them, with 95 % intervals over the services. Trained agents are kept: stopped, the same command goes on.
 """
@@ -82,7 +83,11 @@ class Adjusted:
 
 
 class AdjustedVecEnv(VecEnvWrapper):
-    """Environments of drawn services, whose actions move the generalist's choice."""
+    """Environments of drawn services, whose actions move the generalist's choice.
+
+    The second half of the environments below meet the same traffic under the generalist alone: what an action is worth
+    is the reward that it brings more.
+    """
 
     def __init__(self, venv: NodeVecEnv, generalists: Mapping[int, GeneralistPolicy]) -> None:
         self._nodes: ServingVectorEnv = venv.env  # type: ignore[assignment]
@@ -93,14 +98,21 @@ class AdjustedVecEnv(VecEnvWrapper):
             observation_space=gym.spaces.Box(-20.0, 20.0, (self._adjusted.width,), np.float32),
             action_space=gym.spaces.MultiDiscrete([2 * REACH + 1] * 2),
         )
+        self.num_envs = venv.num_envs // 2
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Give both halves the same seeds."""
+        self.venv.seed(seed)
+        self.venv._seeds[self.num_envs :] = self.venv._seeds[: self.num_envs]
+        return self.venv._seeds[: self.num_envs]
 
     def reset(self) -> VecEnvObs:
         """First observations."""
-        return self._see(np.asarray(self.venv.reset()), np.ones(self.num_envs, dtype=bool))
+        return self._see(np.asarray(self.venv.reset()), np.ones(self.venv.num_envs, dtype=bool))
 
     def step_async(self, actions: Any) -> None:
         """Take the actions of the next step."""
-        self.venv.step_async(self._adjusted.moved(actions))
+        self.venv.step_async(self._adjusted.moved(np.concatenate([actions, np.full_like(actions, REACH)])))
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step as the environments do; episodes are discounted as if they went on."""
@@ -108,11 +120,12 @@ class AdjustedVecEnv(VecEnvWrapper):
         for info in infos:
             info.pop("terminal_observation", None)
             info["TimeLimit.truncated"] = False
-        return self._see(np.asarray(seen), over), rewards, over, infos
+        own, alone = np.split(rewards, 2)
+        return self._see(np.asarray(seen), over), own - alone, over[: self.num_envs], infos[: self.num_envs]
 
     def _see(self, observations: Any, starts: Any) -> Any:
         generalists = [self._generalists[id(scenario)] for scenario in self._nodes.scenarios]
-        return self._adjusted.see(generalists, observations, starts)
+        return self._adjusted.see(generalists, observations, starts)[: self.num_envs]
 
 
 class ResidualPolicy:
@@ -173,7 +186,7 @@ def train(
     pool: list[Scenario], generalists: Mapping[int, GeneralistPolicy], timesteps: int, seed: int, progress: Progress
 ) -> PPO:
     """PPO over the pool's services, drawn anew every episode."""
-    several = ServingVectorEnv(32, lambda rng: pool[rng.integers(len(pool))], ladders="common", threads=1)
+    several = ServingVectorEnv(2 * 32, lambda rng: pool[rng.integers(len(pool))], ladders="common", threads=1)
     venv: VecEnv = AdjustedVecEnv(NodeVecEnv(several), generalists)
     venv = VecNormalize(venv, norm_obs=False, norm_reward=True, gamma=0.5)
     torch.set_num_threads(1)
@@ -186,7 +199,6 @@ def train(
         gamma=0.5,
         gae_lambda=0.8,
         learning_rate=1e-3,
-        ent_coef=0.002,
         seed=seed,
         device="cpu",
         policy_kwargs={"net_arch": [64, 64]},

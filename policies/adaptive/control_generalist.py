@@ -35,8 +35,9 @@ SMALL_FIRST_LOAD = 0.5
 REFUSED, REFUSED_MEMORY = 0.002, 0.5
 """Offload is predicted once a window has refused more than such a share, which is forgotten by so much a window."""
 
-LONGEST_REQUEST = 0.7
-"""Share of the target that a full batch may take on a busy CPU under predicted offload, which may send any query there.
+LONGEST_REQUEST = 0.8
+"""Share of the target that a full batch may take on a busy CPU under predicted offload, which may send any query there,
+and in the first window, when nothing is known of how wrong the profile is.
 
 Longer ones would leave no room for a wait: they are refused while cores are idle.
 """
@@ -73,7 +74,7 @@ class ControlGeneralistPolicy(GeneralistPolicy):
         calm = not predicted and SMALL_FIRST_LOAD <= busiest < MOST_LOAD and p99 < SMALL_FIRST_BELOW
         plain = self._settings[place]
         batch_size = plain.batch_size
-        if predicted:
+        if predicted or belief is None:
             batch_size = min(batch_size, self._most_items(1.0 if belief is None else belief.factors.cpu))
         return self._fixed.at(
             batch_size=batch_size,

@@ -91,6 +91,8 @@ def test_beside_prediction_a_full_batch_leaves_room_for_a_wait(policy: ControlGe
     batches = [policy.setting(Belief(20_000.0, Factors(cpu=slower))).batch_size for slower in (1.0, 3.0)]
     assert batches == [256, 64]  # 5.4 and 1.6 ms by the profile, of a target of 20
     assert GeneralistPolicy(small()).best(Belief(20_000.0, Factors())).place // 4 == 3  # of all, 1000 is least work
+    tight = ControlGeneralistPolicy(with_further_ladders(small(sla_ms=6)))
+    assert tight.setting(None).batch_size == 64
 
 
 def test_a_slow_core_is_found_under_crowds_that_are_refused() -> None:
