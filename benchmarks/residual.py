@@ -1,12 +1,12 @@
 """An agent that adjusts the generalist's choice, trained on services drawn anew: does it gain over it alone?
 
-    python -m benchmarks.residual [--timesteps 150000] [--seeds 2] [--services 96] [--days 3] [--folder F] [--json]
+    python -m benchmarks.residual [--timesteps 150000] [--seeds 2] [--entropy 0] [--days 3] [--folder F] [--json]
 
 A service of training is random (`agents/generalist/services.py`), its node up to 50 % slower or 30 % faster than the
 profile that the generalist is given, its day plain, with bursts, with flash crowds or with drifting sizes. The agent
 (PPO of Stable-Baselines3) sees what a specialist remembers (`History`) and the generalist's setting, and moves it by up
-to two levels of batch size and threshold; it begins as the generalist, and is rewarded for what a window brings more than
-under the generalist alone in the same traffic. Judged on presets that no training holds, their
+to two levels of batch size and threshold; it begins as the generalist, and is rewarded for what a window brings more
+than under the generalist alone in the same traffic. Judged on presets that no training holds, their
 profiles right and wrong: its day metric in the generalist's, and the difference of late queries, by training seed
 and over all of them, with 95 % intervals over the services. Trained agents are kept: stopped, the same command goes on.
 """
@@ -183,7 +183,12 @@ def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[Scenario], dic
 
 
 def train(
-    pool: list[Scenario], generalists: Mapping[int, GeneralistPolicy], timesteps: int, seed: int, progress: Progress
+    pool: list[Scenario],
+    generalists: Mapping[int, GeneralistPolicy],
+    timesteps: int,
+    seed: int,
+    entropy: float,
+    progress: Progress,
 ) -> PPO:
     """PPO over the pool's services, drawn anew every episode."""
     several = ServingVectorEnv(2 * 32, lambda rng: pool[rng.integers(len(pool))], ladders="common", threads=1)
@@ -199,6 +204,7 @@ def train(
         gamma=0.5,
         gae_lambda=0.8,
         learning_rate=1e-3,
+        ent_coef=entropy,
         seed=seed,
         device="cpu",
         policy_kwargs={"net_arch": [64, 64]},
@@ -224,20 +230,22 @@ def trained(
     generalists: Mapping[int, GeneralistPolicy],
     timesteps: int,
     seed: int,
+    entropy: float,
     progress: Progress,
 ) -> PPO:
     """The agent of a training, which is done once: it stays in the folder."""
-    path = folder / f"seed-{seed}-services-{len(pool)}-steps-{timesteps}.zip"
+    path = folder / f"seed-{seed}-services-{len(pool)}-steps-{timesteps}-entropy-{entropy:g}.zip"
     if not path.exists():
         make_folder("folder", folder)
         with replacing_path(path) as temporary:
-            train(pool, generalists, timesteps, seed, progress).save(temporary)
+            train(pool, generalists, timesteps, seed, entropy, progress).save(temporary)
     return PPO.load(path, device="cpu")
 
 
 def main(
     timesteps: Annotated[int, typer.Option(help="Of every training.")] = 150_000,
     seeds: Annotated[int, typer.Option(help="Trainings.")] = 2,
+    entropy: Annotated[float, typer.Option(help="What an action's entropy is worth, in rewards.")] = 0.0,
     services: Annotated[int, typer.Option(help="Services that are drawn from.")] = 96,
     days: Annotated[int, typer.Option(help="Test days.")] = 3,
     held_out: Annotated[str, typer.Option("--services-judged", help="Comma-separated.")] = ",".join(HELD_OUT),
@@ -251,7 +259,7 @@ def main(
         models: dict[str, PPO | None] = {"generalist": None}
         for seed in range(seeds):
             share = part(tell, 0.8 * seed / seeds, 0.8 * (seed + 1) / seeds)
-            models[f"seed {seed}"] = trained(folder, pool, generalists, timesteps, seed, share)
+            models[f"seed {seed}"] = trained(folder, pool, generalists, timesteps, seed, entropy, share)
         rows = _rows(models, held_out.split(","), days, part(tell, 0.8, 1.0))
     found = _summary(rows)
     if json:
