@@ -126,9 +126,10 @@ class Service:
         )
         self.by_items_s = slopes / variance
         """Server-seconds of CPU and accelerator more for every item more of a mean query, (2, settings)."""
-        of_work = np.stack([self._cpu_squares, self._accelerator_squares])
+        self.squares_s2 = np.stack([self._cpu_squares, self._accelerator_squares])
+        """Mean square of a query's work on CPU and accelerator, in server-seconds squared, (2, settings)."""
         means_s = np.stack([self.cpu_s, self.accelerator_s])
-        self.rest_s = np.sqrt(np.maximum(of_work - means_s**2 - self.by_items_s**2 * variance, 0.0))
+        self.rest_s = np.sqrt(np.maximum(self.squares_s2 - means_s**2 - self.by_items_s**2 * variance, 0.0))
         """Standard deviation of a query's work around that line, likewise."""
 
     def loads(self, qps: Floats, factors: tuple[float, float] = (1.0, 1.0)) -> Floats:

@@ -7,17 +7,24 @@ some wait and p99 is far from the target, for it pays for that.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from deeprec_env.envs.observation import V2_FIELDS
 from deeprec_env.envs.serving_v2_task import V2_CONTROLS
+from deeprec_env.latency import checked
 from deeprec_env.policies.adaptive.generalist import MOST_LOAD, Belief, GeneralistPolicy
 from deeprec_env.policies.adaptive.tail_network import TailNetwork
+from deeprec_env.policies.adaptive.utilisation import Seen
 from deeprec_env.policies.on_serving_v2 import without_further
 from deeprec_env.scenario.parts import Floats
+from deeprec_env.scenario.pools import KINDS
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.scenario.setting import PREDICTED, Setting
+from deeprec_env.workload.checked import size_probabilities
 
 SMALL_FIRST_BELOW = 0.2
 """Share of the target below which a predicted p99 lets small queries go first."""
@@ -27,6 +34,13 @@ SMALL_FIRST_LOAD = 0.5
 
 REFUSED, REFUSED_MEMORY = 0.002, 0.5
 """Offload is predicted once a window has refused more than such a share, which is forgotten by so much a window."""
+
+LONGEST_REQUEST = 0.8
+"""Share of the target that a full batch may take on a busy CPU under predicted offload, which may send any query there,
+and in the first window, when nothing is known of how wrong the profile is.
+
+Longer ones would leave no room for a wait: they are refused while cores are idle.
+"""
 
 _AT = {name: place for place, name in enumerate(V2_FIELDS)}
 
@@ -41,6 +55,9 @@ class ControlGeneralistPolicy(GeneralistPolicy):
     def __init__(self, scenario: Scenario, network: TailNetwork | None = None) -> None:
         super().__init__(_by_threshold(scenario), network)
         self._controlled, self._ladders = scenario, scenario.ladders
+        pools = scenario.stages[0].pools()
+        self._request_s = _request_s(scenario)
+        self._servers = {kind: pools[kind].servers if kind in pools else 1 for kind in KINDS}
         orders, offloads = self._ladders["order"], self._ladders["offload"]
         self._fixed = scenario.setting.replace(admit_ms=_limit(self._ladders["admit_ms"], scenario.sla_ms))
         self._order = "fcfs" if "fcfs" in orders else orders[0]
@@ -56,8 +73,11 @@ class ControlGeneralistPolicy(GeneralistPolicy):
         predicted = self._must_predict or (self._can_predict and unsure)
         calm = not predicted and SMALL_FIRST_LOAD <= busiest < MOST_LOAD and p99 < SMALL_FIRST_BELOW
         plain = self._settings[place]
+        batch_size = plain.batch_size
+        if predicted or belief is None:
+            batch_size = min(batch_size, self._most_items(1.0 if belief is None else belief.factors.cpu))
         return self._fixed.at(
-            batch_size=plain.batch_size,
+            batch_size=batch_size,
             offload=PREDICTED if predicted else plain.threshold,
             order=self._calm_order if calm else self._order,
         )
@@ -65,22 +85,37 @@ class ControlGeneralistPolicy(GeneralistPolicy):
     def _action(self, belief: Belief | None) -> tuple[int, ...]:
         return self._controlled.action(self.setting(belief), V2_CONTROLS)
 
-    def _place(self, row: Floats, known: Belief | None) -> int | None:
-        # Who is refused is not who comes, and what was predicted to be faster elsewhere may still be waiting there.
-        if not self._threshold_only(row) or not (known is None or known.plain):
+    def _place(self, row: Floats) -> int | None:
+        if self._level(row, "offload") == PREDICTED:
             return None
         batch, threshold = (self._level(row, name) for name in ("batch_size", "offload"))
         return self._settings.index(self._settings[0].at(batch_size=batch, offload=threshold))
 
-    def _updated(self, row: Floats, known: Belief | None) -> Belief:
-        shed = float(row[_AT["shed_rate"]])
-        refused = max(shed, REFUSED_MEMORY * known.refused) if known else shed
-        nothing_left = row[_AT["waiting_cpu"]] == row[_AT["waiting_accelerator"]] == 0.0
-        plain = self._threshold_only(row) and (known is None or known.plain or bool(nothing_left))
-        return replace(super()._updated(row, known), refused=refused, plain=plain)
+    def _seen(self, row: Floats, known: Belief | None) -> Seen:
+        seen = super()._seen(row, known)
+        cpu, accelerator = (
+            servers * math.expm1(row[_AT[f"waiting_{kind}"]]) for kind, servers in self._servers.items()
+        )
+        return seen._replace(
+            refused_qps=float(row[_AT["shed_rate"]]) * seen.offered_qps,
+            waiting=(cpu, accelerator),
+            strange=known is not None and known.strangers > 0.0,
+        )
 
-    def _threshold_only(self, row: Floats) -> bool:
-        return float(row[_AT["shed_rate"]]) == 0.0 and self._level(row, "offload") != PREDICTED
+    def _updated(self, row: Floats, known: Belief | None) -> Belief:
+        shed, before = float(row[_AT["shed_rate"]]), known.strangers if known else 0.0
+        refused = max(shed, REFUSED_MEMORY * known.refused) if known else shed
+        if self._level(row, "offload") == PREDICTED:
+            strangers = self._unit_qps * self._sla_s * math.expm1(row[_AT["backlog"]])
+        else:
+            completed = float(row[_AT["completed"]]) * self._unit_qps * self._scenario.control.interval_s
+            strangers = max(before - completed, 0.0)
+        return replace(super()._updated(row, known), refused=refused, strangers=strangers)
+
+    def _most_items(self, slower: float) -> int:
+        """The largest batch that a core serves within `LONGEST_REQUEST`, or else the smallest."""
+        fit = [size for size, seconds in self._request_s.items() if slower * seconds <= LONGEST_REQUEST * self._sla_s]
+        return max(fit, default=min(self._request_s))
 
     def _level(self, row: Floats, control: str) -> Any:
         ladder = self._ladders[control]
@@ -92,6 +127,15 @@ def _by_threshold(scenario: Scenario) -> Scenario:
     plain = without_further(scenario)
     thresholds = tuple(level for level in scenario.ladders["offload"] if level != PREDICTED) or plain.thresholds
     return plain.replace(control=plain.control.model_copy(update={"thresholds": thresholds}))
+
+
+def _request_s(scenario: Scenario) -> dict[int, float]:
+    """By batch size the mean seconds of a full batch, all cores busy."""
+    assert scenario.node is not None
+    cpu, batches = scenario.node.cpu, np.array(scenario.control.batch_sizes)
+    items = np.minimum(batches, int(size_probabilities(scenario.workload.sizes)[0].max()))
+    seconds = checked.mean_s(cpu.latency, items) * cpu.slowdown(cpu.servers)
+    return dict(zip(batches.tolist(), seconds.tolist(), strict=True))
 
 
 def _limit(limits: tuple[Any, ...], sla_ms: float) -> float | None:

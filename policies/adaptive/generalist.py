@@ -46,14 +46,14 @@ _AT = {name: place for place, name in enumerate(FIELDS)}
 class Belief:
     """What is known of the running service: the smoothed rate in queries a second, and factors on the profile.
 
-    `refused` is the share of queries that was refused of late. `plain`: the pools have nothing left to do
-    but of windows under a threshold that refused nobody.
+    `refused` is the share of queries that was refused of late, `strangers` the number of those in the node that no
+    threshold sent where they are.
     """
 
     qps: float
     factors: Factors
     refused: float = 0.0
-    plain: bool = True
+    strangers: float = 0.0
 
 
 class Chosen(NamedTuple):
@@ -156,7 +156,7 @@ class GeneralistPolicy:
         cost = log_tail_s[..., 0] + np.log1p(0.5 * (p99 - 0.8).clip(0.0))
         return np.where(busiest < MOST_LOAD, cost, 1e3 + busiest), p99, busiest
 
-    def _place(self, row: Floats, known: Belief | None) -> int | None:
+    def _place(self, row: Floats) -> int | None:
         """The place among the settings of the one that a window was under; None where it does not say all."""
         batch, threshold = (
             round(float(row[_AT[name]]) * most)
@@ -164,14 +164,18 @@ class GeneralistPolicy:
         )
         return batch * self._thresholds + threshold
 
-    def _updated(self, row: Floats, known: Belief | None) -> Belief:
-        qps = float(row[_AT["offered"]]) * self._unit_qps
-        seen = Seen(
-            self._place(row, known),
-            qps,
+    def _seen(self, row: Floats, known: Belief | None) -> Seen:
+        """What a window showed; `known` was believed before it."""
+        return Seen(
+            self._place(row),
+            float(row[_AT["offered"]]) * self._unit_qps,
             float(row[_AT["completed"]]) * self._unit_qps,
             float(row[_AT["mean_items"]]) * self._utilisation.mean_items,
             (float(row[_AT["cpu_utilisation"]]), float(row[_AT["accelerator_utilisation"]])),
         )
+
+    def _updated(self, row: Floats, known: Belief | None) -> Belief:
+        seen = self._seen(row, known)
+        qps = seen.offered_qps
         factors = self._utilisation.updated(known.factors if known else Factors(), seen)
         return Belief(qps if known is None else MEMORY * known.qps + (1.0 - MEMORY) * qps, factors)

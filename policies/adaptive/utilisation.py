@@ -40,16 +40,26 @@ MOST = 6.0
 class Sums:
     """Measured and expected over the windows, and the variance of their difference by chance.
 
-    `saturated`: the pool was, in the last window.
+    Of what is expected, `refused` is the most that queries may have brought which were refused. Of the last window:
+    `saturated` says whether the pool was, `left` is the work that it left waiting, in that of all servers in a window.
     """
 
     measured: float = 0.0
     expected: float = 0.0
     variance: float = 0.0
     saturated: bool = False
+    refused: float = 0.0
+    left: float = 0.0
 
     def more(
-        self, measured: float, expected: float, variance: float, saturated: bool = False, memory: float = MEMORY
+        self,
+        measured: float,
+        expected: float,
+        variance: float,
+        saturated: bool = False,
+        memory: float = MEMORY,
+        refused: float = 0.0,
+        left: float = 0.0,
     ) -> Sums:
         """With another window."""
         return Sums(
@@ -57,13 +67,16 @@ class Sums:
             memory * self.expected + expected,
             memory * memory * self.variance + variance,
             saturated,
+            memory * self.refused + refused,
+            left,
         )
 
     def factor(self, edge: float = 0.0, doubt: float = DOUBT) -> float:
         """Measured in expected, 1 where that may be chance; `edge` is the error of where the windows begin and end."""
         if self.measured <= 0.0:
             return 1.0
-        expected = max(self.expected, self.measured / MOST)
+        believable = min(max(self.measured, self.expected - self.refused), self.expected)
+        expected = max(believable, self.measured / MOST)
         error = math.sqrt(self.variance + edge * edge) / expected
         ratio = math.log(self.measured / expected)
         return min(max(math.exp(ratio), 1.0 / MOST), MOST) if abs(ratio) > doubt * error else 1.0
@@ -82,7 +95,9 @@ class Factors:
 class Seen(NamedTuple):
     """What a window showed: the setting's place among the service's, rates, sizes, busy shares of both pools.
 
-    The setting is None where it does not say which pool a query goes to.
+    The setting is None where it does not say which pool a query goes to. `waiting` counts the requests that wait before
+    either pool at the window's end, None where that is not measured; `strange` says that some were there at its
+    beginning that came under no such setting.
     """
 
     setting: int | None
@@ -90,6 +105,9 @@ class Seen(NamedTuple):
     completed_qps: float
     mean_items: float
     utilisation: tuple[float, float]
+    refused_qps: float = 0.0
+    waiting: tuple[float, float] | None = None
+    strange: bool = False
 
 
 class UtilisationModel:
@@ -115,7 +133,7 @@ class UtilisationModel:
         items = sizes.factor(doubt=SIZES_DOUBT)
         if items != 1.0 or window.setting is None:
             # Of other sizes than the scenario's only the mean is known, not what they would keep the pools busy.
-            cpu, accelerator = (replace(sums, saturated=False) for sums in (cpu, accelerator))
+            cpu, accelerator = (replace(sums, saturated=False, left=0.0) for sums in (cpu, accelerator))
             return replace(factors, items=items, sums=(cpu, accelerator, sizes))
         pools = [self._pool(kind, sums, window, window.setting) for kind, sums in enumerate((cpu, accelerator))]
         values = [sums.factor(self._edge(kind, window.setting)) for kind, sums in enumerate(pools)]
@@ -135,13 +153,38 @@ class UtilisationModel:
         measured = window.utilisation[kind]
         expected = window.offered_qps * of_items_s / servers * _contended(pool, measured)
         saturated = measured >= SATURATED
+        if window.waiting is not None:
+            return self._known_left(kind, sums, window, setting, expected)
         if (saturated or sums.saturated) and visits > 0.0:
             # Those left waiting are its own, unless the other pool is busy enough to have left some too.
             whose = 1.0 if window.utilisation[1 - kind] < BUSY else visits
             expected -= (window.offered_qps - window.completed_qps) * whose * mean_s / visits / servers
+        return sums.more(measured, expected, self._variance(kind, window, setting), saturated)
+
+    def _known_left(self, kind: int, sums: Sums, window: Seen, setting: int, of_arrivals: float) -> Sums:
+        """With a window after which those who wait were counted, and of those who came some may have been refused."""
+        pool = self._pools[kind]
+        assert pool is not None
+        assert window.waiting is not None
+        contended = _contended(pool, window.utilisation[kind])
+        each = self._edge(kind, setting) * contended
+        left = window.waiting[kind] * each / (self._service.requests[setting] if kind == 0 else 1.0)
+        if window.strange:
+            return replace(sums, left=left)
+        # The large ones are refused first: such a one as a server spends its time on.
+        largest_s = self._service.squares_s2[kind, setting] / max(
+            (self._service.cpu_s, self._service.accelerator_s)[kind][setting], 1e-12
+        )
+        refused = window.refused_qps * largest_s / pool.servers * contended
+        expected = of_arrivals + sums.left - left
+        variance = self._variance(kind, window, setting)
+        return sums.more(window.utilisation[kind], expected, variance, refused=refused, left=left)
+
+    def _variance(self, kind: int, window: Seen, setting: int) -> float:
+        pool = self._pools[kind]
+        assert pool is not None
         queries = window.offered_qps * self._interval_s
-        variance = queries * (service.rest_s[kind, setting] / (servers * self._interval_s)) ** 2
-        return sums.more(measured, expected, variance, saturated)
+        return float(queries * (self._service.rest_s[kind, setting] / (pool.servers * self._interval_s)) ** 2)
 
     def _edge(self, kind: int, setting: int) -> float:
         """Work that may lie on either side of a window's end, in the share of a window of all servers: a request's."""

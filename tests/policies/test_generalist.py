@@ -127,6 +127,38 @@ def test_the_factor_of_a_right_profile_is_one_and_of_a_wrong_one_is_found() -> N
     assert utilisations(4.0, 30).cpu == pytest.approx(4.0, rel=0.1)  # overloaded: those left waiting say so
 
 
+def refusing(factor: float, share: float, load: float = 0.6) -> float:
+    """The factor believed of a CPU with so much to do by the profile, that many times slower, that refuses a share.
+
+    What can't be done waits.
+    """
+    scenario = small(items=200)
+    setting = scenario.settings().index(Setting(64, None))
+    service = Service(scenario, scenario.settings())
+    qps = load * 8.0 / service.cpu_s[setting]
+    a_request = service.cpu_s[setting] / service.requests[setting] / (8 * scenario.control.interval_s)
+    model, factors, left = UtilisationModel(scenario, service), Factors(), 0.0
+    for _ in range(5):
+        work = (1.0 - share) * factor * load + left
+        left = max(0.0, work - 1.0)
+        waiting = left / factor / a_request, 0.0
+        seen = Seen(setting, qps, 0.0, 200.0, (min(work, 1.0), 0.0), refused_qps=share * qps, waiting=waiting)
+        factors = model.updated(factors, seen)
+    return factors.cpu
+
+
+def test_refused_queries_may_have_been_anyones() -> None:
+    assert refusing(1.0, 0.1) == refusing(1.2, 0.2) == 1.0
+    assert 1.3 < refusing(1.4, 0.05) < 1.4
+    assert refusing(0.5, 0.1) == pytest.approx(0.5, rel=0.02)
+    assert refusing(1.4, 0.0) == pytest.approx(1.4, rel=0.02)
+
+
+def test_who_waits_is_counted_where_that_is_measured() -> None:
+    assert refusing(2.5, 0.0) == pytest.approx(2.5, rel=0.02)
+    assert refusing(1.0, 0.0, load=1.5) == 1.0
+
+
 def test_larger_queries_than_the_profile_are_noticed() -> None:
     scenario = small()
     service = Service(scenario, scenario.settings())
