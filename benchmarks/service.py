@@ -186,19 +186,25 @@ def measured(server: Server, folder: Path) -> Speed:
 
 def _overloaded(server: Server) -> dict[str, Any]:
     """What becomes of a server at a rate that it can't keep up with, and of its memory."""
-    memory_mib, ended = [_memory_mib(server.pid)], threading.Event()
+    held: dict[str, list[float]] = {"server": [], "workers": []}
+    ended = threading.Event()
+
+    def look() -> None:
+        held["server"].append(_memory_mib(server.pid))
+        held["workers"].append(sum(map(_memory_mib, _children(server.pid))))
 
     def watch() -> None:
         while not ended.wait(server.options.duration_s / _MEMORY_LOOKS):
-            memory_mib.append(_memory_mib(server.pid))
+            look()
 
+    look()
     watching = threading.Thread(target=watch)
     watching.start()
     told = load(server.url, server.options).to_json()
     ended.set()
     watching.join()
     names = ("sent", "statuses", "lost", "unasked", "qps_achieved", "latency_ms", "late_ms")
-    return {"qps": server.options.qps, "memory_mib": memory_mib} | {name: told[name] for name in names}
+    return {"qps": server.options.qps, "memory_mib": held} | {name: told[name] for name in names}
 
 
 def _killed(server: Server, kills: int) -> dict[str, Any]:
@@ -231,13 +237,11 @@ def _is_ready(url: str) -> bool:
 
 
 def _memory_mib(pid: int) -> float:
-    """Of a process and those that it has started, what is theirs alone."""
-    found = 0
-    for each in (pid, *_children(pid)):
-        with suppress(OSError):
-            lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
-            found += sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
-    return found / 1024
+    """Of a process, what is its alone; 0 where it has ended."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return 0.0
 
 
 def _children(pid: int) -> list[int]:
