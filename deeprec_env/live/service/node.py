@@ -59,13 +59,20 @@ class ServiceNode(AsyncioEngine):
             self.model_plan: ModelPlan = next(iter(self.crew.pools.values())).plan  # what the model takes and returns
             if self._forecast is not None:
                 self._forecast.expect(self.crew.most_items)
-            measure_window(self.records(), scenario, 0.0, 1.0)  # compiles what the first window would wait for
-            self.predicted_s(1)
+            self._prepare()
         except BaseException:
             if self._crew is not None:
                 self._crew.close()
             self._clock.close()
             raise
+
+    def _prepare(self) -> None:
+        """Compile, or load, what the first window and the first deadline would wait for."""
+        log = ServiceLog(self._scenario, with_items=True)
+        for _ in range(2):  # a single entry, or none, is an array of another type
+            log.take(0.0, self.crew.most_items)
+        measure_window(log.records(0, 2), self._scenario, 0.0, 1.0)
+        self.predicted_s(1)
 
     # Queries
 
