@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import select
-import selectors
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -22,6 +20,7 @@ from safetensors.numpy import save
 from deeprec_env.arguments import real, whole
 from deeprec_env.errors import InputError
 from deeprec_env.live.service.media import BINARY, DEADLINE, JSON
+from deeprec_env.live.service.precise_loop import precise_loop
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.simulation.header import SCHEMA_VERSION
 
@@ -93,7 +92,7 @@ def load(url: str, options: LoadOptions) -> LoadResult:
     if options.qps is not None and real("qps", options.qps) <= 0.0:
         raise InputError("qps", options.qps, "must be above 0")
     whole("connections", options.connections, 1, 10_000)
-    with asyncio.Runner(loop_factory=_precise_loop) as runner:
+    with asyncio.Runner(loop_factory=precise_loop) as runner:
         return runner.run(_Load(*_place(url), whole_requests(url, options), options).run())
 
 
@@ -108,22 +107,6 @@ def _place(url: str) -> tuple[str, int]:
     if parts.scheme != "http" or not parts.hostname:
         raise InputError("url", url, "must be an http:// address")
     return parts.hostname, parts.port or 80
-
-
-def _precise_loop() -> asyncio.AbstractEventLoop:
-    return asyncio.SelectorEventLoop(_PreciseSelector())
-
-
-class _PreciseSelector(selectors.DefaultSelector):
-    """Waits to the microsecond, where epoll rounds up to milliseconds: requests would be sent late, several at once."""
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """See `selectors`."""
-        if timeout is not None and timeout > 0.0:
-            select.select([self.fileno()], [], [], timeout)  # readable as soon as one of those watched is ready
-            timeout = 0.0
-        found: list[tuple[selectors.SelectorKey, int]] = super().select(timeout)
-        return found
 
 
 class _Load:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import time
 from typing import Any
 
@@ -120,6 +121,23 @@ class Connection(HttpToolsProtocol):
         if self.pipeline or self.flow.write_paused:  # until these, and the client with its answers, have come further
             self.flow.pause_reading()
 
+    def drop_if_idle(self) -> None:
+        """Hang up if the client has taken too long with what it was to do."""
+        now = self.loop.time()
+        if self.unread_since_s is not None:
+            if now - self.unread_since_s > PATIENCE_S:
+                self.transport.abort()
+        elif self.coming_since_s is not None:
+            if self.flow.read_paused:
+                self.coming_since_s = now  # it is kept waiting
+            elif now - self.coming_since_s > PATIENCE_S:
+                self.refuse(b"408 Request Timeout")
+        elif self.idle_since_s is not None and now - self.idle_since_s > self.timeout_keep_alive:
+            looking = select.poll()  # a busy server may be behind: what was sent is not lost
+            looking.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+            if not looking.poll(0):
+                self.timeout_keep_alive_handler()
+
     def refuse(self, status: bytes) -> None:
         """Say so, unless an answer is on its way, and hang up."""
         transport: Any = self.transport
@@ -207,19 +225,9 @@ class RankCycle:
 
 
 async def drop_idle(server: Server) -> None:
-    """Hang up on those whose request has been coming for too long, or who have none, now and then."""
+    """Hang up on those who take too long, now and then."""
     while True:
         await asyncio.sleep(PATIENCE_S / 10.0)
-        now = asyncio.get_running_loop().time()
         for connection in list(server.server_state.connections):
-            if not isinstance(connection, Connection):
-                continue
-            if connection.unread_since_s is not None:
-                if now - connection.unread_since_s > PATIENCE_S:
-                    connection.transport.abort()
-            elif connection.coming_since_s is not None and connection.flow.read_paused:
-                connection.coming_since_s = now  # it is kept waiting
-            elif now - (connection.coming_since_s or now) > PATIENCE_S:
-                connection.refuse(b"408 Request Timeout")
-            elif now - (connection.idle_since_s or now) > server.config.timeout_keep_alive:
-                connection.timeout_keep_alive_handler()
+            if isinstance(connection, Connection):
+                connection.drop_if_idle()
