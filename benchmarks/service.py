@@ -1,6 +1,6 @@
 """Requests a second of the service against a bare Starlette echo behind the same kind of pipe, and what it stands.
 
-    python -m benchmarks.service [--seconds 5] [--rounds 3] [--overload 60] [--kills 10] [--json]
+    python -m benchmarks.service [--seconds 5] [--rounds 3] [--overload 60] [--kills 10] [--model ncf] [--json]
 
 Both are uvicorn with uvloop and httptools in one process, in front of one worker process on a socket pair. The service
 runs the empty model: 100 items in, 100 scores out, as safetensors (`binary`) or JSON. The echo reads the same bodies,
@@ -9,9 +9,10 @@ when it has the answer to the one before, as the node does, whose server takes o
 where it is installed, else our own client, in a closed loop of 32 connections; rounds alternate, the median counts, of
 ratios the median of the rounds' own. Beside the requests a second of the clock there are those a second of the server's
 own processor time (`per_core_second`), which other programs on the machine change less. At the end our own client sends
-half as many requests a second as the service has answered, in an open loop (`at_half`); twice as many for `--overload`
-seconds, with how large the server's processes grow (`overload`; its queue holds 100); and 200 a second while the worker
-that serves is killed every two seconds (`kills`: the time from each to the next answer).
+half as many requests a second as the service has answered, in an open loop, as long as all rounds (`at_half`); twice as
+many for `--overload` seconds, with what the server's processes hold before and meanwhile (`overload`; its queue holds
+100); and 200 a second while the worker that serves is killed every two seconds (`kills`: the time from each to the next
+answer). With another model than the empty one (its tables `--rows-scale` as long) there is no echo to compare with.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -37,10 +38,13 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from deeprec_env import console
+from deeprec_env.live.plan import EMPTY
 from deeprec_env.live.service.client import LoadOptions, load, whole_requests
 
 CONNECTIONS, ITEMS, QUEUE = 32, 100, 100
+ECHOES = {"echo": "at once", "echo in turn": "in turn"}
 _KILL_EVERY_S = 2.0
+_MEMORY_LOOKS = 12  # at how much the server's processes hold, before and while they are overloaded
 
 SCENARIO = f"""
 sla_ms: 50
@@ -121,23 +125,20 @@ def main(
     rounds: Annotated[int, typer.Option(help="Rounds of each.")] = 3,
     overload: Annotated[float, typer.Option(help="Seconds at twice the capacity; 0: none.")] = 60.0,
     kills: Annotated[int, typer.Option(help="Workers that are killed; 0: none.")] = 10,
+    model: Annotated[str, typer.Option(help="The model that is served.")] = EMPTY,
+    rows_scale: Annotated[float, typer.Option(help="Length of its tables, as a share of the published one.")] = 0.01,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Compare the service with a bare echo, overload it, and kill its workers."""
     binary = LoadOptions(None, seconds, CONNECTIONS, ITEMS, binary=True)
-    speeds: dict[str, list[Speed]] = {"echo": [], "echo in turn": [], "binary": [], "JSON": []}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _echo("at once") as at_once,
-        _echo("in turn") as in_turn,
-        _service(Path(folder)) as service,
-    ):
-        servers = {
-            "echo": Server(*at_once, binary),
-            "echo in turn": Server(*in_turn, binary),
-            "binary": Server(*service, binary),
-            "JSON": Server(*service, replace(binary, binary=False)),
-        }
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        echoes = ECHOES if model == EMPTY else {}
+        servers = {name: Server(*stack.enter_context(_echo(how)), binary) for name, how in echoes.items()}
+        service = stack.enter_context(_service(Path(folder), model, rows_scale))
+        servers["binary"] = Server(*service, binary)
+        servers["JSON"] = Server(*service, replace(binary, binary=False))
+        speeds: dict[str, list[Speed]] = {name: [] for name in servers}
         with console.progress("rounds", rounds * len(servers), quiet=json) as done:
             for server in servers.values():
                 measured(replace_seconds(server, 1.0), Path(folder))
@@ -146,17 +147,20 @@ def main(
                     speeds[name].append(measured(server, Path(folder)))
                     done(name, 1)
         median = {name: _median(of) for name, of in speeds.items()}
-        half = replace(binary, qps=0.5 * median["binary"].per_second)
+        half = replace(binary, qps=0.5 * median["binary"].per_second, duration_s=rounds * seconds)
         latency = load(service[0], half).to_json()
         twice = replace(binary, qps=2.0 * median["binary"].per_second, duration_s=overload, connections=4 * QUEUE)
         overloaded = _overloaded(servers["binary"]._replace(options=twice)) if overload > 0.0 else None
         each_s = replace(binary, qps=200.0, duration_s=_KILL_EVERY_S * kills + 2.0)
         killed = _killed(servers["binary"]._replace(options=each_s), kills) if kills > 0 else None
+    to_echoes = {
+        f"to_{echo.replace(' ', '_')}": {name: _to(speeds[name], speeds[echo]) for name in ("binary", "JSON")}
+        for echo in echoes
+    }
     payload: dict[str, Any] = {
         "load": "wrk" if shutil.which("wrk") else "deeprec load",
         "requests": {name: speed._asdict() for name, speed in median.items()},
-        "to_echo": {name: _to(speeds[name], speeds["echo"]) for name in ("binary", "JSON")},
-        "to_echo_in_turn": {name: _to(speeds[name], speeds["echo in turn"]) for name in ("binary", "JSON")},
+        **to_echoes,
         "at_half": {"qps": half.qps} | {name: latency[name] for name in ("latency_ms", "late_ms", "statuses", "lost")},
         "overload": overloaded,
         "kills": killed,
@@ -182,20 +186,25 @@ def measured(server: Server, folder: Path) -> Speed:
 
 def _overloaded(server: Server) -> dict[str, Any]:
     """What becomes of a server at a rate that it can't keep up with, and of its memory."""
-    before, largest, ended = _memory_mib(server.pid), 0.0, threading.Event()
+    held: dict[str, list[float]] = {"server": [], "workers": []}
+    ended = threading.Event()
+
+    def look() -> None:
+        held["server"].append(_memory_mib(server.pid))
+        held["workers"].append(sum(map(_memory_mib, _children(server.pid))))
 
     def watch() -> None:
-        nonlocal largest
-        while not ended.wait(0.5):
-            largest = max(largest, _memory_mib(server.pid))
+        while not ended.wait(server.options.duration_s / _MEMORY_LOOKS):
+            look()
 
+    look()
     watching = threading.Thread(target=watch)
     watching.start()
     told = load(server.url, server.options).to_json()
     ended.set()
     watching.join()
     names = ("sent", "statuses", "lost", "unasked", "qps_achieved", "latency_ms", "late_ms")
-    return {"qps": server.options.qps, "memory_mib": [before, largest]} | {name: told[name] for name in names}
+    return {"qps": server.options.qps, "memory_mib": held} | {name: told[name] for name in names}
 
 
 def _killed(server: Server, kills: int) -> dict[str, Any]:
@@ -228,13 +237,11 @@ def _is_ready(url: str) -> bool:
 
 
 def _memory_mib(pid: int) -> float:
-    """Of a process and those that it has started, what is theirs alone."""
-    found = 0
-    for each in (pid, *_children(pid)):
-        with suppress(OSError):
-            lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
-            found += sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
-    return found / 1024
+    """Of a process, what is its alone; 0 where it has ended."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return 0.0
 
 
 def _children(pid: int) -> list[int]:
@@ -290,10 +297,11 @@ def _echo(how: str) -> Any:
     return _running([sys.executable, "-c", ECHO, how])
 
 
-def _service(folder: Path) -> Any:
+def _service(folder: Path, model: str, rows_scale: float) -> Any:
     (folder / "scenario.yaml").write_text(SCENARIO)
     line = [sys.executable, "-m", "deeprec_env", "serve", str(folder / "scenario.yaml")]
-    return _running([*line, "--model", "empty", "--port", "0", "--queue", str(QUEUE), "--json"])
+    line += ["--model", model, "--rows-scale", str(rows_scale), "--queue", str(QUEUE)]
+    return _running([*line, "--port", "0", "--json"])
 
 
 @contextmanager

@@ -135,9 +135,13 @@ class ModelPlan:
                 raise InputError(f"inputs.{name}", array.dtype.name, f"must hold numbers of type {field.dtype}")
             if field.rows is None and not np.isfinite(array).all():
                 raise InputError(f"inputs.{name}", "not finite", "must hold finite numbers")
-            if field.rows is not None and array.view(_unsigned(array.dtype)).max() >= field.rows:  # negative: large
-                found = int(array.min()) if int(array.min()) < 0 else int(array.max())
-                raise InputError(f"inputs.{name}", found, f"must be at least 0 and below {field.rows}")
+            if field.rows is not None:
+                dtype = unsigned(array.dtype, field.rows)
+                if dtype is None:
+                    array, dtype = array.astype(np.int64), np.dtype(np.uint64)
+                if array.view(dtype).max() >= field.rows:  # negative: large
+                    found = int(array.min()) if int(array.min()) < 0 else int(array.max())
+                    raise InputError(f"inputs.{name}", found, f"must be at least 0 and below {field.rows}")
             arrays[name] = array
         if len({len(array) for array in arrays.values()}) != 1:
             raise InputError("inputs", [len(array) for array in arrays.values()], "must have equally many items")
@@ -145,8 +149,10 @@ class ModelPlan:
 
 
 @lru_cache
-def _unsigned(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Whole numbers of the same bytes, none of them negative."""
+def unsigned(dtype: np.dtype[Any], rows: int) -> np.dtype[Any] | None:
+    """Whole numbers of the same bytes, in which negative ones are at least `rows`; None where they need not be."""
+    if dtype.kind == "i" and rows > np.iinfo(dtype).max + 1:
+        return None
     return np.dtype(dtype.str.replace("i", "u"))
 
 

@@ -18,29 +18,43 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _SHORTEST_TOKEN = 16
 
 
+UNAUTHORIZED = b'{"error":"unauthorized","message":"a token is needed: Authorization: Bearer TOKEN"}'
+UNAUTHORIZED_HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"www-authenticate", b'Basic realm="deeprec", charset="UTF-8"'),
+]
+"""What those are told who do not bring the token, with status 401, before the connection ends."""
+
+
 class Gate:
-    """Lets those through to an ASGI application who bring the token.
+    """Knows those who bring the token.
 
     As `Authorization: Bearer TOKEN`, or, for browsers, as the password of Basic. Compared in constant time.
     """
 
-    def __init__(self, app: Any, token: str) -> None:
-        self._app, self._token = app, token.encode()
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    def opens(self, authorization: bytes) -> bool:
+        """Whether this header's value brings it."""
+        return hmac.compare_digest(_token_in(authorization), self._token)
+
+
+class Gated:
+    """An ASGI application behind a gate."""
+
+    def __init__(self, app: Any, gate: Gate) -> None:
+        self._app, self._gate = app, gate
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """See ASGI."""
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             brought = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-            if not hmac.compare_digest(_token_in(brought), self._token):
-                body = b'{"error":"unauthorized","message":"a token is needed: Authorization: Bearer TOKEN"}'
-                headers = [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", str(len(body)).encode()),
-                    (b"www-authenticate", b'Basic realm="deeprec", charset="UTF-8"'),
-                    (b"connection", b"close"),
-                ]
+            if not self._gate.opens(brought):
+                length = str(len(UNAUTHORIZED)).encode()
+                headers = [*UNAUTHORIZED_HEADERS, (b"content-length", length), (b"connection", b"close")]
                 await send({"type": "http.response.start", "status": 401, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
+                await send({"type": "http.response.body", "body": UNAUTHORIZED})
                 return
         await self._app(scope, receive, send)
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from deeprec_env.errors import InputError
-from deeprec_env.live.plan import ModelPlan
+from deeprec_env.live.plan import ModelPlan, unsigned
 from deeprec_env.live.service.media import JSON
 
 _BYTES_PER_NUMBER = 24
@@ -39,24 +39,81 @@ def most_bytes(plan: ModelPlan) -> int:
     return min(_MOST_BYTES, _FEWEST_BYTES + _BYTES_PER_NUMBER * numbers)
 
 
-def read_ranking(plan: ModelPlan, content_type: str, body: bytes, best: str | None) -> Ranking:
-    """What a body asks; `best` as the address says it, which a JSON body may say too. `InputError` says what is wrong.
+class BodyReader:
+    """Reads what bodies ask of a model. What the head of a binary body says is checked once, then its values alone."""
 
-    An input with one row is the same for all items; where items are single numbers a flat list will do.
-    """
-    if content_type == JSON:
-        given, told = _of_json(body)
-        best_of: object = told if best is None else best
-    else:
-        given, best_of = _of_binary(body), best
-    arrays = {name: _array(plan, name, values) for name, values in given.items()}
-    items = max((len(array) for array in arrays.values()), default=0)
-    if not 1 <= items <= plan.most_items:
-        raise InputError("items", items, f"must be at least 1 and at most {plan.most_items}")
-    for name, array in arrays.items():
-        if len(array) == 1 < items:
-            arrays[name] = np.broadcast_to(array, (items, *array.shape[1:]))
-    return Ranking(_as_floats(plan, plan.check_inputs(arrays)), items, _best(best_of, items))
+    def __init__(self, plan: ModelPlan) -> None:
+        self._plan = plan
+        self._known = functools.lru_cache(maxsize=4096)(self._known_of)
+
+    def read(self, content_type: str, body: bytes, best: str | None) -> Ranking:
+        """`best` is as the address says it; a JSON body may say it too. `InputError` says what is wrong.
+
+        An input with one row is the same for all items; where items are single numbers a flat list will do.
+        """
+        if content_type == JSON:
+            given, told = _of_json(body)
+            return self._checked(given, told if best is None else best)
+        length = 8 + int.from_bytes(body[:8], "little")
+        known = self._known(body[:length], len(body)) if length <= _LONGEST_HEAD else None
+        inputs = None if known is None else known.inputs(body)
+        if known is None or inputs is None:
+            return self._checked(_of_binary(body), best)
+        return Ranking(inputs, known.items, _best(best, known.items))
+
+    def _checked(self, given: Mapping[str, Any], best: object) -> Ranking:
+        plan = self._plan
+        arrays = {name: _array(plan, name, values) for name, values in given.items()}
+        items = max((len(array) for array in arrays.values()), default=0)
+        if not 1 <= items <= plan.most_items:
+            raise InputError("items", items, f"must be at least 1 and at most {plan.most_items}")
+        for name, array in arrays.items():
+            if len(array) == 1 < items:
+                arrays[name] = np.broadcast_to(array, (items, *array.shape[1:]))
+        return Ranking(_as_floats(plan, plan.check_inputs(arrays)), items, _best(best, items))
+
+    def _known_of(self, head: bytes, size: int) -> _Known | None:
+        """A head that fits the model, as any body of zeros would show; None where values have to be converted."""
+        body = head + bytes(size - len(head))
+        try:
+            ranking = self._checked(_of_binary(body), None)
+        except InputError:
+            return None
+        columns = []
+        for place in _places(head, size):
+            rows, shape = self._plan.fields[place.name].rows, ranking.inputs[place.name].shape[1:]
+            dtype = place.dtype if rows is None else unsigned(place.dtype, rows)
+            if dtype is None or (rows is None and dtype != np.float32):
+                return None
+            columns.append(_Column(place.name, dtype, (place.shape[0], *shape), place.offset, rows))
+        return _Known(columns, ranking.items)
+
+
+class _Column(NamedTuple):
+    """An input in a body: of float32 (`rows` None), or whole numbers below `rows`, looked at as unsigned."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+    rows: int | None
+
+
+class _Known(NamedTuple):
+    """A head of a binary body."""
+
+    columns: list[_Column]
+    items: int
+
+    def inputs(self, body: bytes) -> dict[str, NDArray[Any]] | None:
+        """The inputs in a body that begins so, or None if one has a value that no model takes."""
+        found = {}
+        for name, dtype, shape, offset, rows in self.columns:
+            array: NDArray[Any] = np.ndarray(shape, dtype, body, offset)
+            if not (np.isfinite(array).all() if rows is None else np.maximum.reduce(array, None) < rows):
+                return None
+            found[name] = array if shape[0] == self.items else np.broadcast_to(array, (self.items, *shape[1:]))
+        return found
 
 
 def written(ranking: Ranking, scores: NDArray[np.float32], content_type: str) -> bytes:

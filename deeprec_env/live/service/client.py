@@ -20,6 +20,7 @@ from safetensors.numpy import save
 from deeprec_env.arguments import real, whole
 from deeprec_env.errors import InputError
 from deeprec_env.live.service.media import BINARY, DEADLINE, JSON
+from deeprec_env.live.service.precise_loop import precise_loop
 from deeprec_env.scenario.parts import Floats
 from deeprec_env.simulation.header import SCHEMA_VERSION
 
@@ -91,7 +92,8 @@ def load(url: str, options: LoadOptions) -> LoadResult:
     if options.qps is not None and real("qps", options.qps) <= 0.0:
         raise InputError("qps", options.qps, "must be above 0")
     whole("connections", options.connections, 1, 10_000)
-    return asyncio.run(_Load(*_place(url), whole_requests(url, options), options).run())
+    with asyncio.Runner(loop_factory=precise_loop) as runner:
+        return runner.run(_Load(*_place(url), whole_requests(url, options), options).run())
 
 
 def whole_requests(url: str, options: LoadOptions) -> list[bytes]:

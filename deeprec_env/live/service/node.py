@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.errors import InputError
@@ -26,7 +25,7 @@ from deeprec_env.workload.stream import Traffic
 
 
 class RequestFailed(RuntimeError):
-    """The model refused a request of the query, or it took several workers with it."""
+    """The model refused a request of the query, or it took several workers with it; or the service has ended."""
 
 
 class ServiceNode(AsyncioEngine):
@@ -60,13 +59,20 @@ class ServiceNode(AsyncioEngine):
             self.model_plan: ModelPlan = next(iter(self.crew.pools.values())).plan  # what the model takes and returns
             if self._forecast is not None:
                 self._forecast.expect(self.crew.most_items)
-            measure_window(self.records(), scenario, 0.0, 1.0)  # compiles what the first window would wait for
-            self.predicted_s(1)
+            self._prepare()
         except BaseException:
             if self._crew is not None:
                 self._crew.close()
             self._clock.close()
             raise
+
+    def _prepare(self) -> None:
+        """Compile, or load, what the first window and the first deadline would wait for."""
+        log = ServiceLog(self._scenario, with_items=True)
+        for _ in range(2):  # a single entry, or none, is an array of another type
+            log.take(0.0, self.crew.most_items)
+        measure_window(log.records(0, 2), self._scenario, 0.0, 1.0)
+        self.predicted_s(1)
 
     # Queries
 
@@ -76,25 +82,37 @@ class ServiceNode(AsyncioEngine):
         self.crew.attach(loop)
 
     def accept(self, inputs: Mapping[str, NDArray[Any]], items: int) -> asyncio.Future[Scores] | None:
-        """Let a query arrive now; its scores, (items, outputs), or `RequestFailed`. None if the node sheds it.
+        """As `take`: the query's scores, (items, outputs), or `RequestFailed`. None if the node sheds it."""
+        future = self._clock.host.create_future()
+
+        def answered(query: RankQuery) -> None:
+            if future.done():  # whoever waited for it has given up
+                return
+            if query.failed or query.scores is None:
+                future.set_exception(RequestFailed("the model refused a request, or workers died of it"))
+            else:
+                future.set_result(query.scores.copy())
+
+        return future if self.take(inputs, items, answered) else None
+
+    def take(self, inputs: Mapping[str, NDArray[Any]], items: int, answered: Callable[[RankQuery], None]) -> bool:
+        """Let a query arrive now; False if the node sheds it. Else `answered` is called once, later.
 
         `inputs` have passed `model_plan.check_inputs`.
         """
         self._clock.now = now = self._clock.time()
-        number, future = self.arrived, self._clock.host.create_future()
-        scores = np.empty((items, self.model_plan.outputs), dtype=np.float32)
-        crew = self.crew
-        crew.queries[number] = RankQuery(items, inputs, future, scores)
+        number, crew = self.arrived, self.crew
+        crew.queries[number] = RankQuery(items, inputs, answered)
         away, sizes = self._service_log.take(now, items)
         self.arrived += 1
         if self._forecast is not None and not self._admits(number, self._forecast):
             self._shed(number)
-            return None
+            return False
         self._queues[0][away](number)
         if self._forecast is not None:
             away = self._offloaded[0][number]
         crew.work[KINDS[away]].entered([items] if away else sizes)
-        return future
+        return True
 
     def real_s(self) -> float:
         """Real seconds since the node was made."""
@@ -166,10 +184,11 @@ class ServiceNode(AsyncioEngine):
         """End the workers; a second call does nothing. Queries that are left get `RequestFailed`."""
         if self._crew is not None:
             self._crew.close()
-            for query in self._crew.queries.values():
-                if not query.answer.done():
-                    query.answer.set_exception(RequestFailed("the service has ended"))
+            left = list(self._crew.queries.values())
             self._crew.queries.clear()
+            for query in left:
+                query.failed = True
+                query.answered(query)
         super().close()
 
     # The life of a query: one stage, which it enters at once
@@ -193,9 +212,8 @@ class ServiceNode(AsyncioEngine):
         else:
             self.answered += 1
         self.latencies.add(now - self._arrival_s[query])
-        if served.answer.done():  # whoever waited for it has given up
-            return
-        if served.failed:
-            served.answer.set_exception(RequestFailed("the model refused a request, or workers died of it"))
-        else:
-            served.answer.set_result(served.scores)
+        try:
+            served.answered(served)
+        except Exception as error:  # whoever waits for scores must not harm the node
+            context = {"message": "scores could not be handed on", "exception": error}
+            self._clock.host.call_exception_handler(context)

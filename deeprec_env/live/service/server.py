@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -17,12 +19,13 @@ from deeprec_env.arguments import whole
 from deeprec_env.errors import InputError
 from deeprec_env.live.run import Controller
 from deeprec_env.live.servers import LiveOptions
-from deeprec_env.live.service.access import check_access
+from deeprec_env.live.service.access import Gate, Gated, check_access
 from deeprec_env.live.service.admission import Admission
 from deeprec_env.live.service.app import Service, lifespan_of
-from deeprec_env.live.service.connections import Connection, drop_slow
+from deeprec_env.live.service.connections import Connection, drop_idle
 from deeprec_env.live.service.monitor import Monitor
 from deeprec_env.live.service.node import ServiceNode
+from deeprec_env.live.service.ranking import Ranker
 from deeprec_env.live.worker_pool import WorkersFailed
 from deeprec_env.scenario.schema import Scenario
 from deeprec_env.simulation.header import SCHEMA_VERSION
@@ -138,12 +141,13 @@ class _Server(uvicorn.Server):
     ) -> None:
         self._node, self._admission, self._ready = node, admission, ready
         self.broken: BaseException | None = None
-        service = Service(admission, monitor, options.token)
-        lifespan = lifespan_of(self._attach, monitor.watch, monitor.control, lambda: drop_slow(self))
+        gate = None if options.token is None else Gate(options.token)
+        lifespan = lifespan_of(self._attach, monitor.watch, monitor.control, lambda: drop_idle(self))
+        app = Service(admission, monitor).application(lifespan)
         config = uvicorn.Config(
-            service.application(lifespan),
+            app if gate is None else Gated(app, gate),
             interface="asgi3",
-            http=Connection,
+            http=partial(Connection, Ranker(admission, gate)),  # type: ignore[arg-type]  # called as a class is
             ws="none",
             lifespan="on",
             access_log=False,
@@ -164,6 +168,10 @@ class _Server(uvicorn.Server):
         """See uvicorn."""
         self._admission.draining = True
         await super().shutdown(sockets)
+        with suppress(TimeoutError):  # queries whose clients have gone
+            async with asyncio.timeout(_DRAIN_S):
+                while self._node.in_flight and self.broken is None:
+                    await asyncio.sleep(0.01)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

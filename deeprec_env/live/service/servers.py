@@ -25,14 +25,27 @@ Scores = NDArray[np.float32]
 
 @dataclass(slots=True, eq=False)
 class RankQuery:
-    """A query that was accepted: its inputs by name, (items, ...), and its scores, (items, outputs), as they come."""
+    """A query that was accepted: its inputs by name, (items, ...), and its scores, (items, outputs), as they come.
+
+    `answered` is called once. `scores` may be a view that the worker's next request overwrites: copy them, or use them
+    in that call.
+    """
 
     items: int
     inputs: Mapping[str, NDArray[Any]]
-    answer: asyncio.Future[Scores]
-    scores: Scores
+    answered: Callable[[RankQuery], None]
+    scores: Scores | None = None
     handed_over: int = 0  # items that are with workers, or were
     failed: bool = False
+
+    def take(self, scores: Scores, begin: int) -> None:
+        """Scores of the items from `begin` on have come."""
+        if len(scores) == self.items:
+            self.scores = scores
+        else:
+            if self.scores is None:
+                self.scores = np.empty((self.items, scores.shape[1]), dtype=np.float32)
+            self.scores[begin : begin + len(scores)] = scores
 
 
 class ServiceServers:
@@ -50,17 +63,17 @@ class ServiceServers:
 
     def one_by_one(self, position: int, kind: PoolKind, log: StageLog, complete: Callable[[int, int], None]) -> Serve:
         """See `Servers`. As `in_batches` of one, without the lists: it is the way of nearly all requests."""
-        clock, queries, served = self._clock, self.queries, dict[int, tuple[int, int, int]]()
+        clock, queries, served = self._clock, self.queries, dict[int, tuple[int, int]]()
         start_s, end_s, items_of = log.start_s, log.end_s, log.items
         assert items_of is not None
 
         def answered(answer: Answer) -> None:
             ticket, received_s, scores = answer.ticket, answer.received_s, answer.scores
-            number, begin, items = served.pop(ticket)
+            number, begin = served.pop(ticket)
             query = queries[number]
             clock.now = end_s[ticket] = clock.since_zero(received_s)
             work.ended(ticket, received_s - answer.sent_s)
-            query.scores[begin : begin + items] = scores
+            query.take(scores, begin)
             if not answer.ok:
                 query.failed = True
             complete(number, ticket)
@@ -71,7 +84,7 @@ class ServiceServers:
             query, items = queries[number], items_of[request]
             begin = query.handed_over
             query.handed_over = end = begin + items
-            served[request] = number, begin, items
+            served[request] = number, begin
             inputs = query.inputs
             if items < query.items:
                 inputs = {name: values[begin:end] for name, values in inputs.items()}
@@ -95,7 +108,7 @@ class ServiceServers:
             begin = 0
             for member in members:
                 query, end = member.query, begin + member.items
-                query.scores[member.begin : member.begin + member.items] = answer.scores[begin:end]
+                query.take(answer.scores[begin:end], member.begin)
                 query.failed |= not answer.ok
                 end_s[member.request] = received_s
                 begin = end

@@ -7,7 +7,9 @@ import pytest
 from safetensors.numpy import load, save
 
 from deeprec_env.errors import InputError
-from deeprec_env.live.service.bodies import _of_binary
+from deeprec_env.live.plan import InputField, ModelPlan
+from deeprec_env.live.service.bodies import BodyReader, _of_binary
+from deeprec_env.live.service.media import BINARY
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,37 @@ def test_a_body_that_is_not_whole_is_refused_although_its_head_is_known() -> Non
     for wrong in (b"", b"\x05", b"\xff" * 64, whole[:-1], whole + b"x", whole[:12]):
         with pytest.raises(InputError, match="must be safetensors"):
             _of_binary(wrong)
+
+
+def reader() -> BodyReader:
+    fields = {"user": InputField((1,), 1000), "item": InputField((2,), 100_000), "dense": InputField((3,), None)}
+    return BodyReader(ModelPlan.of("any", 1.0, "cpu", fields, 1, {}, 1, 50))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint64, np.uint32])
+@pytest.mark.parametrize("floats", [np.float32, np.float64, np.int16])
+def test_a_known_head_gives_what_the_library_reads(kind: type, floats: type) -> None:
+    read, rng = reader(), np.random.default_rng(0)
+    for items in (5, 5, 50, 5):
+        user = rng.integers(0, 1000, 1).astype(kind)
+        item, dense = rng.integers(0, 100_000, (items, 2)).astype(kind), rng.normal(0, 99, (items, 3)).astype(floats)
+        found = read.read(BINARY, save({"user": user, "item": item, "dense": dense}), "3")
+        assert (found.items, found.best) == (items, 3)
+        assert np.array_equal(found.inputs["user"], np.repeat(user, items).reshape(-1, 1))
+        assert np.array_equal(found.inputs["item"], item)
+        assert np.array_equal(found.inputs["dense"], dense.astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.int16, np.int8, np.uint32])
+def test_values_are_looked_at_although_the_head_is_known(kind: type) -> None:
+    read = reader()
+    good = {"user": np.array([1]), "item": np.ones((4, 2), dtype=kind), "dense": np.zeros((4, 3), dtype=np.float32)}
+    bad = [("dense", np.full((4, 3), np.inf, dtype=np.float32)), ("dense", np.full((4, 3), np.nan, dtype=np.float32))]
+    if np.iinfo(kind).min < 0:
+        bad += [("item", np.full((4, 2), lowest, dtype=kind)) for lowest in (-1, np.iinfo(kind).min)]
+    if np.iinfo(kind).max >= 100_000:
+        bad += [("item", np.full((4, 2), highest, dtype=kind)) for highest in (100_000, np.iinfo(kind).max)]
+    for name, values in bad:
+        assert read.read(BINARY, save(good), None).items == 4
+        with pytest.raises(InputError, match=f"inputs.{name}"):
+            read.read(BINARY, save(good | {name: values}), None)
