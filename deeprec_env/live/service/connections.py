@@ -44,6 +44,11 @@ class Connection(HttpToolsProtocol):
         self.coming_since_s = self.loop.time()
         super().connection_made(transport)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment]  # which refers to the connection: the collector would have to come
+
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         self.idle_since_s = None
@@ -158,7 +163,7 @@ class RankCycle:
         self._begun_s = time.perf_counter()
         self._parts: list[bytes] = []
         self._length = 0
-        self._has_begun = False
+        self._has_begun, self._expects_leave = False, connection.expect_100_continue
         self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
         self.more_body = True
         self.disconnected = self.response_started = self.response_complete = False
@@ -172,7 +177,7 @@ class RankCycle:
             self._reply(refused)
         elif not self.more_body:
             self._rank()
-        elif self._connection.expect_100_continue:
+        elif self._expects_leave:
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def run_asgi(self, app: object) -> None:
@@ -181,6 +186,8 @@ class RankCycle:
 
     def come(self, part: bytes) -> None:
         """A part of the body is here."""
+        if self.response_complete:
+            return
         self._length += len(part)
         refused = self._connection.ranker.too_long(self._length) if self._has_begun else None
         if refused is not None:

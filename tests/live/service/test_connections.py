@@ -78,6 +78,17 @@ def test_requests_come_in_any_pieces(service: Running) -> None:
         assert [scores(answer(reader)[2]) for _ in range(2)] == [7, 7]
 
 
+def test_a_body_that_is_too_long_is_refused_once(service: Running) -> None:
+    name = 'deeprec_refused_total{reason="invalid"}'
+    before = service.metrics()[name]
+    head = ranking(1).partition(b"\r\n\r\n")[0].replace(b"content-length: ", b"transfer-encoding: chunked\r\nx: ")
+    with service.connect() as connection, connection.makefile("rb") as reader:
+        connection.sendall(head + b"\r\n\r\n" + b"1000\r\n%s\r\n" % bytes(0x1000) * 24)
+        status, headers, _ = answer(reader)
+        assert (status, headers["connection"]) == (413, "close")
+    assert service.metrics()[name] == before + 1
+
+
 def test_a_client_that_waits_for_leave_is_told_to_go_on(service: Running) -> None:
     head, _, body = ranking(5, "expect: 100-continue").partition(b"\r\n\r\n")
     with service.connect() as connection, connection.makefile("rb") as reader:
