@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deeprec_env.agents.specialist.recipe import SUMMARY
 from deeprec_env.errors import InputError
-from deeprec_env.policies.adaptive.policy_network import read_policy, write_policy
+from deeprec_env.policies.adaptive.policy_network import PolicyNetwork, read_policy, write_policy
 from deeprec_env.policies.adaptive.specialist_file import AGENT
 
 MOST_BYTES = 2**20
@@ -26,8 +26,13 @@ def best_of(trainings: Iterable[Path]) -> Path:
 
 
 def ship(training: Path, folder: Path) -> Path:
-    """Write a training's agent into the folder of those that are shipped, under its scenario's name."""
-    network = read_policy(training / AGENT)
+    """Write a training's agent into the folder of those that are shipped, under its scenario's name.
+
+    Its cost is that of the whole training, which goes on after the network that is kept.
+    """
+    kept = read_policy(training / AGENT)
+    summary = json.loads((training / SUMMARY).read_text(encoding="utf-8"))
+    network = PolicyNetwork(kept.tensors, {**kept.facts, "tuning_queries": summary["tuning_queries"]})
     version = str(network.facts["environment"]).rpartition("-")[2]
     file = folder / f"specialist-{network.facts['scenario']}-{version}.safetensors"
     write_policy(file, network)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ run is long enough for p95 to tell."""
 SEED = 0
 """Of the validation traffic that tables are found on, as `deeprec evaluate` finds them."""
 
-_CARRIED = tuple(round(0.95 + 0.01 * step, 2) for step in range(16))  # loads at which it is told what carries most
+_CARRIED_PERCENT = 95  # the load, in per cent of capacity, from which on it is told what carries most
 
 _LEAST = 1e-3  # targets: shorter latencies are not told apart
 
@@ -176,7 +177,8 @@ def carries_most(runs: StationaryRuns, repertoire: Sequence[Setting], saturation
     late_for_ever = 0.05 if math.isinf(p99_factor) else 0.01
     most_late = [0.05 if setting.admit_ms is None else late_for_ever for setting in repertoire]
     left = list(range(len(repertoire)))
-    for load in _CARRIED:
+    for percent in count(_CARRIED_PERCENT):
+        load = percent / 100.0
         outcomes = {place: runs.outcome(repertoire[place], load, queries) for place in left}
         left.sort(key=lambda place: outcomes[place].late)
         held = [place for place in left if load < saturation[place] and outcomes[place].p99 <= p99_factor]
