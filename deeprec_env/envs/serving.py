@@ -47,6 +47,11 @@ class ServingEnv(TrafficEnv):
     (default), "validation" or "test", disjoint by construction. In training a diurnal day's peak is drawn each episode
     from U(0.4, 1.1) times capacity.
 
+    A scenario's own arrivals are served as they are. `deeprec evaluate` and `deeprec train` want a day: of a scenario
+    whose arrivals are none they make one of 0.2 to 0.9 of its capacity (found first, and that of its best fixed
+    setting, where it gives none), and `offered` is then in shares of that. `with_best_day` in
+    `deeprec_env.policies.fixed.best_day` makes the same scenario for Python.
+
     ## Episode end
     Truncation after the last window; no episode terminates.
 
