@@ -98,5 +98,5 @@ def _run(parts: list[str], folder: Path) -> tuple[list[str], int]:
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:
     """This Python's commands first; wide tables, no colours, no warnings that name the folders of this machine."""
     commands = f"{Path(sys.executable).parent}{os.pathsep}{ours.get('PATH', os.defpath)}"
-    plain = {"COLUMNS": "150", "NO_COLOR": "1", "TERM": "dumb", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    plain = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
     return {**ours, "PATH": commands, **plain}
