@@ -53,6 +53,11 @@ DAYS = 16
 """Validation days of `deeprec tune --method grid-day`."""
 
 
+_PARAM_HELP = (
+    "A parameter of the method, name=value. deeprecsched: start, growth, tolerance. deeprecsched-repository: "
+    "batch_sizes, thresholds, req_granularity, stable_region, sched_timeout, arr_steps, gap_steps, shortest_gap, "
+    "longest_gap, nominal_gap. The other methods have none."
+)
 _NOTES = {
     "p95_only_qps": "the highest rate by the percentile alone, blind to overloaded pools and to p99",
     "variance_inflation": "variance of the late share over replications, in that of independent queries (1)",
@@ -176,7 +181,7 @@ def tune(
     arrivals: Arrivals = "poisson",
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     days: Annotated[int | None, typer.Option(help=f"Validation days of grid-day (default: {DAYS}).")] = None,
-    param: Annotated[list[str] | None, typer.Option(help="A parameter of the method: name=value.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help=_PARAM_HELP)] = None,
     engine: Engine = "compiled",
     set_: Overrides = None,
     json: Json = False,

@@ -52,6 +52,10 @@ class ServingEnv(TrafficEnv):
     setting, where it gives none), and `offered` is then in shares of that. `with_best_day` in
     `deeprec_env.policies.fixed.best_day` makes the same scenario for Python.
 
+    ## How policies are judged
+    By the hourly p95: the mean over the day's hours of the hour's p95. The reference `grid-day` is the best fixed
+    setting by that figure, not by violations: on `wnd` it gives up the peak hours, and 10 % of its queries are late.
+
     ## Episode end
     Truncation after the last window; no episode terminates.
 
