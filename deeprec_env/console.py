@@ -185,6 +185,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     _write([*(wrapped or [""]), *table_lines(columns, rows, width)])
 
 
+def print_notes(notes: Mapping[str, str]) -> None:
+    """What figures or columns are, below them: a line each, wrapped on a narrow terminal."""
+    for name, words in notes.items():
+        note = f"{name}: {words}"
+        _write(textwrap.wrap(note, _width() or sys.maxsize, break_long_words=False, break_on_hyphens=False))
+
+
 def _write(lines: Sequence[str]) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 

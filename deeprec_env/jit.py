@@ -106,7 +106,7 @@ class _SayOnce(event.Listener):
         if not self._said and Path(event.data["dispatcher"].py_func.__code__.co_filename).is_relative_to(PACKAGE):
             self._said = True
             kept = "once: it is kept" if cache_folder() else "in every process: it can't be kept"
-            print(f"deeprec-env: compiling the engine, which takes some seconds ({kept})", file=sys.stderr, flush=True)
+            print(f"deeprec-env: compiling what this run needs, up to a minute ({kept})", file=sys.stderr, flush=True)
 
     def on_end(self, event: event.Event) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import gymnasium as gym
 from deeprec_env.envs import SERVING
 from deeprec_env.envs.environments import find_spec
 from deeprec_env.envs.spec import EnvSpec
-from deeprec_env.errors import InputError
+from deeprec_env.errors import InputError, WorkLost
+from deeprec_env.extras import not_installed
 from deeprec_env.plugins import is_plugin, load_plugin, plugin_names, takes
 from deeprec_env.policies.adaptive.generalist import GeneralistPolicy
 from deeprec_env.policies.adaptive.load_table import LoadTable, LoadTablePolicy, find_load_table
@@ -107,13 +109,28 @@ def users_function(name: str) -> Callable[[Scenario, TuneOptions, Progress], Any
 def prepared_by_user(
     name: str, scenario: Scenario, options: TuneOptions, progress: Progress, spec: EnvSpec
 ) -> TunedPolicy:
-    """What another package's function makes; `InputError` if that is no policy of the environment."""
-    made = users_function(name)(scenario, options, progress)
+    """What another package's function makes; `InputError` if that is no policy of the environment, or if it fails."""
+    function = users_function(name)
+    try:
+        made = function(scenario, options, progress)
+    except (InputError, WorkLost):
+        raise
+    except Exception as error:  # whatever a user's function raises
+        if isinstance(error, ModuleNotFoundError) and not_installed(error) is not None:
+            raise
+        raise InputError("policy", name, f"failed{_place(error)}: {type(error).__name__}: {error}") from error
     if isinstance(made, TunedPolicy):
         return made
     if not is_policy(made):
         raise InputError("policy", name, f"must return a {_PREPARED}, not {type(made).__name__}")
     return prepared_object(name, made, scenario, spec.make_task(scenario))
+
+
+def _place(error: Exception) -> str:
+    """Where a user's function failed: file and line, the last of its own file; empty if it was not even entered."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours, which called it
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def is_agent(name: str) -> bool:

@@ -178,6 +178,28 @@ def test_evaluate_has_the_contracts_keys(
     assert set(narrow.split()) == set(out.split())
 
 
+def test_evaluate_says_whose_days_they_are_where_the_scenario_has_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    scenario = day_scenario()
+    scenario["workload"]["arrivals"] = {"kind": "poisson", "qps": 321}
+    scenario["control"] |= {"batch_sizes": [16, 64], "thresholds": [None]}
+    scenario["control"] |= {"batch_size": 16, "threshold": None}
+    path = tmp_path / "own.yaml"
+    for capacity, said in (
+        (None, "own.yaml gives no capacity: days are built from that of its best fixed setting for them, "),
+        ({"qps": 500, "batch_size": 16, "threshold": None, "found_by": "me"}, "own.yaml has no day: days are built "),
+    ):
+        path.write_text(yaml.safe_dump(scenario | {"capacity": capacity}), encoding="utf-8")
+        arguments = ("evaluate", path, "--policies", "static", "--seeds", 1, "--queries", 1500)
+        status, _, err = call(capsys, *arguments)
+        assert (status, err.count("\n")) == (0, 1)
+        assert said in err
+        assert err.endswith(" queries/s; its own arrivals (poisson, 321 queries/s) are not used\n")
+        payload(capsys, *arguments)  # says nothing
+
+
 def test_profile_measures_a_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "profile.csv"
     arguments = ("profile", "ncf", "--batches", "1,2", "--rows-scale", 0.001, "--output", path)

@@ -130,6 +130,7 @@ BROKEN = {
         "missing-policy": "no_such_module:prepare",
         "number": "broken_package:NUMBER",
         "unprepared": "broken_package:unprepared",
+        "failing-policy": "broken_package:failing",
         "policy-class": "broken_package:OfScenario",
     },
 }
@@ -139,6 +140,7 @@ class Plain: pass
 class Unfinished(LatencyModel): pass
 NUMBER = 3
 def unprepared(scenario, options, progress): return 3
+def failing(scenario, options, progress): return scenario.thresholds.index(641)
 class OfScenario:
     def __init__(self, scenario): pass
 """
@@ -188,6 +190,7 @@ def test_a_broken_kind_is_one_line_that_names_it(
         ("policy-class", "in package broken-package must be a function (scenario, options, progress)"),
         ("unprepared", "must return a deeprec_env.policies.base.TunedPolicy, or an object with predict, not int"),
         ("no_such_module:prepare", "policy: got 'no_such_module:prepare'; can't be imported"),
+        ("failing-policy", "broken_package.py:7: ValueError: tuple.index(x): x not in tuple"),
     ],
 )
 def test_a_broken_policy_is_one_line_that_names_it(capsys: pytest.CaptureFixture[str], name: str, message: str) -> None:

@@ -30,7 +30,9 @@ def test_a_tutorial_runs_and_shows_what_came(page: Path) -> None:
 def test_outputs_stand_below_their_blocks_and_files_are_written() -> None:
     page = (
         'A\n\n```python title="a.py"\nx = 7\n```\n\nB\n\n```python\nimport a\n\nprint(a.x)\n```\n\n'
-        "```bash\nname=me\n```\n\n```bash\necho $name; echo oh >&2\n```\n\nC\n\n```json\n{}\n```\n"
+        "```bash\nname=me\n```\n\n"
+        "```bash\necho $name; echo '/a/b.py:3: DeprecationWarning: old'; echo '  gym.warn('\n"
+        "echo oh >&2\n```\n\nC\n\n```json\n{}\n```\n"
     )
     built = executed(page, "page.md")
     assert built == page.replace("print(a.x)\n```\n", "print(a.x)\n```\n\n```text\n7\n```\n").replace(

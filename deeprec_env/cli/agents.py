@@ -47,7 +47,11 @@ def evaluate(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Compare policies and trained agents on the same test days."""
+    """Compare policies and trained agents on the same test days.
+
+    A scenario whose arrivals are no day gets one, from its capacity (that of its best fixed setting, found first, where
+    it gives none); its own arrivals are not used then.
+    """
     from deeprec_env.policies.fixed.tune import TuneOptions
 
     show_comparison(

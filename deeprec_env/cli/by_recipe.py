@@ -8,10 +8,12 @@ from typing import Any
 
 from deeprec_env import console
 from deeprec_env.arguments import choice, whole
+from deeprec_env.cli.day_note import tell_day
 from deeprec_env.cli.options import print_result
 from deeprec_env.errors import InputError
 from deeprec_env.extras import check_installed
 from deeprec_env.progress import part
+from deeprec_env.scenario.load import load_scenario
 
 RECIPES = ("specialist",)
 MOST_SEEDS = 1000
@@ -45,6 +47,7 @@ def train_by_recipe(
     stem = Path(scenario).stem
     recipe = Recipe(scenario, stem, env, seed)
     spec, prepared, _ = prepare_scenario(recipe)
+    tell_day(scenario, load_scenario(scenario), prepared, quiet=json)
     version = "" if env == "serving" else "-v2"
     if seeds is None:
         folder = output or Path("runs/train") / f"{stem}-{name}{version}-{seed}"

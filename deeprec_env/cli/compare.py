@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deeprec_env import console
+from deeprec_env.cli.day_note import tell_day
 from deeprec_env.cli.options import print_result
 from deeprec_env.cli.plot import check_plot, draw
 from deeprec_env.envs.spec import EnvSpec
@@ -80,6 +81,7 @@ def show_comparison(
             trust=trust,
             executor=executor,
         )
+    tell_day(name, scenario, compared.scenario, quiet=json)
     if plot is not None:
         draw(plot, compared.to_json(), name)
     if json:

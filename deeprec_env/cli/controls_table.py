@@ -169,6 +169,7 @@ def print_lines(run: ControlsRun, found: Sequence[Line]) -> None:
         title = f"{len(run.scenarios)} scenarios at {load:g} of capacity: geometric means of ratios, mean goodput"
         rows = [_summary_cells(each) for each in summed if each.load == load]
         console.print_table(title, SUMMARY_COLUMNS, rows)
+        console.print_notes(SUMMARY_NOTES)
         typer.echo()
 
 
@@ -177,6 +178,11 @@ COLUMNS = (
     "to plain's", "overloaded",
 )  # fmt: skip
 SUMMARY_COLUMNS = ("control", "p95 to plain's", "p99 to plain's", "goodput/capacity", "least", "stable")
+
+SUMMARY_NOTES = {
+    "least": "the lowest goodput/capacity of any scenario",
+    "stable": "how many scenarios are not overloaded: the goodputs are of these",
+}
 
 
 def _cells(line: Line) -> list[str]:

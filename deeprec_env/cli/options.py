@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,8 +80,15 @@ _SAID = ("line", "seed", "split", "engine", "sources")
 """What is said of a question to a reader; the rest is in the JSON."""
 
 
-def print_result(payload: dict[str, Any], json: bool) -> None:
-    """The payload as one JSON object, or as lines for a reader; its question with the command line."""
+SOURCES = {"question.sources": "digest of the code that computed this: 'deeprec rerun' says whether it is still yours"}
+"""What is not plain of a question."""
+
+
+def print_result(payload: dict[str, Any], json: bool, notes: Mapping[str, str] | None = None) -> None:
+    """The payload as one JSON object, or as lines for a reader; its question with the command line.
+
+    `notes`: what some figures are, in words, for a reader.
+    """
     payload = with_line(payload)
     if json:
         console.print_json(payload)
@@ -88,6 +96,8 @@ def print_result(payload: dict[str, Any], json: bool) -> None:
     question = payload.get(KEY, {})
     said = {name: question[name] for name in _SAID if name in question}
     console.print_facts({key: said if key == KEY else value for key, value in payload.items()})
+    if notes:
+        console.print_notes(notes)
 
 
 def with_line(payload: dict[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,10 @@ def measure(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Measure models into a profile. Interrupted, it goes on where it was when called again."""
+    """Measure models into a profile. Interrupted, it goes on where it was when called again.
+
+    'deeprec profile MODEL' is short for 'deeprec profile measure MODEL'.
+    """
     if operators:  # the profiler's library writes lines of its own to stderr, unless told so before torch is loaded
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from deeprec_env.models import model_names

@@ -19,6 +19,7 @@ from deeprec_env.analysis.capacity import (
     find_capacity,
 )
 from deeprec_env.cli.options import (
+    SOURCES,
     AdmitOption,
     Arrivals,
     BatchSize,
@@ -50,6 +51,18 @@ from deeprec_env.simulation.simulate import with_options
 
 DAYS = 16
 """Validation days of `deeprec tune --method grid-day`."""
+
+
+_PARAM_HELP = (
+    "A parameter of the method, name=value. deeprecsched: start, growth, tolerance. deeprecsched-repository: "
+    "batch_sizes, thresholds, req_granularity, stable_region, sched_timeout, arr_steps, gap_steps, shortest_gap, "
+    "longest_gap, nominal_gap. The other methods have none."
+)
+_NOTES = {
+    "p95_only_qps": "the highest rate by the percentile alone, blind to overloaded pools and to p99",
+    "variance_inflation": "variance of the late share over replications, in that of independent queries (1)",
+}
+"""What is not plain of a capacity's figures."""
 
 
 def capacity(
@@ -113,7 +126,7 @@ def capacity(
         if not json:
             typer.echo(_in_words(found, loaded))
             del facts["verdict"]  # on a rate that is just met: it says nothing of the capacity, it is a run's
-        print_result(facts, json)
+        print_result(facts, json, _NOTES | SOURCES)
         return
     if batch_size is not None or threshold is not None:
         raise InputError("sweep", "--batch-size, --threshold", "takes every setting of the ladders, and no other")
@@ -168,7 +181,7 @@ def tune(
     arrivals: Arrivals = "poisson",
     queries: Annotated[int, typer.Option(help="Queries of every probed rate.")] = TUNING_QUERIES,
     days: Annotated[int | None, typer.Option(help=f"Validation days of grid-day (default: {DAYS}).")] = None,
-    param: Annotated[list[str] | None, typer.Option(help="A parameter of the method: name=value.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help=_PARAM_HELP)] = None,
     engine: Engine = "compiled",
     set_: Overrides = None,
     json: Json = False,

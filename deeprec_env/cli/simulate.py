@@ -10,6 +10,7 @@ import typer
 from deeprec_env import console
 from deeprec_env.cli.describe import described, print_described
 from deeprec_env.cli.options import (
+    SOURCES,
     AdmitOption,
     Arrivals,
     BatchSize,
@@ -33,12 +34,13 @@ from deeprec_env.cli.options import (
 from deeprec_env.cli.plot import check_plot, draw
 from deeprec_env.cli.side_by_side import REPLICATIONS, print_side_by_side, side_by_side, variants
 from deeprec_env.cli.timeline import timeline_shown, write_shown
+from deeprec_env.cli.verdict import verdict_in_words
 from deeprec_env.errors import InputError
 from deeprec_env.fleet.result import FleetResult
 from deeprec_env.fleet.simulate import simulate_fleet
 from deeprec_env.scenario.load import fleet_names, load_scenario, pipeline_names, preset_names, preset_text
 from deeprec_env.simulation.header import SCHEMA_VERSION
-from deeprec_env.simulation.simulate import QUERIES, simulate
+from deeprec_env.simulation.simulate import QUERIES, Result, simulate
 
 
 def scenarios(name: Annotated[str | None, typer.Argument()] = None, json: Json = False, seed: Seed = 0) -> None:
@@ -150,7 +152,7 @@ def simulate_command(
     if isinstance(result, FleetResult):
         if result.overloaded and not json:
             typer.echo("overloaded: these latencies grow with the run", err=True)
-        print_result(result.to_json(), json)
+        _print(result, json)
         return
     if timeline is not None:
         write_shown(result, timeline, shown)
@@ -162,4 +164,9 @@ def simulate_command(
             for work in result.overloaded_pools()
         )
         typer.echo(f"overloaded: {pools or 'the backlog grows'}, so these latencies grow with the run", err=True)
-    print_result(result.to_json(), json)
+    _print(result, json)
+
+
+def _print(result: Result | FleetResult, json: bool) -> None:
+    facts = result.to_json()
+    print_result(facts if json else {**facts, "verdict": verdict_in_words(result)}, json, SOURCES)

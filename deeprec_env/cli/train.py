@@ -10,9 +10,11 @@ import typer
 from deeprec_env import console
 from deeprec_env.cli.agents import ENV_HELP, REWARDS_HELP, load_training
 from deeprec_env.cli.by_recipe import train_by_recipe
+from deeprec_env.cli.day_note import tell_day
 from deeprec_env.cli.options import Cluster, Engine, Json, ScenarioArgument, Seed, print_result
 from deeprec_env.errors import InputError
 from deeprec_env.executors.executor import Executor, Threads, executor_of
+from deeprec_env.scenario.load import load_scenario
 
 VALIDATE_EVERY = 4096
 _RECIPE_HELP = "specialist: tables, imitation, then PPO, with a schedule of its own; a minute or two (needs no --algo)."
@@ -53,7 +55,10 @@ def train(
     json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Train an agent (needs the extra 'agents')."""
+    """Train an agent (needs the extra 'agents').
+
+    A scenario whose arrivals are no day gets one, as in 'deeprec evaluate': its own arrivals are not used then.
+    """
     if recipe is not None:
         left_out = {
             **{"algo": algo, "timesteps": timesteps, "reward": reward, "hyperparams": hyperparams, "trials": trials},
@@ -87,6 +92,8 @@ def train(
         log=("tensorboard",) if log is None else tuple(log.split(",")),
     )
     name = Path(scenario).stem
+    if not json:
+        _tell_day(settings)
     if search:
         answer = _search(settings, output or Path("runs/search") / f"{name}-{algo}", name, trials, storage, quiet=json)
     elif seeds is not None:
@@ -103,6 +110,14 @@ def train(
         with console.progress(f"train {name}", settings.total_timesteps(), quiet=json, kept=kept) as update:
             answer = training.train(settings, folder, resume=resume, progress=update)
     print_result(answer.to_json(), json)
+
+
+def _tell_day(settings: Any) -> None:
+    """Say which days are trained on, before they are; what was found out for that is kept."""
+    settings.total_timesteps()  # bad hyperparameters first: a capacity may have to be searched for
+    loaded = load_scenario(settings.scenario)
+    prepared = settings.evaluation.prepare(loaded, settings.engine, settings.evaluation.choices)
+    tell_day(str(settings.scenario), loaded, prepared, quiet=False)
 
 
 def _check(*, seeds: int | None, search: bool, trials: int | None, resume: bool, log: str | None, json: bool) -> None:

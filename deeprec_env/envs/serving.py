@@ -47,6 +47,15 @@ class ServingEnv(TrafficEnv):
     (default), "validation" or "test", disjoint by construction. In training a diurnal day's peak is drawn each episode
     from U(0.4, 1.1) times capacity.
 
+    A scenario's own arrivals are served as they are. `deeprec evaluate` and `deeprec train` want a day: of a scenario
+    whose arrivals are none they make one of 0.2 to 0.9 of its capacity (found first, and that of its best fixed
+    setting, where it gives none), and `offered` is then in shares of that. `with_best_day` in
+    `deeprec_env.policies.fixed.best_day` makes the same scenario for Python.
+
+    ## How policies are judged
+    By the hourly p95: the mean over the day's hours of the hour's p95. The reference `grid-day` is the best fixed
+    setting by that figure, not by violations: on `wnd` it gives up the peak hours, and 10 % of its queries are late.
+
     ## Episode end
     Truncation after the last window; no episode terminates.
 

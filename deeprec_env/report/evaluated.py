@@ -7,7 +7,7 @@ from typing import Any
 
 from deeprec_env.report.page import Line, Plot, Section, Table
 from deeprec_env.report.sources import Source
-from deeprec_env.report.words import number, with_ci
+from deeprec_env.report.words import label, number, with_ci
 
 _REFERENCES = ("grid-day", "best-fixed", "grid-capacity", "static")
 """What others are compared with in words: the first of these that is there."""
@@ -29,7 +29,7 @@ def _of_one(source: Source, suffix: str) -> list[Section]:
     seeds = source.payload["seeds"]
     days = f"{len(seeds)} test episodes, seeds {seeds[0]} to {seeds[-1]}, the same for all."
     return [
-        Section(f"Verdict{suffix}", [days, *_verdicts(policies, main)]),
+        Section(f"Verdict{suffix}", [days, *_verdicts(policies, main, float(source.payload["sla_ms"]))]),
         Section(f"Figures{suffix}", [_table(policies, intervals), *plots]),
         Section(f"By episode{suffix}", _episodes(source)),
     ]
@@ -46,19 +46,43 @@ def _intervals(entry: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _verdicts(policies: Mapping[str, Mapping[str, Any]], main: str) -> list[str]:
+def _verdicts(policies: Mapping[str, Mapping[str, Any]], main: str, sla_ms: float) -> list[str]:
     reference = next((name for name in _REFERENCES if name in policies), next(iter(policies)))
-    found = []
+    latency = main in _TARGETS[:1]
+    found = [f"{label(main)}: the mean over the day's hours of the hour's p95."] if latency else []
     for name, entry in policies.items():
-        versus = entry.get("vs", {}).get(reference)
-        if not versus or versus.get("ratio") is None:
-            continue
-        ratio, ci = versus["ratio"], versus.get("ci")
-        sure = "" if ci is None else " (the interval does not reach 1)" if not ci[0] <= 1 <= ci[1] else " (undecided)"
-        of = f" {main.replace('_', ' ')}" if main in _TARGETS[:1] else ""
-        found.append(f"{name}: {with_ci(ratio, ci, 3)} times {reference}'s{of}{sure}.")
+        versus = entry.get("vs", {}).get(reference) or {}
+        ratio, ci = versus.get("ratio"), versus.get("ci")
+        said = [] if ratio is None else [_against(name, reference, ratio, ci, latency)]
+        if latency and name != reference:
+            said += _kept(entry, sla_ms)
+        elif latency and (kept := _kept(entry, sla_ms)):
+            said = [f"{name}, which the others are compared with: {kept[0]}", *kept[1:]]
+        if said:
+            found.append(f"{'; '.join(said)}.")
     late = [f"{name} {entry['violation_rate']:.2%}" for name, entry in policies.items() if "violation_rate" in entry]
-    return [*found, f"Queries over the target: {', '.join(late)}."] if late else found
+    return [*found, f"Late queries (over the target): {', '.join(late)}."] if late else found
+
+
+def _against(name: str, reference: str, ratio: float, ci: Sequence[float] | None, latency: bool) -> str:
+    """A ratio to the reference's figure, and what it shows; of a latency, which of the two is quicker."""
+    sure = ci is not None and not ci[0] <= 1 <= ci[1]
+    reach = "" if ci is None else ", and the interval does not reach 1" if sure else ", undecided: the interval holds 1"
+    if not latency or ci is None:
+        return f"{name}: {with_ci(ratio, ci, 3)} times {reference}'s{' hourly p95' if latency else ''}{reach}"
+    word = ("slower" if ratio > 1 else "quicker") if sure else "neither surely slower nor quicker"
+    return f"{name} is {word} than {reference}: {with_ci(ratio, ci, 3)} times its hourly p95{reach}"
+
+
+def _kept(entry: Mapping[str, Any], sla_ms: float) -> list[str]:
+    """Whether the p95 of the days keeps the target, and how many queries were late."""
+    if entry.get("p95_day_ms") is None:
+        return []
+    word = "keeps" if entry["p95_day_ms"] <= sla_ms else "misses"
+    late = f", {entry['violation_rate']:.2%} of its queries were late" if "violation_rate" in entry else ""
+    return [
+        f"the p95 of the whole day, {number(entry['p95_day_ms'])} ms, {word} the target of {number(sla_ms)} ms{late}"
+    ]
 
 
 def _table(policies: Mapping[str, Mapping[str, Any]], intervals: Mapping[str, str]) -> Table:
@@ -73,7 +97,9 @@ def _table(policies: Mapping[str, Mapping[str, Any]], intervals: Mapping[str, st
             for key in shown
         ]  # fmt: skip
         rows.append([name, *cells])
-    return Table(["policy", *(key.replace("_", " ") for key in shown)], rows)
+    told = [place for place in range(len(shown) + 1) if any(row[place] != "-" for row in rows)]
+    columns = ["policy", *map(label, shown)]
+    return Table([columns[place] for place in told], [[row[place] for place in told] for row in rows])
 
 
 def _dots(source: Source, policies: Mapping[str, Mapping[str, Any]], key: str) -> Plot:
@@ -87,8 +113,8 @@ def _dots(source: Source, policies: Mapping[str, Mapping[str, Any]], key: str) -
     values = [line.y[0] for line in lines if line.y[0] > 0.0]
     wide = bool(values) and len(values) == len(lines) and max(values) > 20 * min(values)
     target = (float(source.payload["sla_ms"]), "target") if key in _TARGETS else None
-    label = key.replace("_", " ")
-    return Plot(label, "policy", label, lines, names, joined=False, log_y=wide, target=target)
+    words = label(key)
+    return Plot(words, "policy", words, lines, names, joined=False, log_y=wide, target=target)
 
 
 def _episodes(source: Source) -> list[Plot]:
@@ -102,5 +128,5 @@ def _episodes(source: Source) -> list[Plot]:
     lines = [Line(name, seeds, list(of[figure])) for name, of in episodes.items() if None not in of[figure]]
     values = [value for line in lines for value in line.y]
     wide = min(values, default=0.0) > 0.0 and max(values) > 20 * min(values)
-    label = figure.replace("_", " ")
-    return [Plot(f"{label} of every test episode", "seed", label, lines, log_y=wide)]
+    words = label(figure)
+    return [Plot(f"{words} of every test episode", "seed", words, lines, log_y=wide)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from deeprec_env.report.page import Block, Commands, Page, Plot, Table
-from deeprec_env.report.svg import mark, svg_of, told
+from deeprec_env.report.svg import mark, named, place_of, svg_of, told
 
 MOST_ROWS = 400
 """Points of a plot that are listed below it."""
@@ -110,7 +110,7 @@ def _figure(plot: Plot, name: str) -> str:
         for number, line in enumerate(plot.lines)
     )
     listed = [
-        (line.name, *told(plot, line, point).removeprefix(f"{line.name}, ").split(": ", 1))
+        (line.name, place_of(plot, line, point), told(plot, line, point).removeprefix(f"{named(plot, line, point)}: "))
         for line in plot.lines
         for point in range(len(line.x))
     ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from deeprec_env.report.page import Block, Commands, Page, Plot, Table
-from deeprec_env.report.svg import described, told
+from deeprec_env.report.page import Block, Commands, Line, Page, Plot, Table
+from deeprec_env.report.svg import described, ends, named
+from deeprec_env.report.words import with_ci
 from deeprec_env.shown import markdown_table
 
 MOST_POINTS = 40
@@ -20,13 +21,18 @@ def markdown_of(page: Page) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _told(plot: Plot, line: Line, point: int) -> str:
+    """What a mark says, for a reader: the JSON has all the digits."""
+    return f"{named(plot, line, point)}: {with_ci(line.y[point], ends(line, point))}"
+
+
 def _block(block: Block) -> list[str]:
     if isinstance(block, Table):
         return markdown_table(block.columns, block.rows)
     if isinstance(block, Commands):
         return ["```", *block.lines, "```"]
     if isinstance(block, Plot):
-        points = [told(block, line, point) for line in block.lines for point in range(len(line.x))]
+        points = [_told(block, line, point) for line in block.lines for point in range(len(line.x))]
         return [f"**{block.title}.** {described(block)}", *([""] if len(points) <= MOST_POINTS else []),
                 *([f"* {point}" for point in points] if len(points) <= MOST_POINTS else [])]  # fmt: skip
     return [block]

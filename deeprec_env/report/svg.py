@@ -56,10 +56,23 @@ def described(plot: Plot) -> str:
 
 def told(plot: Plot, line: Line, point: int) -> str:
     """What a mark says: the values as they stand in the JSON."""
-    at = plot.places[round(line.x[point])] if plot.places else f"{plot.x_label} {json.dumps(line.x[point])}"
-    text = f"{line.name}, {at}: {json.dumps(line.y[point])}"
-    low, high = _ends(line, point)
+    text = f"{named(plot, line, point)}: {json.dumps(line.y[point])}"
+    low, high = ends(line, point)
     return text if low is None and high is None else f"{text} [{json.dumps(low)}, {json.dumps(high)}]"
+
+
+def named(plot: Plot, line: Line, point: int) -> str:
+    """Whose mark it is, and where; once, where these are the same."""
+    at = place_of(plot, line, point)
+    return at if at == line.name else f"{line.name}, {at}"
+
+
+def place_of(plot: Plot, line: Line, point: int) -> str:
+    """Where a mark stands on the x axis."""
+    if plot.places:
+        return plot.places[round(line.x[point])]
+    x = line.x[point]
+    return f"{plot.x_label} {int(x) if float(x).is_integer() else json.dumps(x)}"
 
 
 def mark(number: int, x: float, y: float, more: str = "") -> str:
@@ -86,7 +99,7 @@ def _line(plot: Plot, line: Line, number: int, x: Scale, y: Scale, limits: tuple
         yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>'
     for place in seen:
         at = x(line.x[place]) + shift
-        low, high = _ends(line, place)
+        low, high = ends(line, place)
         if low is not None or high is not None:
             bottom = y(max(limits[0], low if low is not None else limits[0]))
             top = y(min(limits[1], high if high is not None else limits[1]))
@@ -131,7 +144,8 @@ def _short(text: str, count: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _ends(line: Line, point: int) -> tuple[float | None, float | None]:
+def ends(line: Line, point: int) -> tuple[float | None, float | None]:
+    """The ends of a point's interval, None where it has none."""
     low = line.low[point] if line.low else None
     high = line.high[point] if line.high else None
     return low, high

@@ -21,6 +21,14 @@ def with_ci(value: Any, ci: Any, digits: int = 4) -> str:
     return f"{number(value, digits)} [{number(ci[0], digits)}, {number(ci[1], digits)}]"
 
 
+_LABELS = {"violation_rate": "late queries (share)", "p95_hourly_ms": "hourly p95 ms", "p95_hourly_s": "hourly p95 s"}
+
+
+def label(key: str) -> str:
+    """What a figure of an evaluation is called."""
+    return _LABELS.get(key, key.replace("_", " "))
+
+
 def in_words(scenario: Mapping[str, Any]) -> str:
     """A scenario, from its JSON, in some sentences."""
     return " ".join(_sentences(scenario))
@@ -29,7 +37,7 @@ def in_words(scenario: Mapping[str, Any]) -> str:
 def _sentences(scenario: Mapping[str, Any]) -> Iterator[str]:
     arrivals, sizes = scenario["workload"]["arrivals"], scenario["workload"]["sizes"]
     rate = f", {number(arrivals['qps'])} queries/s" if "qps" in arrivals else ""
-    yield f"Arrivals: {arrivals['kind']}{rate}; sizes: {sizes['kind']}."
+    yield f"Arrivals: {arrivals['kind']}{rate}{_parameters(arrivals)}; sizes: {sizes['kind']}{_parameters(sizes)}."
     if scenario.get("fleet"):
         yield from _fleet(scenario["fleet"])
     stages = [] if scenario.get("fleet") else scenario.get("pipeline") or [{"name": "", **scenario["node"]}]
@@ -39,8 +47,19 @@ def _sentences(scenario: Mapping[str, Any]) -> Iterator[str]:
         keep = f", and keeps {stage['keep']} items" if stage.get("keep") else ""
         yield f"{name} has {' and '.join(pools)}{keep}."
     factor = scenario.get("p99_factor")
-    p99 = f", p99 within {number(factor * scenario['sla_ms'])} ms" if factor else ""
+    times = "2 times, the default" if factor == 2 else f"{number(factor)} times"
+    p99 = f", p99 within {number(factor * scenario['sla_ms'])} ms ({times})" if factor else ""
     yield f"The target: p95 within {number(scenario['sla_ms'])} ms{p99}."
+
+
+def _parameters(part: Mapping[str, Any]) -> str:
+    """The numbers of arrivals, sizes or latencies, but for the rate, in brackets."""
+    told = [
+        f"{key} {f'{value:g}' if isinstance(value, float) else value}"
+        for key, value in part.items()
+        if key != "qps" and isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _fleet(fleet: Mapping[str, Any]) -> Iterator[str]:
@@ -61,7 +80,7 @@ def _pool(kind: str, pool: Mapping[str, Any]) -> str:
     servers = pool.get("servers") or f"{pool.get('cores')} / {pool.get('threads') or 1}"
     latency = pool["latency"]
     named = " ".join(str(latency[key]) for key in ("model", "profile") if key in latency)
-    what = f"{latency['kind']} {named}".strip() if isinstance(latency, Mapping) else str(latency)
+    what = f"{latency['kind']} {named}".strip() + _parameters(latency)
     batching = f", batches of up to {pool['batching']['max_items']} items" if pool.get("batching") else ""
     noun = "core" if kind == "cpu" else "accelerator"
     return f"{servers} {noun}{'' if servers == 1 else 's'} (latency: {what}{batching})"

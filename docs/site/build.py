@@ -28,6 +28,8 @@ CONFIG = Path(__file__).parent / "site.yml"
 SHIM = "https://unpkg.com/iframe-worker/shim"
 """What Zensical loads from elsewhere, for its search in pages that are opened as files; `assets` holds it."""
 
+_FOLDER_ABOVE = re.compile(r'\bhref="((?:\./)?\.\.(?:/\.\.)*)/?"')
+
 
 def build(output: Path, *, quick: bool = False, tell: Progress = silent) -> int:
     """Build the site into `output`, a folder that is replaced, and return how many pages it has.
@@ -80,8 +82,15 @@ def _run_zensical(source: Path, site: Path) -> None:
 
 
 def _serve_all_from_here(site: Path) -> None:
-    """Let pages load the shim from the site itself."""
+    """Let pages load the shim from the site itself, and link to files: a folder opened as a file is a listing."""
     for name in page_names(site):
         page = site / name
         here = "../" * name.count("/") + "assets/iframe-worker.js"
-        page.write_text(page.read_text(encoding="utf-8").replace(SHIM, here), encoding="utf-8")
+        text = _FOLDER_ABOVE.sub(r'href="\1/index.html"', page.read_text(encoding="utf-8").replace(SHIM, here))
+        page.write_text(_relative(text) if name == "404.html" else text, encoding="utf-8")
+
+
+def _relative(text: str) -> str:
+    """A page of the site's root without links from the server's root, where the site need not be."""
+    text = re.sub(r'\b(href|src)="/(?!/)', r'\1="./', text).replace('href="./"', 'href="./index.html"')
+    return text.replace('"base":"/"', '"base":"."').replace('"search":"/', '"search":"./')

@@ -16,6 +16,7 @@ from docs.site.pages import heading
 FOLDER = "commands"
 MOST_EXAMPLES = 8
 _FENCED = re.compile(r"^```(.*?)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+_CONTINUED = re.compile(r" *\\\n *")
 
 
 Stands = tuple[str, str]
@@ -107,7 +108,7 @@ def _examples(source: Path, known: list[Command]) -> dict[str, dict[str, Stands]
         stands = path.relative_to(source).as_posix(), heading(path)
         fenced = _FENCED.findall(path.read_text(encoding="utf-8"))
         for block in (block for language, block in fenced if language in ("", "bash")):
-            for line in block.replace("\\\n", " ").splitlines():
+            for line in _CONTINUED.sub(" ", block).splitlines():
                 words = next((words for words in names if _begins(line, words)), None)
                 if words is not None and len(found[" ".join(words)]) < MOST_EXAMPLES:
                     found[" ".join(words)].setdefault(line, stands)

@@ -70,6 +70,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 """What stands where in the navigation: pages, and folders of them. A page that is in none is a how-to."""
 
 _LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)]*)?\))")
+_NAMED = re.compile(r"\[(?:[\w-]+/)*[\w-]+\.md\]\((?P<target>[^)#:\s]+\.md)")
 
 
 def copy_pages(source: Path) -> None:
@@ -79,8 +80,15 @@ def copy_pages(source: Path) -> None:
         shutil.copy(ROOT / name, source / page)
     shutil.copytree(DOCS / "site" / "assets", source / "assets")
     for path in source.rglob("*.md"):
-        text = path.read_text(encoding="utf-8")
+        text = _NAMED.sub(partial(_titled, page=path, source=source), path.read_text(encoding="utf-8"))
         path.write_text(_LINK.sub(partial(_followed, page=path, source=source), text), encoding="utf-8")
+
+
+def _titled(link: re.Match[str], page: Path, source: Path) -> str:
+    """A link whose text is a page's file name, with the page's title for it: on the site there are no such files."""
+    name = page.relative_to(source).as_posix()
+    wanted = ((ROOT if name in FROM_ROOT.values() else (DOCS / name).parent) / link["target"]).resolve()
+    return f"[{heading(wanted)}]({link['target']}" if wanted.is_file() else link[0]
 
 
 def _followed(link: re.Match[str], page: Path, source: Path) -> str:

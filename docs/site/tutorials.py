@@ -27,6 +27,9 @@ LONGEST_S = 600.0
 
 FENCED = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[\w.-]+)")?\n(?P<code>.*?)^```\n', re.M | re.S)
 
+_WARNED = re.compile(r"^/\S+:\d+: DeprecationWarning: .*\n(?: .*\n)?", re.M)
+"""What Gymnasium says of earlier versions, whatever the environment asks of warnings: with a path of this machine."""
+
 _END = "END_OF_BLOCK"
 _BETWEEN = "\036"
 """ASCII's record separator, between the outputs of two blocks."""
@@ -54,7 +57,7 @@ def executed(markdown: str, name: str) -> str:
         raise TutorialError(f"{name}: status {status} of\n{failed}\n{outputs[-1]}")
     pieces, begin = [], 0
     for block, output in zip(blocks, outputs, strict=True):
-        shown = output.strip("\n")
+        shown = _WARNED.sub("", output).strip("\n")
         pieces += [markdown[begin : block.end()], f"\n```text\n{shown}\n```\n" if shown else ""]
         begin = block.end()
     return "".join([*pieces, markdown[begin:]])
@@ -98,5 +101,5 @@ def _run(parts: list[str], folder: Path) -> tuple[list[str], int]:
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:
     """This Python's commands first; wide tables, no colours, no warnings that name the folders of this machine."""
     commands = f"{Path(sys.executable).parent}{os.pathsep}{ours.get('PATH', os.defpath)}"
-    plain = {"COLUMNS": "150", "NO_COLOR": "1", "TERM": "dumb", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    plain = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
     return {**ours, "PATH": commands, **plain}

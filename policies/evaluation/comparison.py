@@ -13,6 +13,7 @@ from deeprec_env.envs.environments import findable_name
 from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.executors.executor import Executor, Threads
+from deeprec_env.layout import EMPTY
 from deeprec_env.plugins import plugin_names
 from deeprec_env.policies.base import Progress, TunedPolicy
 from deeprec_env.policies.evaluation.evaluation import (
@@ -151,8 +152,10 @@ def baseline_names(evaluation: Evaluation) -> list[str]:
 
 def print_comparison(compared: Comparison, name: str) -> None:
     """Print the table; `name` is the scenario's."""
-    columns = ("policy", *compared.evaluation.columns)
-    console.print_table(f"{name}{compared.evaluation.title(compared)}", columns, compared.rows())
+    columns, rows = ("policy", *compared.evaluation.columns), compared.rows()
+    console.print_table(f"{name}{compared.evaluation.title(compared)}", columns, rows)
+    shown = {column for column, *cells in zip(columns, *rows, strict=True) if not set(cells) <= set(EMPTY)}
+    console.print_notes({column: words for column, words in compared.evaluation.notes.items() if column in shown})
 
 
 def _checked(spec: EnvSpec, evaluation: Evaluation, choices: Choices) -> dict[str, Any]:

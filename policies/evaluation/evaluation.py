@@ -181,7 +181,7 @@ class Evaluation:
     `choices`: what a comparison may be asked, with the default.
 
     `entry` and `header` are the keys of its JSON, of each policy and of all, `columns` the table's, each with what it
-    holds; `title` stands above the table.
+    holds; `title` stands above the table, what `notes` say of columns that are not plain below it.
     """
 
     measure: Callable[[EpisodeRun, TunedPolicy], Any]
@@ -194,6 +194,7 @@ class Evaluation:
     references: tuple[str, ...] = ()
     header: Header = field(default_factory=lambda: HEADER)
     title: Callable[[Comparison], str] = lambda compared: compared.seeds_in_words
+    notes: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[Scenario, str, Choices], Scenario] = lambda scenario, engine, choices: scenario
     tuning: Callable[[EnvSpec, Scenario, TuneOptions, Choices, Progress], Any] = Tuning
     capacities: Callable[[TunedPolicy, Sequence[int], TuneOptions], tuple[float, ...]] | None = None

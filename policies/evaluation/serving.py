@@ -184,4 +184,10 @@ SERVING = Evaluation(
         "score": lambda result: _in_words(score(result), ".2f"),
     },
     title=_title,
+    notes={
+        "hourly p95 ms": "mean over the day's hours of the hour's p95",
+        "of grid-capacity's": "ratio of capacities, above 1 carries more",
+        "vs grid-day": "ratio of hourly p95, below 1 is quicker",
+        "score": "0 is grid-day, 1 is rate-oracle",
+    },
 )

@@ -60,7 +60,7 @@ def browser() -> Iterator[Any]:
 def evaluation(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str]:
     options = ("--policies", "static,random", "--seeds", 2, "--queries", 1500)
     path = made(capsys, folder / "compared.json", "evaluate", folder / "node.yaml", *options)
-    return path, f"static, static: {json.loads(path.read_text())['policies']['static']['p95_hourly_ms']!r}"
+    return path, f"static: {json.loads(path.read_text())['policies']['static']['p95_hourly_ms']!r}"
 
 
 def capacity_map(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str]:
@@ -69,7 +69,7 @@ def capacity_map(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path
     path = made(capsys, folder / "map.json", *swept)
     best = json.loads(path.read_text())["best"]
     name = "never offload" if best["threshold"] is None else f"from {best['threshold']} items"
-    return path, f"{name}, batch size {best['batch_size']}.0: {best['qps']!r}"
+    return path, f"{name}, batch size {best['batch_size']}: {best['qps']!r}"
 
 
 def pipelines(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str]:
@@ -87,7 +87,7 @@ def training(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, st
 
     found = read_evaluations(folder / "agent")
     mean = sum(found.returns[0]) / len(found.returns[0])
-    return folder / "agent", f"agent, timesteps {float(found.timesteps[0])!r}: {mean!r}"
+    return folder / "agent", f"agent, timesteps {int(found.timesteps[0])}: {mean!r}"
 
 
 @pytest.mark.parametrize("kind", [evaluation, capacity_map, pipelines, training])

@@ -20,6 +20,8 @@ def test_the_site_builds_without_a_warning_and_every_link_leads_somewhere(site: 
     assert written <= set(names)
     assert {"contributing.html", "commands/simulate.html", "environments/serving-v1.html"} <= set(names)
     assert problems(site) == []
+    assert 'href="./.."' not in (site / "commands" / "simulate.html").read_text(encoding="utf-8")
+    assert 'href="/' not in (site / "404.html").read_text(encoding="utf-8")
     assert "unpkg.com" not in (site / "index.html").read_text(encoding="utf-8")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.site.pages import DOCS, ROOT, SECTIONS, TUTORIALS, copy_pages, navigation, rebased
+from docs.site.pages import DOCS, ROOT, SECTIONS, TUTORIALS, copy_pages, heading, navigation, rebased
 
 
 @pytest.fixture
@@ -43,6 +43,13 @@ def test_links_follow_what_they_name(source: Path) -> None:
     assert "](docs/extending.md)" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert "](extending.md)" in (source / "contributing.md").read_text(encoding="utf-8")
     assert not (source / "site").exists()
+
+
+def test_a_link_that_is_called_by_a_file_is_called_by_its_title_on_the_site(source: Path) -> None:
+    assert "[rules.md](rules.md)" in (DOCS / "index.md").read_text(encoding="utf-8")
+    assert f"[{heading(DOCS / 'rules.md')}](rules.md)" in (source / "index.md").read_text(encoding="utf-8")
+    texts = (path.read_text(encoding="utf-8") for path in source.glob("*.md"))
+    assert [text for text in texts if ".md](" in text] == []
 
 
 def test_text_may_stand_in_a_folder() -> None:
