@@ -42,6 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
         stack_distances(np.zeros(2, dtype=np.int64))
 
 
+LONG = ("tests/test_tutorials.py", "tests/executors/test_ray_cluster.py", "tests/cli/test_bad_command_lines.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: as the last ones they would keep one worker busy while the others have nothing left."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of published measurements."""

@@ -32,6 +32,8 @@ app = console.application("Walk a built site in a browser.")
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # a connection for many requests: fewer that a busy machine may reset
+
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing of requests."""
 
