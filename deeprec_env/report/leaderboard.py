@@ -121,7 +121,7 @@ def _board(sources: Sequence[Source], drawn: bool) -> Section:
     values = {row.label: paired.mean(row.episodes[measure.figure], measure.scale) for row in rows}
     ranked = sorted(rows, key=lambda row: values[row.label].value * (1 if measure.lower else -1))
     base = next((row for name in BASES for row in ranked if row.label == name), ranked[-1])
-    columns = ["", "policy", measure.name, f"in {base.label}'s", "over the target", "capacity, queries/s (c)",
+    columns = ["", "policy", measure.name, f"in {base.label}'s", "late queries", "capacity, queries/s (c)",
                "tuning queries (c)", "file"]  # fmt: skip
     table, place = [], 0
     for row in ranked:
