@@ -12,7 +12,7 @@ import numpy as np
 from deeprec_env.workload.noise import uniforms
 print(uniforms(np.ones(1, np.uint64), np.ones(1, np.int64)))
 """
-SAYS = "deeprec-env: compiling the engine"
+SAYS = "deeprec-env: compiling what this run needs"
 
 
 def run(cache: str) -> subprocess.CompletedProcess[str]:
