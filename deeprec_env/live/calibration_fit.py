@@ -16,12 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeprec_env.latency.table import FURTHER, LEVELS
+from deeprec_env.live.calibration_means import Means, fit_means, weights_of
 from deeprec_env.live.calibration_phases import Interval, Phases, Residuals, fit_phases
 from deeprec_env.scenario.parts import Floats, Ints
 from deeprec_env.simulation.intervals import t_quantile
@@ -36,15 +36,12 @@ LEAST_WARM = 1000
 BLOCKS = 20
 """Parts of the runs, one after the other, that are left out in turn for the intervals (jackknife)."""
 
-_STEEPEST = 10.0  # slow-down of a full pool, over that of one request
 _OWN_SHAPE = 300  # requests that the noise of a batch size is told from
 _MATTERS = 0.02  # of the expected service: what a request takes longer on an idle server
 _FEWEST_RUNS, _APART = 4, 0.1  # that tell what load does: so many runs, over such a range of loads
 _BEYOND = 0.2  # the range of loads
 _IDLE_PARTS = 12  # equally many starts on idle servers in each
 _CYCLES = 20.0  # of phases, in a run whose own share of slow ones is half believed
-_LEAST = 1e-9
-_DRAW = 1e-2  # towards the correction of the neighbouring batch, where nothing was measured: of one request
 
 
 @dataclass(frozen=True)
@@ -168,7 +165,7 @@ def fit_pool(
     start_s = np.concatenate([log.start_s for log in logs])
     expected_s = np.concatenate([mean_s(log.items) for log in logs])
     ratio = np.concatenate([log.end_s - log.start_s for log in logs]) / expected_s
-    weights = _weights(np.concatenate([log.items for log in logs]), np.array(batches, dtype=np.float64))
+    weights = weights_of(np.concatenate([log.items for log in logs]), np.array(batches, dtype=np.float64))
     more_busy = (np.concatenate([log.busy for log in logs]) - 1) / servers
     since_idle = np.concatenate([log.since_idle for log in logs])
     warm = since_idle >= COLD
@@ -176,7 +173,7 @@ def fit_pool(
     factors, phases = np.ones(len(ratio)), None
 
     def means(kept: Ints) -> Means:
-        return _means(weights[kept], more_busy[kept], ratio[kept] / factors[kept])
+        return fit_means(weights[kept], more_busy[kept], ratio[kept] / factors[kept])
 
     first = since_idle == 0
     matters = warm.sum() >= LEAST_WARM and first.any()
@@ -302,56 +299,6 @@ def _load_effect(
     return LoadEffect(
         (float(load.min()), float(load.max())), float(load.mean()), Estimate(slope, (slope - half, slope + half))
     )
-
-
-def _weights(items: Ints, batches: Floats) -> Floats:
-    """How much each batch's row has to say of each request, (requests, batches): linear between, the nearest beyond."""
-    weights = np.zeros((len(items), len(batches)))
-    if len(batches) == 1:
-        return weights + 1.0
-    below = np.clip(np.searchsorted(batches, items, side="right") - 1, 0, len(batches) - 2)
-    along = np.clip((items - batches[below]) / (batches[below + 1] - batches[below]), 0.0, 1.0)
-    rows = np.arange(len(items))
-    weights[rows, below], weights[rows, below + 1] = 1.0 - along, along
-    return weights
-
-
-class Means(NamedTuple):
-    """Corrections by batch, and the slope of the slow-down over the share of busy servers."""
-
-    corrections: Floats
-    slope: float
-
-    def usual(self, weights: Floats, more_busy: Floats) -> Floats:
-        """Expected service over the profile's, of requests that waited, in a normal phase, (requests,)."""
-        return np.asarray((weights @ self.corrections) * (1.0 + self.slope * more_busy))
-
-
-def _means(weights: Floats, more_busy: Floats, ratio: Floats) -> Means:
-    """Least squares of ratios by corrections of each batch times the slow-down, 1 + slope x share of servers more.
-
-    A batch that nothing was measured near is corrected as its neighbours are. For a given slope all else is linear, so
-    that the slope alone is searched for, at 0 or above.
-    """
-    from scipy.optimize import minimize_scalar  # loaded when it is needed
-
-    every = np.eye(weights.shape[1])
-    apart = np.diff(every, axis=0) * math.sqrt(_DRAW)
-    busier = weights * more_busy[:, None]
-    squares = weights.T @ weights + apart.T @ apart + _LEAST * every, weights.T @ busier, busier.T @ busier
-    products = weights.T @ ratio, busier.T @ ratio
-
-    def solved(slope: float) -> tuple[Floats, float]:
-        normal = squares[0] + slope * (squares[1] + squares[1].T) + slope * slope * squares[2]
-        product = products[0] + slope * products[1]
-        found = np.linalg.solve(normal, product)
-        return np.asarray(found, dtype=np.float64), -float(product @ found)
-
-    slope = 0.0
-    if more_busy.any():
-        searched = minimize_scalar(lambda slope: solved(float(slope))[1], bounds=(0.0, _STEEPEST), method="bounded")
-        slope = float(searched.x) if searched.fun < solved(0.0)[1] else 0.0
-    return Means(np.maximum(solved(slope)[0], 1e-3), slope)
 
 
 def _shapes(weights: Floats, noise: Floats) -> Floats:
