@@ -108,28 +108,37 @@ def serve(
     """
     if len(order) == 0:
         return
-    # Both pools' servers as one array: to choose between two for every query would count references to them, which
-    # takes twice as long as the heap.
+    # Both pools' servers as one array, and their slow-downs: to choose between two for every query would count
+    # references to them, which takes twice as long as the heap.
     cpu_servers, accelerator_servers = len(cpu.free_s), len(accelerator.free_s)
-    free = np.empty((2, max(cpu_servers, accelerator_servers)))
+    free, slowdowns = (
+        np.empty((2, max(cpu_servers, accelerator_servers))),
+        np.ones((2, max(len(cpu.slowdown), len(accelerator.slowdown)))),
+    )
     free[0, :cpu_servers], free[1, :accelerator_servers] = cpu.free_s, accelerator.free_s
+    slowdowns[0, : len(cpu.slowdown)], slowdowns[1, : len(accelerator.slowdown)] = cpu.slowdown, accelerator.slowdown
     for position in range(len(order)):
         query = order[position]
         kind = np.int64(offloaded[query])
         servers = accelerator_servers if kind else cpu_servers
-        uneven = accelerator.uneven if kind else cpu.uneven
+        uneven, slowed = (accelerator.uneven, accelerator.slowed) if kind else (cpu.uneven, cpu.slowed)
+        pool = accelerator.pool if kind else cpu.pool
         enters = last = entry_s[query]
         begin, end = first[query], first[query + 1]  # what is written to below can't be an alias of these
         for request in range(begin, end):
-            starts = max(enters, free[kind, 0])
-            takes = base_s[request]
-            if uneven:
-                busy = busy_at(free[kind], servers, starts)
-                takes = takes * (accelerator.slowdown[busy] if kind else cpu.slowdown[busy])
-                if accelerator.slowed if kind else cpu.slowed:
-                    takes = takes * factor_at(slowness, phases, accelerator.pool if kind else cpu.pool, starts)
-            ends = starts + (takes + overhead_s)
-            take_first(free[kind], servers, ends)
+            starts, ends = serve_request(
+                enters,
+                base_s[request],
+                overhead_s,
+                free[kind],
+                servers,
+                slowdowns[kind],
+                uneven,
+                slowed,
+                slowness,
+                phases,
+                pool,
+            )
             start_s[request] = starts
             end_s[request] = ends
             last = max(last, ends)
