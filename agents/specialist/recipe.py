@@ -235,6 +235,7 @@ class _Training:
             ],
             "carries": self._teacher.carries,
             "crowd": self._teacher.crowd,
+            "first": self._teacher.first,
             "made_for": made_for(self._task),
             "sources": sources_digest(_SOURCES),
             "versions": {**versions(), "torch": torch.__version__, "python": platform.python_version()},
@@ -264,7 +265,8 @@ class _Training:
     def _validate(self, iteration: int) -> None:
         tensors, teacher = self._network.tensors(), self._teacher
         network = PolicyNetwork(tensors, {})
-        policy = SpecialistPolicy(network, self._task.fields, self._repertoire, teacher.carries, teacher.crowd)
+        places = teacher.carries, teacher.crowd, teacher.first
+        policy = SpecialistPolicy(network, self._task.fields, self._repertoire, *places)
         judged = self._judge.judged(policy)
         score = judged.score(self._measure, self._in_crowds)
         self.validations.append({"iteration": iteration, "score": score, **judged.to_json()})

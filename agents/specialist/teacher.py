@@ -45,6 +45,9 @@ OVERLOADED = 3.0
 """What a setting costs more where a pool gets more work than it can do. A pool that few queries visit drowns unseen: no
 run is long enough for p95 to tell."""
 
+FIRST_CARRIES = 0.75
+"""Load in capacity that the setting of the first window has to carry where none can be refused: it's not known yet."""
+
 SEED = 0
 """Of the validation traffic that tables are found on, as `deeprec evaluate` finds them."""
 
@@ -62,7 +65,7 @@ class Teacher:
     queries, and by `OVERLOADED` where a pool is. `saturation` (settings,) holds the loads at which the busiest pool of
     each is full, infinite where that can't be told (offload by prediction) or who is late is refused. `carries` is the
     place of the setting that carries most, `crowd` that of the one with most goodput above capacity, None where no
-    query can be refused.
+    query can be refused, and `first` that of the cheapest one to begin with, None where they can.
     """
 
     tables: dict[str, Policy]
@@ -74,6 +77,7 @@ class Teacher:
     saturation: Floats
     carries: int
     crowd: int | None
+    first: int | None
     queries_used: int
 
     def cost_at(self, loads: Floats) -> Floats:
@@ -113,9 +117,19 @@ def _of_load_tables(scenario: Scenario, queries: int, progress: Progress) -> Tea
     policies: dict[str, Policy] = {
         name: RateTablePolicy(table, scenario, SERVING.task.controls) for name, table in tables.items()
     }
-    carries = carries_most(runs, repertoire, saturation, 2 * queries)
-    used = found.queries_used + runs.queries_used
-    return Teacher(policies, "load-table", None, repertoire, np.array(LEVELS), costs, saturation, carries, None, used)
+    return Teacher(
+        tables=policies,
+        measure="load-table",
+        measure_in_crowds=None,
+        repertoire=repertoire,
+        loads=np.array(LEVELS),
+        costs=costs,
+        saturation=saturation,
+        carries=carries_most(runs, repertoire, saturation, 2 * queries),
+        crowd=None,
+        first=_first_place(costs, saturation),
+        queries_used=found.queries_used + runs.queries_used,
+    )
 
 
 def _at_capacity(scenario: Scenario) -> tuple[Setting, ...]:
@@ -167,6 +181,12 @@ def saturation_loads(runs: StationaryRuns, repertoire: Sequence[Setting]) -> Flo
     return np.array(qps) / runs.unit_qps
 
 
+def _first_place(costs: Floats, saturation: Floats) -> int | None:
+    """The place of the cheapest setting on an idle node, of those that carry `FIRST_CARRIES`; None: there is none."""
+    able = saturation >= FIRST_CARRIES
+    return int(np.where(able, costs[0], np.inf).argmin()) if able.any() else None
+
+
 def carries_most(runs: StationaryRuns, repertoire: Sequence[Setting], saturation: Floats, queries: int) -> int:
     """The place of the setting that holds the highest load: each load is tried by those that hold all below it.
 
@@ -207,8 +227,19 @@ def _of_champion(scenario: Scenario, queries: int, progress: Progress) -> Teache
     late = [[runs.outcome(setting, load, queries // 2).late for setting in repertoire] for load in BEYOND]
     crowd = int(np.mean(late, axis=0).argmin())
     spent += runs.queries_used - before
-    loads, of_crowds = np.array(ALL_LEVELS), "champion of flash"
-    return Teacher(policies, "champion", of_crowds, repertoire, loads, costs, saturation, carries, crowd, spent)
+    return Teacher(
+        tables=policies,
+        measure="champion",
+        measure_in_crowds="champion of flash",
+        repertoire=repertoire,
+        loads=np.array(ALL_LEVELS),
+        costs=costs,
+        saturation=saturation,
+        carries=carries,
+        crowd=crowd,
+        first=None,
+        queries_used=spent,
+    )
 
 
 def _refusing(tables: Iterable[RateTable], scenario: Scenario) -> tuple[Setting, ...]:

@@ -93,7 +93,8 @@ class SpecialistPolicy:
     `carries` is the place of the setting that carries most. It is in force while the load stays near capacity: there
     rewards differ by luck, and one window under another setting is what a node does not recover from. `crowd` is that
     of the setting with most goodput far above capacity, in force after a window of a crowd: training sees too few of
-    them for the network to tell them from a peak. None: the network alone decides.
+    them for the network to tell them from a peak. `first` is that of an episode's first window, when nothing has been
+    measured: at a rate near capacity, what piles up then lasts. None: the network alone decides.
     """
 
     def __init__(
@@ -103,9 +104,10 @@ class SpecialistPolicy:
         repertoire: NDArray[np.int64],
         carries: int | None = None,
         crowd: int | None = None,
+        first: int | None = None,
     ) -> None:
         self.network, self.history, self._repertoire = network, History(fields), repertoire
-        self._carries, self._crowd = carries, crowd
+        self._carries, self._crowd, self._first = carries, crowd, first
         self._offered = list(fields).index("offered")
         self.in_words = f"{len(repertoire)} settings, training seed {network.facts.get('seed')}"
 
@@ -127,5 +129,7 @@ class SpecialistPolicy:
             chosen[loads[:, 0] >= NEAR_CAPACITY] = self._carries
         if self._crowd is not None:
             chosen[measured & (load >= CROWD)] = self._crowd
+        if self._first is not None:
+            chosen[~measured] = self._first
         actions = self._repertoire[chosen]
         return (actions if np.ndim(observation) == 2 else actions[0]), np.concatenate([past, loads], axis=1)

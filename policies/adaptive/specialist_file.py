@@ -123,7 +123,7 @@ def _prepared(path: str, network: PolicyNetwork, task: Task, scenario: Scenario)
     shapes = network.tensors["weight0"].shape[0], network.tensors["weight2"].shape[1]
     if shapes != (History(fields).width, len(repertoire)):
         raise InputError("policy", path, f"must take {History(fields).width} features, not {shapes[0]}")
-    places = {name: facts.get(name) for name in ("carries", "crowd")}
+    places = {name: facts.get(name) for name in ("carries", "crowd", "first")}
     for name, place in places.items():
         if place is not None and place not in range(len(repertoire)):
             raise InputError("policy", path, f"must name one of its settings under {name}, not {place}")

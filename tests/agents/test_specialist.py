@@ -18,7 +18,7 @@ from deeprec_env.agents.specialist.network import TrainedNetwork
 from deeprec_env.agents.specialist.ppo import advantages
 from deeprec_env.agents.specialist.recipe import SUMMARY, Recipe, train_specialist
 from deeprec_env.agents.specialist.ship import best_of, ship
-from deeprec_env.agents.specialist.teacher import carries_most, saturation_loads
+from deeprec_env.agents.specialist.teacher import FIRST_CARRIES, carries_most, saturation_loads
 from deeprec_env.agents.specialist.traffic import drawn_traffic, vector_env
 from deeprec_env.analysis.capacity import find_capacity
 from deeprec_env.cli.main import main
@@ -71,6 +71,9 @@ def test_what_it_leaves_is_an_agent(trained: Path) -> None:
     facts = read_policy(trained / AGENT).facts
     assert {"batch_size": 64, "threshold": 400} in facts["repertoire"]  # what the capacity was found with
     assert facts["carries"] in range(len(facts["repertoire"]))
+    runs = StationaryRuns(scenario, seed=0, engine="compiled")
+    begins_with = Setting(**facts["repertoire"][facts["first"]])
+    assert saturation_loads(runs, [begins_with])[0] >= FIRST_CARRIES
     with pytest.raises(InputError, match="holds a training already"):
         train_specialist(small_recipe(), trained)
 

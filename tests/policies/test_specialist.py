@@ -26,6 +26,7 @@ from deeprec_env.policies.adaptive.specialist_file import (
 from deeprec_env.policies.evaluation.comparison import compare
 from deeprec_env.policies.fixed.tune import TuneOptions
 from deeprec_env.scenario.schema import Scenario
+from deeprec_env.scenario.setting import Setting
 from tests.conftest import day_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +128,24 @@ def test_while_the_load_stays_near_capacity_the_setting_that_carries_most_is_in_
     assert held > 10
 
 
+def test_each_episode_begins_with_the_setting_for_a_load_that_nobody_has_measured(scenario: Scenario) -> None:
+    network, actions = drawn_network(scenario), np.array([[0, 1], [0, 0]])
+    policies = [SpecialistPolicy(network, FIELDS, actions, first=first) for first in (None, 0, 1)]
+    rng = np.random.default_rng(4)
+    states: list[Any] = [None] * 3
+    for window in range(30):
+        row = rng.random((20, len(FIELDS))).astype(np.float32)
+        begins = rng.random(20) < (1.0 if window == 0 else 0.1)
+        chosen = []
+        for place, policy in enumerate(policies):
+            found, states[place] = policy.predict(row, states[place], begins)
+            chosen.append(found)
+        assert chosen[1][begins].tolist() == [[0, 1]] * begins.sum()
+        assert chosen[2][begins].tolist() == [[0, 0]] * begins.sum()
+        assert (chosen[0][~begins] == chosen[1][~begins]).all()
+        assert (chosen[0][~begins] == chosen[2][~begins]).all()
+
+
 def test_the_mean_of_a_crowd_is_soon_forgotten(scenario: Scenario) -> None:
     policy = SpecialistPolicy(drawn_network(scenario), FIELDS, np.array([[0, 1], [0, 0]]), carries=1)
     row = np.zeros(len(FIELDS), dtype=np.float32)
@@ -148,8 +167,13 @@ def test_a_file_that_names_no_setting_of_its_own_is_refused(file: Path, scenario
         write_policy(file, PolicyNetwork(network.tensors, {**network.facts, "carries": carries}))
         with pytest.raises(InputError, match=r"agent.safetensors.*one of its settings under carries"):
             load_specialist(file, scenario, SERVING.id)
-    write_policy(file, PolicyNetwork(network.tensors, {**network.facts, "carries": 1}))
-    assert load_specialist(file, scenario, SERVING.id).policy is not None
+    write_policy(file, PolicyNetwork(network.tensors, {**network.facts, "carries": 1, "first": 0}))
+    policy, row = load_specialist(file, scenario, SERVING.id).policy, np.zeros(len(FIELDS), dtype=np.float32)
+    begun, state = policy.predict(row, None, np.array([True]))
+    row[FIELDS.index("offered")] = 2.0
+    near, _ = policy.predict(row, state, np.array([False]))
+    actions = [scenario.action(Setting(**each), SERVING.task.controls) for each in REPERTOIRE]
+    assert (begun.tolist(), near.tolist()) == (list(actions[0]), list(actions[1]))
 
 
 def test_a_file_is_read_as_it_was_written(file: Path, scenario: Scenario) -> None:
