@@ -23,7 +23,8 @@ import typer
 
 from benchmarks.live_node import Json, Model, Seed, SlaMs, Workers, find_node, with_capacity
 from deeprec_env import console
-from deeprec_env.agents.specialist.recipe import Recipe, train_specialist
+from deeprec_env.agents.specialist.recipe import Recipe
+from deeprec_env.agents.specialist.training import train_specialist
 from deeprec_env.envs import SERVING
 from deeprec_env.files import make_folder, replacing
 from deeprec_env.live.engine import LiveEngine

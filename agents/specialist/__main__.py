@@ -53,8 +53,9 @@ def measure(
     whole("train-seeds", train_seeds, 1)
     whole("test-days", test_days, 1)
     check_installed("torch")
-    from deeprec_env.agents.specialist.recipe import SUMMARY, Recipe, prepare_scenario, train_specialist
+    from deeprec_env.agents.specialist.recipe import Recipe, prepare_scenario
     from deeprec_env.agents.specialist.teacher import Teacher, find_teacher
+    from deeprec_env.agents.specialist.training import SUMMARY, train_specialist
 
     make_folder("folder", folder)
     names = scenarios or [name for name in preset_names() if load_scenario(name).has_accelerator]

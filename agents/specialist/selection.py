@@ -79,14 +79,19 @@ class Judge:
     def judged(self, policy: Policy) -> Judged:
         """A policy's figures."""
         days = self._days_in(self._env, policy)
-        crowds = [] if self._crowds is None else self._days_in(self._crowds, policy)
         return Judged(
             geometric_mean([day.p95_hourly_s for day in days]),
             sum(day.violation_rate for day in days) / len(days),
             sum(day.shed_rate for day in days) / len(days),
             self._excess(policy),
-            sum(day.violation_rate for day in crowds) / max(1, len(crowds)),
+            self.late_in_crowds(policy),
         )
+
+    def late_in_crowds(self, policy: Policy) -> float:
+        """Share of queries late or refused on days with flash crowds; 0 where these are not judged."""
+        if self._crowds is None:
+            return 0.0
+        return sum(day.violation_rate for day in self._days_in(self._crowds, policy)) / self._days
 
     def _days_in(self, env: NodeEnv, policy: Policy) -> list[DayMetrics]:
         seeds = range(FIRST_SEED, FIRST_SEED + self._days)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from deeprec_env.agents.specialist.recipe import SUMMARY
+from deeprec_env.agents.specialist.training import SUMMARY
 from deeprec_env.errors import InputError
 from deeprec_env.policies.adaptive.policy_network import PolicyNetwork, read_policy, write_policy
 from deeprec_env.policies.adaptive.specialist_file import AGENT

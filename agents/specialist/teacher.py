@@ -48,6 +48,9 @@ run is long enough for p95 to tell."""
 FIRST_CARRIES = 0.75
 """Load in capacity that the setting of the first window has to carry where none can be refused: it's not known yet."""
 
+CROWD_SETTINGS = 8
+"""Of so many with most goodput above capacity that for crowds is chosen."""
+
 SEED = 0
 """Of the validation traffic that tables are found on, as `deeprec evaluate` finds them."""
 
@@ -64,8 +67,8 @@ class Teacher:
     are not looked at). `costs` is (loads, settings): the logarithm of p95 in targets, dearer with p99, with late
     queries, and by `OVERLOADED` where a pool is. `saturation` (settings,) holds the loads at which the busiest pool of
     each is full, infinite where that can't be told (offload by prediction) or who is late is refused. `carries` is the
-    place of the setting that carries most, `crowd` that of the one with most goodput above capacity, None where no
-    query can be refused, and `first` that of the cheapest one to begin with, None where they can.
+    place of the setting that carries most, `crowds` those of the settings with most goodput above capacity, none where
+    no query can be refused, and `first` that of the cheapest one to begin with, None where they can.
     """
 
     tables: dict[str, Policy]
@@ -76,7 +79,7 @@ class Teacher:
     costs: Floats
     saturation: Floats
     carries: int
-    crowd: int | None
+    crowds: tuple[int, ...]
     first: int | None
     queries_used: int
 
@@ -126,7 +129,7 @@ def _of_load_tables(scenario: Scenario, queries: int, progress: Progress) -> Tea
         costs=costs,
         saturation=saturation,
         carries=carries_most(runs, repertoire, saturation, 2 * queries),
-        crowd=None,
+        crowds=(),
         first=_first_place(costs, saturation),
         queries_used=found.queries_used + runs.queries_used,
     )
@@ -225,7 +228,7 @@ def _of_champion(scenario: Scenario, queries: int, progress: Progress) -> Teache
     )
     carries = carries_most(runs, repertoire, saturation, queries)
     late = [[runs.outcome(setting, load, queries // 2).late for setting in repertoire] for load in BEYOND]
-    crowd = int(np.mean(late, axis=0).argmin())
+    crowds = np.mean(late, axis=0).argsort()[:CROWD_SETTINGS]
     spent += runs.queries_used - before
     return Teacher(
         tables=policies,
@@ -236,7 +239,7 @@ def _of_champion(scenario: Scenario, queries: int, progress: Progress) -> Teache
         costs=costs,
         saturation=saturation,
         carries=carries,
-        crowd=crowd,
+        crowds=tuple(crowds.tolist()),
         first=None,
         queries_used=spent,
     )

@@ -30,7 +30,7 @@ OTHER_DAYS = 0.15
 PEAKS = (0.4, 1.1)
 """Their peaks, in capacity."""
 
-CROWDS = 0.2
+CROWDS = 0.35
 """Share of the episodes with flash crowds, where queries can be refused."""
 
 _KINDS = 24  # of rates, and of peaks: a task is made once for each

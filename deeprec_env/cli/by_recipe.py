@@ -41,8 +41,9 @@ def train_by_recipe(
         if value is not None:
             raise InputError(option.replace("_", "-"), value, f"has no effect with --recipe {name}")
     check_installed("torch")
-    from deeprec_env.agents.specialist.recipe import SUMMARY, Recipe, prepare_scenario, train_specialist
+    from deeprec_env.agents.specialist.recipe import Recipe, prepare_scenario
     from deeprec_env.agents.specialist.teacher import find_teacher
+    from deeprec_env.agents.specialist.training import SUMMARY, train_specialist
 
     stem = Path(scenario).stem
     recipe = Recipe(scenario, stem, env, seed)

@@ -16,10 +16,11 @@ import yaml
 from deeprec_env import load_scenario
 from deeprec_env.agents.specialist.network import TrainedNetwork
 from deeprec_env.agents.specialist.ppo import advantages
-from deeprec_env.agents.specialist.recipe import SUMMARY, Recipe, train_specialist
+from deeprec_env.agents.specialist.recipe import Recipe
 from deeprec_env.agents.specialist.ship import best_of, ship
 from deeprec_env.agents.specialist.teacher import FIRST_CARRIES, carries_most, saturation_loads
 from deeprec_env.agents.specialist.traffic import drawn_traffic, vector_env
+from deeprec_env.agents.specialist.training import SUMMARY, train_specialist
 from deeprec_env.analysis.capacity import find_capacity
 from deeprec_env.cli.main import main
 from deeprec_env.envs.environments import SERVING, SERVING_V2
