@@ -47,13 +47,16 @@ class Belief:
     """What is known of the running service: the smoothed rate in queries a second, and factors on the profile.
 
     `refused` is the share of queries that was refused of late, `strangers` the number of those in the node that no
-    threshold sent where they are.
+    threshold sent where they are. `sustained_qps` is the mean rate of the last `windows` windows, None where nothing is
+    made of it.
     """
 
     qps: float
     factors: Factors
     refused: float = 0.0
     strangers: float = 0.0
+    sustained_qps: float | None = None
+    windows: int = 0
 
 
 class Chosen(NamedTuple):

@@ -87,6 +87,40 @@ def test_beyond_what_any_threshold_carries_it_predicts_and_refuses(policy: Contr
     assert policy.setting(Belief(300.0, Factors(), refused=0.05)).offload == PREDICTED
 
 
+def test_near_capacity_nobody_is_refused_while_it_lasts() -> None:
+    tight = with_further_ladders(small(sla_ms=8))
+    policy, limit = ControlGeneralistPolicy(tight), 8.0
+
+    def admits(now_qps: float, sustained_qps: float | None) -> float | None:
+        return policy.setting(Belief(now_qps, Factors(), sustained_qps=sustained_qps)).admit_ms
+
+    found = {qps: policy.best(Belief(qps, Factors())) for qps in (700.0, 1500.0, 1800.0, 2500.0)}
+    assert [round(each.p99, 1) for each in found.values()] == [0.6, 1.2, 1.8, 37.0]
+    assert admits(1500.0, 1500.0) is None
+    for other_qps in (700.0, 1800.0):
+        assert admits(1500.0, other_qps) == admits(other_qps, 1500.0) == limit
+    assert admits(1500.0, None) == limit
+    assert admits(2500.0, 2500.0) == limit
+    strict = small(sla_ms=8, control={"interval_s": 0.1, "admits_ms": [6.0, 8.0]})
+    strict_policy = ControlGeneralistPolicy(with_further_ladders(strict))
+    assert strict_policy.setting(Belief(1500.0, Factors(), sustained_qps=1500.0)).admit_ms == limit
+
+
+def test_what_lasts_is_the_mean_rate_of_the_last_ten_windows_or_of_all_there_are(scenario: Scenario) -> None:
+    policy = ControlGeneralistPolicy(scenario)
+    rates = [9.0, 0.2, 0.4, 0.9, *[0.6] * 7, *[1.5] * 12]
+    state: Any = None
+    means = []
+    for window, rate in enumerate(rates):
+        row = np.zeros(len(V2_FIELDS), dtype=np.float32)
+        row[V2_FIELDS.index("offered")] = rate
+        _, state = policy.predict(row, state, np.array([window == 0]))
+        means.append(state[0] and state[0].sustained_qps / 1500.0)
+    assert means[0] is None  # what an episode begins with was not measured
+    assert means[1:11] == pytest.approx([np.mean(rates[1 : window + 1]) for window in range(1, 11)])
+    assert means[-1] == pytest.approx(1.5 - (1.5 - means[10]) * 0.9**12)
+
+
 def test_beside_prediction_a_full_batch_leaves_room_for_a_wait(policy: ControlGeneralistPolicy) -> None:
     batches = [policy.setting(Belief(20_000.0, Factors(cpu=slower))).batch_size for slower in (1.0, 3.0)]
     assert batches == [256, 64]  # 5.4 and 1.6 ms by the profile, of a target of 20
