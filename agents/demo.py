@@ -17,6 +17,7 @@ import typer
 from deeprec_env import console
 from deeprec_env.analysis.capacity import TUNING_QUERIES
 from deeprec_env.envs.environments import SERVING, SERVING_V2
+from deeprec_env.envs.spec import EnvSpec
 from deeprec_env.errors import InputError
 from deeprec_env.extras import check_installed
 from deeprec_env.files import make_folder, replacing
@@ -35,7 +36,7 @@ LEARNED = ("generalist", "specialist")
 """Shipped: nothing is trained for them here."""
 
 SEEING_AHEAD = "rate-oracle"
-UNDER_FLASH = ("static", "deeprecsched", "load-table", "champion", "generalist")
+UNDER_FLASH = ("static", "deeprecsched", "load-table", "champion")
 FLASH_DAYS = 3
 
 
@@ -64,7 +65,7 @@ def demo(
     )
     agent = _train(scenario, output / "ppo", timesteps)
     print(f"ppo: trained for {timesteps:,} steps ({time.perf_counter() - begun:.0f} s so far)", flush=True)
-    learned = LEARNED if _has_specialist(loaded) else LEARNED[:1]
+    learned = _shipped_for(SERVING, loaded)
     with console.telling("evaluate", quiet=False) as update:
         compared = compare(
             SERVING,
@@ -86,18 +87,26 @@ def demo(
     print(f"left in {output}: results.json, ppo/, {', '.join(plots)} ({time.perf_counter() - begun:.0f} s)")
 
 
-def _has_specialist(scenario: Scenario) -> bool:
+def _shipped_for(spec: EnvSpec, scenario: Scenario) -> tuple[str, ...]:
+    """`LEARNED`, without the specialist where there is none."""
     try:
-        shipped_specialist(SERVING, scenario)
+        shipped_specialist(spec, scenario)
     except InputError:
-        return False
-    return True
+        return LEARNED[:1]
+    return LEARNED
 
 
 def _under_flash(scenario: Scenario, options: TuneOptions, progress: Progress) -> Comparison:
-    """The classical champion and the generalist where a third of the queries is too much for any setting."""
-    spec, choices = SERVING_V2, {"traffic": "flash"}
-    return compare(spec, scenario, UNDER_FLASH, seeds=FLASH_DAYS, options=options, choices=choices, progress=progress)
+    """The classical champion and those that are shipped where a third of the queries is too much for any setting."""
+    return compare(
+        SERVING_V2,
+        scenario,
+        [*UNDER_FLASH, *_shipped_for(SERVING_V2, scenario)],
+        seeds=FLASH_DAYS,
+        options=options,
+        choices={"traffic": "flash"},
+        progress=progress,
+    )
 
 
 def _train(scenario: str, folder: Path, timesteps: int) -> Path:
