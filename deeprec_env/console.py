@@ -14,7 +14,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any
@@ -239,8 +239,10 @@ def _bar(
 ) -> Iterator[tuple[Progress, Any]]:
     console = Console(stderr=True)
     shown = (TextColumn("{task.description}"), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn())
+    silent = quiet or not console.is_terminal
+    bar = Progress(*shown, console=console, transient=True, disable=silent)
     try:
-        with Progress(*shown, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        with nullcontext() if silent else bar:  # older rich ends a disabled bar with an empty line
             yield bar, bar.add_task(what, total=total)
     except KeyboardInterrupt as stop:
         raise Stopped(kept if isinstance(kept, str) else kept()) from stop

@@ -30,6 +30,8 @@ class FleetVectorEnv(NodeVectorEnv):
     As `NodeVectorEnv`; each fleet is an environment of its own, since one has queries enough to fill a step.
     """
 
+    _envs: Sequence[FleetNodesEnv] = ()  # of the class, as the threads are
+
     def __init__(
         self,
         num_envs: int = 1,

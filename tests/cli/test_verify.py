@@ -77,6 +77,21 @@ def test_an_edited_figure_is_refused_by_its_row(
     assert list(answer["differences"][row]) == [path]
 
 
+def test_only_intervals_may_differ_by_rounding(
+    result: Path, made: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    interval, figure = made["policies"]["random"]["p95_hourly_ci_ms"], made["policies"]["random"]["p95_hourly_ms"]
+
+    def status(value: Any, *keys: str) -> int:
+        return int(call(capsys, "verify", changed(result, "policies", "random", *keys, value=value), "--json")[0])
+
+    assert status([end * (1.0 + 1e-12) for end in interval], "p95_hourly_ci_ms") == 0
+    assert status([end * (1.0 + 1e-6) for end in interval], "p95_hourly_ci_ms") == 1
+    assert status(interval[:1], "p95_hourly_ci_ms") == 1
+    assert status(None, "p95_hourly_ci_ms") == 1
+    assert status(figure * (1.0 + 1e-12), "p95_hourly_ms") == 1
+
+
 def test_an_edited_action_is_refused_by_its_row(
     result: Path, made: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
