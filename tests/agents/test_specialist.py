@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,9 +14,13 @@ import torch
 import yaml
 
 from deeprec_env import load_scenario
+from deeprec_env.agents.specialist import training
+from deeprec_env.agents.specialist.imitation import imitate
 from deeprec_env.agents.specialist.network import TrainedNetwork
 from deeprec_env.agents.specialist.ppo import advantages
 from deeprec_env.agents.specialist.recipe import Recipe
+from deeprec_env.agents.specialist.rollouts import Rollout, Rollouts
+from deeprec_env.agents.specialist.selection import Judge
 from deeprec_env.agents.specialist.ship import best_of, ship
 from deeprec_env.agents.specialist.teacher import FIRST_CARRIES, carries_most, saturation_loads
 from deeprec_env.agents.specialist.traffic import drawn_traffic, vector_env
@@ -26,6 +30,7 @@ from deeprec_env.cli.main import main
 from deeprec_env.envs.environments import SERVING, SERVING_V2
 from deeprec_env.errors import InputError
 from deeprec_env.policies.adaptive.policy_network import PolicyNetwork, read_policy
+from deeprec_env.policies.adaptive.specialist import SpecialistPolicy
 from deeprec_env.policies.adaptive.specialist_file import AGENT, load_specialist
 from deeprec_env.policies.adaptive.stationary import StationaryRuns
 from deeprec_env.policies.evaluation.episodes import run_policy
@@ -148,15 +153,47 @@ def test_where_there_is_nothing_to_learn_one_line_says_so(
     assert [path.name for path in tmp_path.iterdir()] == ["fixed.yaml"]
 
 
-def test_with_further_controls_it_learns_from_the_champion(tmp_path: Path) -> None:
+def test_imitation_learns_in_states_of_the_tables_and_then_in_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, by_network, features = Rollouts.run, list[bool](), list[int]()
+
+    def watched(self: Rollouts, choose: Any, first_seed: int, generator: torch.Generator) -> Rollout:
+        by_network.append(isinstance(choose, TrainedNetwork))
+        return run(self, choose, first_seed, generator)
+
+    def fitted(network: Any, rollouts: list[Rollout], *rest: Any) -> float:
+        features.append(len(rollouts))
+        return imitate(network, rollouts, *rest)
+
+    monkeypatch.setattr(Rollouts, "run", watched)
+    monkeypatch.setattr(training, "imitate", fitted)
+    train_specialist(replace(small_recipe(), iterations=0), tmp_path / "imitated")
+    assert by_network == [False, True, True]
+    assert features == [1, 2, 3]
+
+
+def test_with_further_controls_it_learns_from_the_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    late_in_crowds, late = Judge.late_in_crowds, dict[int, float]()
+
+    def watched(self: Judge, policy: Any) -> float:
+        found = late_in_crowds(self, policy)
+        if isinstance(policy, SpecialistPolicy):
+            late.setdefault(cast("Any", policy)._crowd, found)
+        return found
+
+    monkeypatch.setattr(Judge, "late_in_crowds", watched)
     data = dict(small_recipe().scenario)
     data["control"] = {"interval_s": 0.1, "batch_sizes": [64], "thresholds": [400], "admits_ms": [36, None]}
+    arrivals = data["workload"]["arrivals"]
+    data["workload"] = data["workload"] | {"arrivals": arrivals | {"qps": 2.5 * arrivals["qps"]}}
     recipe = replace(small_recipe(), scenario=data, env="serving-v2", iterations=1)
     found = train_specialist(recipe, tmp_path / "v2")
     assert found.facts["environment"] == SERVING_V2.id
     assert found.facts["validation"].keys() == {"agent", "champion", "champion of flash"}
     assert {each["admit_ms"] for each in found.facts["repertoire"]} == {36.0}
     assert {found.facts[name] for name in ("carries", "crowd")} <= set(range(len(found.facts["repertoire"])))
+    assert late[found.facts["crowd"]] == min(late.values()) < max(late.values())
     prepared = load_specialist(tmp_path / "v2", load_scenario(data), SERVING_V2.id)
     records = run_policy(SERVING_V2.make(load_scenario(data)), prepared.policy, 0, "test")
     assert len(records) > 300
