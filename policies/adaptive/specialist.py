@@ -92,9 +92,9 @@ class SpecialistPolicy:
 
     `carries` is the place of the setting that carries most. It is in force while the load stays near capacity: there
     rewards differ by luck, and one window under another setting is what a node does not recover from. `crowd` is that
-    of the setting with most goodput far above capacity, in force after a window of a crowd: training sees too few of
-    them for the network to tell them from a peak. `first` is that of an episode's first window, when nothing has been
-    measured: at a rate near capacity, what piles up then lasts. None: the network alone decides.
+    of the setting with fewest late or refused under flash crowds, in force after a window of one: training sees too few
+    of them for the network to tell them from a peak. `first` is that of an episode's first window, when nothing has
+    been measured: at a rate near capacity, what piles up then lasts. None: the network alone decides.
     """
 
     def __init__(
